@@ -67,17 +67,6 @@ def find(secret: str) -> ApiToken | None:
     return found
 
 
-def reload(token: ApiToken) -> User | None:
-    """Return the user of a token again, None if the token is no longer usable.
-
-    For connections that stay open: permissions may have changed.
-    """
-    found = ApiToken.objects.select_related("owner").filter(pk=token.pk).first()
-    if found is None or not found.is_usable or not found.owner.is_active:
-        return None
-    return user_of(found)
-
-
 def user_of(token: ApiToken) -> User:
     """Return the owner with the permissions of the token.
 

@@ -16,8 +16,7 @@ from pydantic import Field
 from pydantic_core import to_json
 
 from workflows.engine.errors import InputInvalid, RequestError
-from workflows.infra import outages
-from workflows.pages.views.failures import AWAY, CONFLICT, RETRY_SECONDS, SENT, STUCK
+from workflows.pages.views.failures import SAFE, cause_of
 from workflows.runtime.errors import ProviderError
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE: Final = "application/problem+json"
-SAFE: Final = frozenset({"GET", "HEAD"})
 UNKNOWN: Final = "The server could not process the request. The error was logged."
 SENTENCES: Final = {
     400: "The request is malformed.",
@@ -160,20 +158,12 @@ def of_refused_input(request: HttpRequest, error: Exception) -> HttpResponse:
 
 def of_exception(request: HttpRequest, error: Exception) -> HttpResponse:
     """Return 503 during an outage of the database, 500 for any other error."""
-    if outages.is_conflict(error):
-        logger.info("%s %s conflicted: %s", request.method, request.path, error)
-        response = problem(503, "conflict", CONFLICT[1])
-        response["Retry-After"] = "1"
-        return response
-    outage = outages.of(error)
-    if outage is not None:
-        if outage is outages.database:
-            outage.report_failure(error)
-        code = "database_unavailable" if outage is outages.database else "read_only"
-        _, sentence = AWAY if outage is outages.database else STUCK
-        note = "" if request.method in SAFE else f" {SENT}"
-        response = problem(503, code, sentence + note)
-        response["Retry-After"] = str(RETRY_SECONDS)
+    cause = cause_of(request, error)
+    if cause is not None:
+        is_sent = cause.sent and request.method not in SAFE
+        detail = f"{cause.sentence} {cause.sent}" if is_sent else cause.sentence
+        response = problem(503, cause.code, detail)
+        response["Retry-After"] = str(cause.retry_seconds)
         return response
     logger.error("%s %s failed.", request.method, request.path, exc_info=error)
     return problem(500, "internal_error", UNKNOWN)

@@ -59,7 +59,7 @@ def recover_lost(
         try:
             is_recovered = _recover(run, now)
         except Exception as error:
-            if outages.of(error) is not None or outages.is_conflict(error):
+            if outages.is_temporary(error):
                 raise
             # the others must not wait for it; it is tried again with the next sweep
             logger.exception("Run %s of a lost worker could not be recovered.", run.pk)
@@ -185,7 +185,7 @@ def close_attempt(
         with transaction.atomic():
             chain.interrupt(run.pk)
     except DatabaseError as error:
-        if outages.of(error) is not None or outages.is_conflict(error):
+        if outages.is_temporary(error):
             raise
         logger.exception("The stage in progress of run %s was refused.", run.pk)
         Run.objects.filter(pk=run.pk).update(current_stage=None)

@@ -59,6 +59,11 @@ def is_conflict(error: BaseException) -> bool:
     return isinstance(error, DatabaseError) and _state(error) in _CONFLICT_STATES
 
 
+def is_temporary(error: BaseException) -> bool:
+    """Return True for an outage or a conflict: the same statements may succeed later."""
+    return is_conflict(error) or of(error) is not None
+
+
 def is_stuck(error: BaseException) -> bool:
     """Return True if the database can be read but not written to.
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
+    from workflows.registry import AnyWorkflow
+
 MAX_NAME_LENGTH: Final = 100  # characters
 MAX_JITTER: Final = 86_400  # seconds
 MAX_BACKFILL: Final = 500  # moments
@@ -103,10 +105,10 @@ def create(
 
     Raises WorkflowNotFound, NotAllowed, InvalidSchedule, InvalidParams.
     """
-    executor.find_workflow(workflow, by=by)
+    found = executor.find_workflow(workflow, by=by)
     permissions.require(permissions.can_launch(by, workflow), "launch this workflow")
     schedule = Schedule(workflow_name=workflow)
-    _apply(schedule, plan_, by=by, executor=executor)
+    _apply(schedule, found, plan_, by=by)
     return _save(schedule, "create schedule", by=by)
 
 
@@ -121,8 +123,8 @@ def change(
     with transaction.atomic():
         schedule = _locked(schedule_id, by)
         permissions.require(can_change(by, schedule), "change this schedule")
-        executor.find_workflow(schedule.workflow_name, by=by)
-        _apply(schedule, plan_, by=by, executor=executor)
+        workflow = executor.find_workflow(schedule.workflow_name, by=by)
+        _apply(schedule, workflow, plan_, by=by)
         return _save(schedule, "change schedule", by=by)
 
 
@@ -173,8 +175,11 @@ def resume(schedule_id: UUID | str, *, by: User) -> Schedule:
     return schedule
 
 
-def delete(schedule_id: UUID | str, *, by: User, reason: str) -> None:
-    """Delete a schedule; its runs are kept. Raises ScheduleNotFound, NotAllowed, …."""
+def delete(schedule_id: UUID | str, *, by: User, reason: str) -> Schedule:
+    """Delete a schedule, and return it; its runs are kept.
+
+    Raises ScheduleNotFound, NotAllowed, ReasonMissing.
+    """
     with transaction.atomic():
         schedule = _locked(schedule_id, by)
         permissions.require(can_change(by, schedule), "delete this schedule")
@@ -188,6 +193,7 @@ def delete(schedule_id: UUID | str, *, by: User, reason: str) -> None:
         ):
             Schedule.objects.filter(pk=schedule.pk).delete()
         notifications.lists_changed_on_commit()
+    return schedule
 
 
 # Backfill -------------------------------------------------------------------------------
@@ -288,10 +294,9 @@ def _save(schedule: Schedule, action: str, *, by: User) -> Schedule:
     return schedule
 
 
-def _apply(schedule: Schedule, plan_: Plan, *, by: User, executor: System) -> None:
+def _apply(schedule: Schedule, workflow: AnyWorkflow, plan_: Plan, *, by: User) -> None:
     """Set the fields of a valid plan. Raises InvalidSchedule, InvalidParams."""
     _validate(schedule.workflow_name, plan_)
-    workflow = executor.find_workflow(schedule.workflow_name, by=by)
     now = clock.now()
     schedule.name = " ".join(plan_.name.split())
     schedule.cron = calendar.normalised(plan_.cron)

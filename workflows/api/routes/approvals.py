@@ -16,7 +16,7 @@ from workflows.api.schemas import ApprovalOut, ApprovalPage, Response, RunDetail
 from workflows.errors import AlreadyAnswered
 from workflows.models import Approval
 from workflows.pages.lists import inbox
-from workflows.pages.redaction import redact
+from workflows.pages.redaction import redact_rows
 from workflows.system import system
 
 router = Router(tags=["approvals"])
@@ -43,11 +43,9 @@ def list_approvals(
 def list_run_approvals(request: ApiRequest, run_id: UUID) -> Any:
     """List the approvals of a run, newest first."""
     run = visible_run(request, run_id)
-    can_read = permissions.can_read(request.user, run.workflow_name)
     rows = Approval.objects.filter(run=run_id).select_related("run", "responded_by")
     return [
-        representations.approval(row if can_read else redact(row), request.user)
-        for row in rows
+        representations.approval(row, request.user) for row in redact_rows(run, rows)
     ]
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
-from django.utils.cache import patch_cache_control
 from ninja import Query, Router, Schema
 from ninja import Status as Reply
 from pydantic import Field
@@ -21,7 +19,6 @@ from workflows.api.representations_operations import document
 from workflows.api.requests import ApiRequest, binary, errors
 from workflows.api.schemas import Reason
 from workflows.api.schemas_operations import DocumentOut, DocumentPage
-from workflows.documents.images import page_image
 from workflows.documents.service import (
     FilesNotDeleted,
     can_delete_document,
@@ -31,10 +28,11 @@ from workflows.documents.service import (
 )
 from workflows.errors import DocumentNotFound, InvalidParams, PageNotFound
 from workflows.models import Document
-from workflows.pages.documents.downloads import PDF, download
+from workflows.pages.documents.downloads import PDF, download, page_image_response
 from workflows.pages.documents.viewer import SHARPNESS
 from workflows.pages.lists.documents import matching_documents
 from workflows.pages.lists.pagination import keyset_page
+from workflows.pages.query_string import clean_text
 from workflows.pages.rate_limits import count
 from workflows.runtime.errors import NotFound
 from workflows.runtime.renderings import SCREEN
@@ -74,9 +72,7 @@ def list_documents(
     paging: Query[Paging],
 ) -> Any:
     """List the documents that you may see, newest first."""
-    name, who = (
-        text.replace("\x00", "").strip() for text in (query.name, query.uploaded_by)
-    )
+    name, who = clean_text(query.name), clean_text(query.uploaded_by)
     rows = matching_documents(request.user, name, who)
     page = keyset_page(rows, before=paging.after_id, size=paging.limit)
     return {
@@ -173,11 +169,7 @@ def get_page_image(
         raise PageNotFound(number, pages)
     if query.dpi not in SHARPNESS.values():
         raise InvalidParams({"dpi": [f"Choose one of {OFFERED}."]})
-    image, data = page_image(found, number, replace(SCREEN, dpi=query.dpi))
-    response = HttpResponse(data, content_type=image.mime)
-    response["X-Content-Type-Options"] = "nosniff"
-    patch_cache_control(response, private=True, max_age=86_400, immutable=True)
-    return response
+    return page_image_response(found, number, query.dpi)
 
 
 @router.delete("/{uuid:document_id}", response={204: None, **errors(403, 404, 409)})

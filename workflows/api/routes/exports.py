@@ -21,13 +21,13 @@ from workflows.api.routes.operations import require_auditor
 from workflows.api.schemas import DecisionOut, StageOut
 from workflows.api.schemas_operations import AuditEventOut, CallOut
 from workflows.api.stages import stage_page
-from workflows.audit.exporter import pieces
 from workflows.models import AgentCall, Run
 from workflows.pages.lists.columns import Columns
 from workflows.pages.lists.export import CHUNK, Export
+from workflows.pages.lists.live_lists import redacted_for
 from workflows.pages.lists.pagination import iter_chunks
-from workflows.pages.redaction import by_workflow, redact
-from workflows.pages.streaming import streamed
+from workflows.pages.redaction import redact
+from workflows.pages.views.history import history_bundle
 
 router = Router(tags=["exports"])
 bundle_router = Router(tags=["exports"])
@@ -74,10 +74,10 @@ def export_decisions(
     """Export the decisions that match, newest first."""
     filters = query.filters()
     rows = filters.rows(request.user).filter(filters.of_edge())
-    read = permissions.permissions_for(request.user).read
 
     def represent(chunk: list[Any]) -> list[DecisionOut]:
-        return [representations.decision(row) for row in by_workflow(read, chunk)]
+        found = redacted_for(request.user, chunk)
+        return [representations.decision(row) for row in found]
 
     chunks = _chunks(rows, represent, filters.condition)
     file = RowExport(chunks, DecisionOut, output.format)
@@ -140,10 +140,9 @@ def export_calls(
     """Export the agent calls of runs that match, newest first; also of deleted runs."""
     rows = AgentCall.objects.exclude(workflow_name="")  # those are trials of people
     rows = query.between(permissions.visible(request.user, rows))
-    read = permissions.permissions_for(request.user).read
 
     def represent(chunk: list[AgentCall]) -> list[CallOut]:
-        found = by_workflow(read, chunk)
+        found = redacted_for(request.user, chunk)
         return [representations_operations.call(row) for row in found]
 
     file = RowExport(_chunks(rows, represent), CallOut, output.format)
@@ -178,12 +177,7 @@ def export_audit_events(
 def export_history(request: ApiRequest, run_id: UUID) -> HttpResponseBase:
     """Export the signed history of a run, which `verify_history` checks offline."""
     run = readable_run(request, run_id)
-    return streamed(
-        request,
-        lambda: pieces(run, with_addresses=permissions.can_audit(request.user)),
-        name=f"{run.workflow_name}-{run.short_id}-history.json",
-        content_type="application/json",
-    )
+    return history_bundle(request, request.user, run)
 
 
 def _chunks(

@@ -12,7 +12,6 @@ from ninja import Query, Router, Schema
 from ninja.params import functions as param_functions
 from pydantic import Field
 
-from workflows.access import permissions
 from workflows.api import representations
 from workflows.api.filters import DecisionQuery
 from workflows.api.paging import Paging, link_next, number
@@ -29,7 +28,8 @@ from workflows.api.stages import stage_page
 from workflows.engine.errors import CheckpointMismatch
 from workflows.errors import InvalidCursor, StateUnavailable
 from workflows.models import Level
-from workflows.pages.redaction import by_workflow, redact_rows
+from workflows.pages.lists.live_lists import redacted_for
+from workflows.pages.redaction import redact_rows
 from workflows.system import system
 
 router = Router(tags=["history"])
@@ -144,8 +144,7 @@ def list_decisions(
     """List decisions of all runs, newest first."""
     filters = query.filters()
     page = filters.page(request.user, paging.after_number, size=paging.limit)
-    readable = permissions.permissions_for(request.user).read
-    rows = by_workflow(readable, page.rows)
+    rows = redacted_for(request.user, page.rows)
     return {
         "items": [representations.decision(row) for row in rows],
         "next": link_next(request, response, page.after),

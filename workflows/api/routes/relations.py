@@ -8,7 +8,6 @@ from uuid import UUID
 from django.http import HttpResponse
 from ninja import Query, Router, Schema
 
-from workflows.access import permissions
 from workflows.api import representations, representations_operations
 from workflows.api.paging import Paging, link_next
 from workflows.api.requests import ApiRequest, errors, visible_run
@@ -22,8 +21,9 @@ from workflows.api.schemas_operations import (
     TreeRun,
 )
 from workflows.models import AgentCall, Run, Status
+from workflows.pages.lists.live_lists import list_visible_runs, redacted_for
 from workflows.pages.lists.pagination import forward_page
-from workflows.pages.redaction import by_workflow, redact_rows
+from workflows.pages.redaction import redact_rows
 from workflows.pages.run.compare import Comparison
 from workflows.pages.visible_rows import visible_runs
 
@@ -31,7 +31,6 @@ router = Router(tags=["runs"])
 compare_router = Router(tags=["runs"])
 MAX_TREE = 500  # runs of a tree in one response
 MAX_ABOVE = 100  # runs above a run; deeper than any tree within the depth limit
-LIGHT = ("params", "result", "graph", "secrets", "profile_stages")
 
 
 @router.get("/{uuid:run_id}/children", response={200: RunPage, **errors(400, 404)})
@@ -40,11 +39,10 @@ def list_children(
 ) -> Any:
     """List the runs that the steps of a run launched and that you may see, oldest first."""
     visible_run(request, run_id)
-    rows = visible_runs(request.user).filter(parent=run_id)
-    rows = rows.select_related("launched_by").prefetch_related("labels").defer(*LIGHT)
+    rows = list_visible_runs(request.user).filter(parent=run_id)
+    rows = rows.prefetch_related("labels")
     page = forward_page(rows, after=paging.after_id, size=paging.limit)
-    readable = permissions.permissions_for(request.user).read
-    found = by_workflow(readable, page.rows)
+    found = redacted_for(request.user, page.rows)
     return {
         "items": representations.run_summaries(found, request.user),
         "next": link_next(request, response, page.after),

@@ -10,7 +10,6 @@ from django.urls import reverse
 from ninja import Query, Router
 from ninja import Status as Reply
 
-from workflows.access import permissions
 from workflows.api import representations
 from workflows.api.filters import RunQuery
 from workflows.api.paging import Paging, link_next
@@ -31,8 +30,9 @@ from workflows.api.schemas import (
     RunPage,
 )
 from workflows.pages.lists.columns import labels_of
+from workflows.pages.lists.live_lists import redacted_for
 from workflows.pages.lists.pagination import keyset_page
-from workflows.pages.redaction import by_workflow, redact_rows
+from workflows.pages.redaction import redact_rows
 from workflows.system import system
 
 router = Router(tags=["runs"])
@@ -55,11 +55,9 @@ def list_runs(
         size=paging.limit,
         indexed=filters.is_indexed,
     )
-    readable = permissions.permissions_for(request.user).read
+    found = redacted_for(request.user, page.rows)
     return {
-        "items": representations.run_summaries(
-            by_workflow(readable, page.rows), request.user
-        ),
+        "items": representations.run_summaries(found, request.user),
         "next": link_next(request, response, page.after),
         "scanned_to": page.scanned_to,
     }

@@ -6,15 +6,19 @@ import asyncio
 import re
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_cache_control
 from django.utils.http import content_disposition_header
 
+from workflows.documents.images import page_image
 from workflows.documents.local_files import local_path
+from workflows.runtime.renderings import SCREEN
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -56,6 +60,18 @@ def download(request: HttpRequest, document: Document) -> HttpResponseBase:
     disposition = content_disposition_header(as_attachment=True, filename=document.name)
     response["Content-Disposition"] = disposition or "attachment"
     response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def page_image_response(document: Document, number: int, dpi: int) -> HttpResponse:
+    """Return a page as an image, which browsers may cache: it never changes.
+
+    Raises ProviderError.
+    """
+    image, data = page_image(document, number, replace(SCREEN, dpi=dpi))
+    response = HttpResponse(data, content_type=image.mime)
+    response["X-Content-Type-Options"] = "nosniff"
+    patch_cache_control(response, private=True, max_age=86_400, immutable=True)
     return response
 
 

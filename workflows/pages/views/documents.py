@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -12,14 +12,12 @@ from django.contrib.auth.models import User
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.cache import patch_cache_control
 from django.views.decorators.http import (
     require_http_methods,
     require_safe,
 )
 
 from workflows.access import permissions
-from workflows.documents.images import page_image as rendered_page
 from workflows.documents.service import (
     ACTIVE_STATUSES,
     FilesNotDeleted,
@@ -33,7 +31,7 @@ from workflows.documents.service import (
 from workflows.errors import InUse, RunNotFound
 from workflows.models import Document, Run
 from workflows.pages.access import members_only
-from workflows.pages.documents.downloads import download
+from workflows.pages.documents.downloads import download, page_image_response
 from workflows.pages.documents.viewer import SHARPNESS, PageView
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.fields import UploadInput
@@ -288,11 +286,7 @@ def page_image(request: HtmxRequest, document_id: UUID, number: int) -> HttpResp
     known = SHARPNESS.values()
     dpi = next((dpi for dpi in known if str(dpi) == requested), SCREEN.dpi)
     try:
-        image, data = rendered_page(found, number, replace(SCREEN, dpi=dpi))
+        return page_image_response(found, number, dpi)
     except ProviderError as error:
         status = getattr(error, "status", INVALID)
         return HttpResponse(str(error), content_type="text/plain", status=status)
-    response = HttpResponse(data, content_type=image.mime)
-    response["X-Content-Type-Options"] = "nosniff"
-    patch_cache_control(response, private=True, max_age=86_400, immutable=True)
-    return response

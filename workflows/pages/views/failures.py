@@ -10,7 +10,7 @@ import json
 import logging
 import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from django.conf import settings
 from django.contrib.messages import ERROR
@@ -91,20 +91,32 @@ class Rejection(Protocol):
 def server_error(request: HttpRequest) -> HttpResponse:
     """Respond with 503 during a database outage, with 500 to any other error."""
     error = sys.exc_info()[1]
-    if error is None:
+    cause = cause_of(request, error) if error is not None else None
+    if cause is None:
         return default_server_error(request)
+    return unavailable(request, cause.heading, cause.sentence, sent=cause.sent)
+
+
+class Cause(NamedTuple):
+    """Why a request was not processed although it has no fault."""
+
+    code: str  # for scripts
+    heading: str
+    sentence: str
+    sent: str = SENT  # what a request that changes something may have done
+    retry_seconds: int = RETRY_SECONDS
+
+
+def cause_of(request: HttpRequest, error: BaseException) -> Cause | None:
+    """Log and return the outage or conflict that an error comes from, None for a fault."""
     if outages.is_conflict(error):
         logger.info("%s %s conflicted: %s", request.method, request.path, error)
-        return unavailable(request, *CONFLICT, sent="")
+        return Cause("conflict", *CONFLICT, sent="", retry_seconds=1)
     outage = outages.of(error)
     if outage is outages.database:
         outage.report_failure(error)
-        return unavailable(request, *AWAY)
-    return (
-        unavailable(request, *STUCK)
-        if outage is outages.changes
-        else default_server_error(request)
-    )
+        return Cause("database_unavailable", *AWAY)
+    return Cause("read_only", *STUCK) if outage is outages.changes else None
 
 
 @requires_csrf_token

@@ -27,6 +27,10 @@ from workflows.pages.streaming import streamed
 from workflows.pages.views.runs import readable_run, visible_run
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.http import HttpRequest
+
+    from workflows.models import Run
     from workflows.pages.requests import HtmxRequest
 
 STEPS = 100  # on one page
@@ -121,10 +125,14 @@ def params(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @answers_request_errors
 def bundle(request: HtmxRequest, run_id: UUID) -> StreamingHttpResponse:
     """Stream the signed history of a run as a JSON file."""
-    run = readable_run(request, run_id)
+    return history_bundle(request, request.user, readable_run(request, run_id))
+
+
+def history_bundle(request: HttpRequest, user: User, run: Run) -> StreamingHttpResponse:
+    """Return the signed history of a run as a download. Raises TooManyDownloads."""
     return streamed(
         request,
-        lambda: pieces(run, with_addresses=permissions.can_audit(request.user)),
+        lambda: pieces(run, with_addresses=permissions.can_audit(user)),
         name=f"{run.workflow_name}-{run.short_id}-history.json",
         content_type="application/json",
     )

@@ -242,8 +242,7 @@ def resume(request: HtmxRequest, schedule_id: UUID) -> HttpResponse:
 @answers_request_errors
 def delete(request: HtmxRequest, schedule_id: UUID) -> HttpResponse:
     """Delete a schedule."""
-    found = service.find(schedule_id, by=request.user)
-    service.delete(schedule_id, by=request.user, reason=reason_of(request))
+    found = service.delete(schedule_id, by=request.user, reason=reason_of(request))
     messages.success(request, f"Schedule “{found.name}” deleted.")
     return redirect("schedules")
 
