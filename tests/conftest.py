@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from django.test import Client
 
 ENGINE = Path(__file__).parent / "engine"  # its tests need no Django, and get none
+CRASH = Path(__file__).parent / "crash"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # "" outside of xdist's workers
 
 hypothesis.settings.register_profile("default", max_examples=100, deadline=None)
@@ -66,6 +67,15 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that wait for processes: short tests fill the time beside them.
+
+    At the end of the run, one of them would keep a single worker busy for half a minute.
+    """
+    items.sort(key=lambda item: not item.path.is_relative_to(CRASH))
 
 
 def pytest_unconfigure() -> None:

@@ -130,7 +130,7 @@ class System(Queries):
         reason: str = "",
         token: str = "",
     ) -> Run:
-        """Queue a failed or cancelled run again, from its last checkpoint.
+        """Queue a failed or cancelled run again, from its last checkpoint; return it as queued.
 
         A failed or cancelled child run is resumed too, regardless of its permissions, or
         replaced if it cannot be resumed (`services/resumption.py`).
@@ -139,8 +139,9 @@ class System(Queries):
         """
         run = self._operable(run_id, by)
         trail.require_reason(reason, by=by)
-        resumption.resume(run, self._registry, by=by, reason=reason, token=token)
-        return self.find_run(run_id)
+        with transaction.atomic():  # a worker takes it as soon as it is committed
+            resumption.resume(run, self._registry, by=by, reason=reason, token=token)
+            return self.find_run(run_id)
 
     def rerun(
         self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str = ""

@@ -307,7 +307,8 @@ class Throttle:
         while self._is_requested:
             self._is_requested = False
             if await self._action():
-                await asyncio.sleep(self._pause)
+                if not self._is_draining:
+                    await asyncio.sleep(self._pause)
             elif not self._is_draining:
                 self._is_requested = True
                 await asyncio.sleep(COOLDOWN_SECONDS)
