@@ -107,6 +107,18 @@ class Limits(BaseSettings):
     max_sockets_per_person: int = Field(
         60, ge=0, description="Maximum open websockets of a person in a process."
     )
+    max_streams: int = Field(
+        200,
+        ge=0,
+        description="Maximum open streams of server-sent events of a server process; 0 sets"
+        " no limit.",
+    )
+    max_streams_per_person: int = Field(
+        20,
+        ge=0,
+        description="Maximum open streams of server-sent events of a person, with all of"
+        " their tokens, in a process; 0 sets no limit.",
+    )
     max_messages_per_second: int = Field(
         50,
         ge=5,

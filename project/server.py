@@ -59,8 +59,9 @@ class Server(uvicorn.Server):
         max_socket_bytes: int,
         worker: Callable[[], Works] | None,
         tell: Callable[[str], object],
+        end_streams: Callable[[], object] = lambda: None,
     ) -> None:
-        """`tell` gets the messages for the operator."""
+        """`tell` gets the messages for the operator; `end_streams` is called at shutdown."""
         config = uvicorn.Config(
             application,
             http=Connection,
@@ -90,6 +91,7 @@ class Server(uvicorn.Server):
         self._worker: Works | None = None
         self._working: asyncio.Task[None] | None = None
         self._tell = tell
+        self._end_streams = end_streams
 
     # -- start ------------------------------------------------------------------------
 
@@ -145,7 +147,8 @@ class Server(uvicorn.Server):
         """Stop without failing a request.
 
         1. No new connections, except those that the system has accepted already.
-        2. Websockets are closed with code 1012, and their pages reconnect.
+        2. Websockets are closed with code 1012, and their pages reconnect; streams of events
+           end with a message.
         3. Requests in progress get SHUTDOWN_SECONDS.
         4. The worker drains: nodes get DRAIN_SECONDS, their runs go on elsewhere or later.
         """
@@ -164,6 +167,7 @@ class Server(uvicorn.Server):
             server.close()
         if self._worker is not None:
             self._tell("Stopping: work in hand may finish; Ctrl-C again stops at once.")
+        self._end_streams()
         await super().shutdown(sockets)
 
     async def _accept_waiting(self, listener: socket.socket) -> None:

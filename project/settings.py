@@ -311,6 +311,8 @@ MAX_CONNECTIONS_PER_ADDRESS: Final = (
 )
 MAX_SOCKETS: Final = ENV.max_sockets
 MAX_SOCKETS_PER_PERSON: Final = ENV.max_sockets_per_person
+MAX_STREAMS: Final = ENV.max_streams
+MAX_STREAMS_PER_PERSON: Final = ENV.max_streams_per_person
 MAX_MESSAGES_PER_SECOND: Final = ENV.max_messages_per_second
 PAGE_CACHE_BYTES: Final = ENV.page_cache_bytes
 MAX_EXPORTS: Final = ENV.max_exports

@@ -241,6 +241,19 @@ class TooManyDownloads(RequestError):
         )
 
 
+class TooManyStreams(RequestError):
+    """The process, or the person, has as many streams of events as are permitted."""
+
+    status = 429
+    seconds = 10  # after which a client may try again
+
+    def __init__(self, whose: str) -> None:
+        """Say whose limit was reached."""
+        super().__init__(
+            f"{whose} has too many open streams of events. Close one, or try again later."
+        )
+
+
 class InvalidSort(RequestError):
     """Unknown sort field."""
 

@@ -67,7 +67,7 @@ def parsed(command: str, pdf: bytes) -> Request:
         elif word in {"-d", "--data-binary"}:
             text = next(words)
             found.method, found.body = "POST", pdf if text.startswith("@") else text
-        else:
+        elif not word.startswith("-"):
             found.address = word
     url = urlsplit(found.address)
     found.address = f"{url.path}?{url.query}"

@@ -54,6 +54,7 @@ def test_every_path_in_the_document_exists() -> None:
 # Modules that read rows of stages, with what they do about the one that is in progress,
 # which is part of the run's row (`models/current_stages.py`).
 READERS_OF_STAGES = {
+    "api/live/run_source.py": "adds it",
     "api/stages.py": "adds it",
     "audit/chain.py": "closes it",
     "audit/exporter.py": "adds it",

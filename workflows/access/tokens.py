@@ -23,6 +23,7 @@ from workflows.access.escalation import Power
 from workflows.access.permissions import NONE, Permissions, WorkflowSet
 from workflows.audit import trail
 from workflows.errors import InvalidToken, NotAllowed, TokenNotFound
+from workflows.infra import notifications
 from workflows.models import ApiToken, ServiceAccount, TokenScope
 from workflows.models.tokens import MAX_TOKEN_NAME_LENGTH
 
@@ -62,9 +63,18 @@ def find(secret: str) -> ApiToken | None:
         .filter(digest=digest_of(secret))
         .first()
     )
-    if found is None or not found.is_usable or not found.owner.is_active:
-        return None
-    return found
+    return _usable(found)
+
+
+def reload(token: ApiToken) -> ApiToken | None:
+    """Return a token as it is now, None if it is no longer usable."""
+    found = ApiToken.objects.select_related("owner").filter(pk=token.pk).first()
+    return _usable(found)
+
+
+def _usable(token: ApiToken | None) -> ApiToken | None:
+    is_usable = token is not None and token.is_usable and token.owner.is_active
+    return token if is_usable else None
 
 
 def user_of(token: ApiToken) -> User:
@@ -183,6 +193,7 @@ def revoke(pk: int, *, by: User) -> ApiToken:
         revoked = ApiToken.objects.filter(pk=pk, revoked_at=None)
         if token is None or not revoked.update(revoked_at=timezone.now()):
             raise TokenNotFound
+        notifications.permissions_changed_on_commit()  # for open streams of events
         trail.note("revoke token", by=by, reason=_described(token))
     return token
 

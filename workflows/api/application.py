@@ -13,6 +13,7 @@ from workflows.api.routes import (
     documents,
     exports,
     history,
+    live,
     operations,
     reference,
     relations,
@@ -44,6 +45,8 @@ problems.install(api)
 api.add_router("/workflows", workflows.router)
 api.add_router("/runs", runs.router)
 api.add_router("/runs", history.router)
+api.add_router("/runs", live.runs_router)
+api.add_router("/approvals", live.approvals_router)
 api.add_router("/runs", approvals.of_run_router)
 api.add_router("/decisions", history.decisions_router)
 api.add_router("/approvals", approvals.router)

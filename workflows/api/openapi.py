@@ -10,9 +10,17 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from ninja import NinjaAPI
+from pydantic.json_schema import models_json_schema
 
 from workflows.api import problems
 from workflows.api.examples import ERRORS, SCHEMAS
+from workflows.api.schemas_live import (
+    ApprovalKey,
+    ApprovalListEvent,
+    Closed,
+    RunEvent,
+    RunListEvent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,6 +48,7 @@ SECURITY: Final = {
         " X-CSRFToken.",
     },
 }
+EVENTS: Final = (RunEvent, RunListEvent, ApprovalKey, ApprovalListEvent, Closed)
 TAG: Final = {"type": "string", "maxLength": 200}
 IF_MATCH: Final = {
     "in": "header",
@@ -76,9 +85,20 @@ class DocumentedApi(NinjaAPI):
             _complete_body(operation)
             for status, response in operation["responses"].items():
                 _complete_response(int(status), response)
+        document["components"]["schemas"].update(_event_schemas())
         for name, facts in SECURITY.items():
             document["components"]["securitySchemes"][name].update(facts)
         return document
+
+
+def _event_schemas() -> dict[str, Any]:
+    """Return the schemas of events, which no operation has as its whole response."""
+    _, found = models_json_schema(
+        [(kind, "serialization") for kind in EVENTS],
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas: dict[str, Any] = found["$defs"]
+    return {name: schemas[name] for name in [kind.__name__ for kind in EVENTS]}
 
 
 def operations_of(

@@ -58,8 +58,13 @@ def visible_run(request: ApiRequest, run_id: UUID) -> Run:
 
     Raises RunNotFound. A redacted run must not be saved.
     """
-    run = system.find_run(run_id, by=request.user)
-    can_read = permissions.can_read(request.user, run.workflow_name)
+    return visible_run_of(request.user, run_id)
+
+
+def visible_run_of(user: User, run_id: UUID) -> Run:
+    """Return a run as `visible_run` does, without a request."""
+    run = system.find_run(run_id, by=user)
+    can_read = permissions.can_read(user, run.workflow_name)
     return run if can_read else redact(run)
 
 

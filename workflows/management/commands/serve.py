@@ -48,6 +48,7 @@ class Command(BaseCommand):
             call_command("prepare", stdout=self.stdout)
         self._require_prepared()
         from project.asgi import application  # noqa: PLC0415 - needs set-up apps
+        from workflows.api.live.limits import streams  # noqa: PLC0415 - likewise
 
         limits = ConnectionLimits(
             connections=settings.MAX_CONNECTIONS,
@@ -63,6 +64,7 @@ class Command(BaseCommand):
             max_socket_bytes=settings.MAX_SOCKET_BYTES,
             worker=_worker() if settings.EMBEDS_WORKER and not no_worker else None,
             tell=self._write,
+            end_streams=streams.drain,
         )
         freeze_loaded_objects()
         # Threads that render pages keep the event loop waiting for as long, each time.
