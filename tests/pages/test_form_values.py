@@ -17,7 +17,14 @@ from django.core.management import call_command
 from django.http import QueryDict
 from django.test import Client
 from hypothesis import strategies as st
-from pydantic import AliasChoices, BaseModel, Field, RootModel, create_model
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    Field,
+    NaiveDatetime,
+    RootModel,
+    create_model,
+)
 
 from workflows.engine import State, Workflow, node
 from workflows.engine.adapters import codec, schema
@@ -372,6 +379,7 @@ KINDS: list[tuple[Any, st.SearchStrategy[Any]]] = [
     (bool, st.booleans()),
     (Decimal, st.decimals(allow_nan=False, allow_infinity=False)),
     (dt.datetime, MOMENTS),
+    (NaiveDatetime, st.datetimes()),
     (dt.date, st.dates()),
     (dt.time, st.times()),
     (dt.timedelta, st.timedeltas(dt.timedelta(days=-999), dt.timedelta(days=999))),

@@ -15,10 +15,11 @@ from django.test import Client
 from django.utils import timezone
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, NaiveDatetime
 
 from tests.support.factories import make_approval, make_run
 from workflows.agents import budgets
+from workflows.engine.adapters import schema
 from workflows.models import Status, WaitKind
 from workflows.pages.forms.datetime_field import DateTimeInputs, DateTimeZoneInput
 from workflows.pages.forms.schema_form import SchemaForm
@@ -341,3 +342,44 @@ def test_the_script_gets_the_zone_of_a_deadline() -> None:
     shown = in_zone(BERLIN, exact_time, END)
     assert f'data-exact="{BERLIN}"' in shown  # so it is left as it is
     assert ">31 Dec 9999, 23:59 UTC<" in shown
+
+
+# Times without a zone -------------------------------------------------------------------
+
+
+class Local(BaseModel):
+    """A time of a wall clock."""
+
+    at: NaiveDatetime
+
+
+def local_form(text: str) -> SchemaForm:
+    data = QueryDict(mutable=True)
+    data["at"] = text
+    return SchemaForm(dict(schema(Local)), data=data)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-03-29T02:30", "2026-03-29T02:30:00", "2026-03-29 02:30"]
+)
+def test_a_time_without_a_zone_is_read_as_typed_in_every_zone(text: str) -> None:
+    with timezone.override(BERLIN):  # where clocks skip this time
+        filled = local_form(text)
+        assert filled.is_valid(), filled.errors
+    assert Local(**filled.values()).at == dt.datetime(2026, 3, 29, 2, 30)  # noqa: DTZ001
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("2026-03-29T02:30+01:00", "Enter a date and time without an offset from UTC."),
+        ("2026-13-29T02:30", "Enter a valid date/time."),
+        ("", "This field is required."),
+    ],
+)
+def test_a_time_that_is_not_one_without_a_zone_is_refused(
+    text: str, message: str
+) -> None:
+    filled = local_form(text)
+    assert not filled.is_valid()
+    assert filled.errors["at"] == [message]

@@ -18,7 +18,8 @@ class _FormSchema(GenerateJsonSchema):
     """JSON schemas that include the default of `default_factory=list` and the like.
 
     Other factories are not called: they may count or read a clock, and the form would show
-    another value than the run gets.
+    another value than the run gets. A NaiveDatetime has the format `date-time-local` of
+    OpenAPI's registry of formats.
     """
 
     def sort(
@@ -28,6 +29,12 @@ class _FormSchema(GenerateJsonSchema):
     ) -> JsonSchemaValue:
         """Return a schema unchanged: pydantic would sort its keys."""
         return value
+
+    def datetime_schema(self, schema: Any) -> JsonSchemaValue:
+        found = super().datetime_schema(schema)
+        if schema.get("tz_constraint") == "naive":
+            found["format"] = "date-time-local"
+        return found
 
     def default_schema(self, schema: Any) -> JsonSchemaValue:
         found = super().default_schema(schema)

@@ -122,6 +122,23 @@ class DateTimeZoneInput(forms.DateTimeInput):
         )
 
 
+class LocalDateTimeField(forms.DateTimeField):
+    """A date and time without a zone, cleaned to a naive datetime; None if empty."""
+
+    widget = forms.DateTimeInput(attrs={"step": "1"})
+
+    def to_python(self, value: Any) -> dt.datetime | None:
+        """Return the time as entered. Raises ValidationError, also for one with an offset."""
+        text = str(value or "").strip()
+        found = _parsed(text)
+        if found is not None and timezone.is_aware(found):
+            raise ValidationError("Enter a date and time without an offset from UTC.")
+        if found is None:
+            with timezone.override(dt.UTC):  # which has no invalid or ambiguous times
+                found = super().to_python(text)
+        return found and found.replace(tzinfo=None)
+
+
 class ZonedDateTimeField(forms.DateTimeField):
     """A date and time, cleaned to ISO text; None if empty.
 

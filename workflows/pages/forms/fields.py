@@ -22,12 +22,15 @@ from django.urls import reverse
 from workflows.engine.errors import NotSerialisable
 from workflows.engine.frozen import freeze
 from workflows.models import Agent
-from workflows.pages.forms.datetime_field import ZonedDateTimeField
+from workflows.pages.forms.datetime_field import LocalDateTimeField, ZonedDateTimeField
 from workflows.pages.render.text import readable_name
 from workflows.pages.render.zones import current_zone
 
 Schema = Mapping[str, Any]
-PAGE_TIME = re.compile(r"\d\d:\d\d(:\d\d(\.\d{1,3})?)?")  # what a time input can show
+PAGE_TIME = re.compile(  # what inputs of the format can show, to the millisecond
+    r"(\d{4}-\d\d-\d\dT)?\d\d:\d\d(:\d\d(\.\d{1,3})?)?"
+)
+TIMES = ("time", "date-time-local")
 LONG_TEXT = 200  # characters; fields for longer texts are text areas
 MAX_RADIO_CHOICES = 5  # more become a drop-down
 ROWS = 4  # of a text area
@@ -280,7 +283,7 @@ def _json(schema: Schema, options: dict[str, Any]) -> forms.Field:  # noqa: ARG0
 def _text(schema: Schema, options: dict[str, Any]) -> forms.Field:
     build = FORMATS.get(schema.get("format", ""))
     shown = schema.get("default")
-    is_time = schema.get("format") == "time" and isinstance(shown, str)
+    is_time = schema.get("format") in TIMES and isinstance(shown, str)
     if build is not None and not (is_time and not PAGE_TIME.fullmatch(str(shown))):
         return build(options)
     longest = schema.get("maxLength")
@@ -310,6 +313,7 @@ FORMATS: dict[str, Callable[[dict[str, Any]], forms.Field]] = {
     "date": lambda o: _iso(forms.DateField(), o, "date"),
     "time": lambda o: _iso(forms.TimeField(), o, "time"),
     "uuid": lambda o: _iso(forms.UUIDField(), o),
+    "date-time-local": lambda o: _iso(LocalDateTimeField(), o, "datetime-local"),
     "date-time": lambda o: ZonedDateTimeField(**o),
     "email": lambda o: forms.EmailField(**o),
     "uri": lambda o: forms.URLField(assume_scheme="https", **o),
