@@ -67,6 +67,7 @@ READERS_OF_STAGES = {
     "pages/run/diagram.py": "adds it",
     "pages/run/panel.py": "adds it",
     "pages/run/stage_rows.py": "adds it",
+    "pages/run/stage_status.py": "needs failed stages only",
     "pages/run/steps.py": "adds it",
     "services/deletion.py": "deletes ended runs",
     "services/queries.py": "adds it",

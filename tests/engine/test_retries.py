@@ -361,3 +361,37 @@ async def test_tries_of_an_interrupted_attempt_count_and_its_wait_continues() ->
     assert flaky.runs == 2
     assert runs.clock.slept == [7.5, 1]
     assert [one["try"] for one in runs.listener.data("node.retry")] == [3]
+
+
+class Final(Unavailable):
+    """The agent will never be available."""
+
+
+async def test_an_error_of_never_ends_the_tries_although_on_matches() -> None:
+    runs, flaky = Runs(), Flaky("a", failures=9, error=Final)
+    retry = Retry(attempts=3, on=Unavailable, never=(KeyError, Final))
+    with pytest.raises(ExecutionError, match="failure 1"):
+        await runs.line(flaky.node(retry=retry)).execute(start())
+    assert flaky.runs == 1
+
+
+async def test_waits_give_the_delay_before_each_further_try() -> None:
+    runs, flaky = Runs(), Flaky("a", failures=3)
+    end = await runs.line(flaky.node(retry=Retry(waits=[2, 5, 15]))).execute(start())
+    assert (end["a"], runs.clock.slept) == (4, [2, 5, 15])
+    assert [data["of"] for data in runs.listener.data("node.retry")] == [4, 4, 4]
+    assert Retry().attempts == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"never": int}, "names no errors"),
+        ({"never": lambda _: True}, "names no errors"),
+        ({"waits": [1, -1]}, "a wait below 0"),
+        ({"waits": [1, 2], "attempts": 5}, "are for 3: leave it out"),
+    ],
+)
+def test_a_retry_that_cannot_work_is_a_mistake(options: Any, message: str) -> None:
+    with pytest.raises(DefinitionError, match=message):
+        Retry(**options)

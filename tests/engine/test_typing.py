@@ -16,7 +16,7 @@ from typing import assert_type
 from pydantic import BaseModel
 from workflows.engine import (
     Graph, Node, Retry, State, Workflow, approval, chain, conditional, node, otherwise, parallel,
-    predicate, sleep, subworkflow, when,
+    predicate, sleep, subworkflow, when, when_failed, Failure,
 )
 
 class Review(BaseModel):
@@ -82,6 +82,13 @@ in_variables = Workflow("w", state=Mine, start=read, routes={
 })
 assert_type(in_variables, Workflow[Mine])
 
+def is_old(failure: Failure) -> bool: return failure.tries > 3
+failing = Workflow("w", state=Mine, start=read, routes={
+    read: [when_failed(stop, on=(OSError, KeyError)), when_failed(review, on=is_old),
+           when(fine, weigh), when_failed(nap), otherwise(stop)],
+})
+assert_type(failing, Workflow[Mine])
+
 async def use() -> None:
     assert_type(await read(Mine()), Mine)
     assert_type(weigh(Mine(), None), Mine)
@@ -107,6 +114,10 @@ Workflow("foreign behind", state=Mine, start=read, routes={read: review, review:
 Workflow("when", state=Mine, start=read, routes={read: [when(fine, foreign), otherwise(stop)]})
 Workflow("asked", state=Mine, start=read, routes={read: [when(odd, stop), otherwise(stop)]})
 Workflow("state", state=Other, start=read, routes={read: stop})
+Workflow("page when failed", state=Mine, start=read, routes={read: [when_failed(judge)]})
+Workflow("foreign when failed", state=Mine, start=read, routes={read: [when_failed(foreign)]})
+Workflow("no error", state=Mine, start=read, routes={read: [when_failed(stop, on=int)]})
+Workflow("no test", state=Mine, start=read, routes={read: [when_failed(stop, on=fine)]})
 async def misuse() -> None: await read(Other())
 def unfit(state: Mine) -> Mine: return state.set(pages=3).pages
 """

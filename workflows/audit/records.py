@@ -96,6 +96,7 @@ class CheckpointRow:
     kind: str
     data: str  # JSON text
     created_at: dt.datetime
+    failure: str | None = None  # JSON text
 
 
 @dataclass(slots=True)

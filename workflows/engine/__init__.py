@@ -25,6 +25,7 @@ from .context import Answer, NodeContext
 from .errors import (
     Cancelled,
     ConfigurationError,
+    DeadlinePassed,
     DefinitionError,
     ExecutionError,
     LimitExceeded,
@@ -37,6 +38,7 @@ from .errors import (
     WorkflowError,
 )
 from .events import Event, EventType
+from .failures import Failure
 from .graph import Graph
 from .isolation import Isolation
 from .nodes import Failed, Node, node
@@ -58,7 +60,7 @@ from .predicates import (
 from .retries import Retry
 from .shape import EdgeShape, GraphShape, NodeShape
 from .state import State
-from .workflow import DefinitionWarning, Workflow, otherwise, when
+from .workflow import DefinitionWarning, Workflow, otherwise, when, when_failed
 
 __all__ = [
     "Answer",
@@ -70,6 +72,7 @@ __all__ = [
     "Clock",
     "ConditionalConfig",
     "ConfigurationError",
+    "DeadlinePassed",
     "DefinitionError",
     "DefinitionWarning",
     "EdgeShape",
@@ -78,6 +81,7 @@ __all__ = [
     "EventType",
     "ExecutionError",
     "Failed",
+    "Failure",
     "Graph",
     "GraphConfig",
     "GraphShape",
@@ -124,4 +128,5 @@ __all__ = [
     "subworkflow",
     "wait",
     "when",
+    "when_failed",
 ]

@@ -13,7 +13,13 @@ from pydantic import BaseModel
 from .errors import DefinitionError
 from .nodes import Node
 from .pauses import Approval
-from .predicates import Edge, FunctionPredicate, Predicate, always
+from .predicates import (
+    Edge,
+    FailurePredicate,
+    FunctionPredicate,
+    Predicate,
+    always,
+)
 from .state import State
 
 _STEP = re.compile(r"\.([^.\[]+)|\[([^\]]*)\]")  # of a box such as s.params.names[0]
@@ -22,8 +28,25 @@ _STEP = re.compile(r"\.([^.\[]+)|\[([^\]]*)\]")  # of a box such as s.params.nam
 def dead_edge(edges: Sequence[Edge]) -> tuple[Edge, Edge] | None:
     """Return the first edge that is never taken, and the earlier one that is taken instead.
 
-    That is an edge after one without a condition, or after one with the same predicate.
+    That is an edge after one without a condition, or after one with the same predicate. The
+    edges of the failure route are compared with each other only.
     """
+    ordinary = [edge for edge in edges if not edge.on_failure]
+    return _dead_ordinary_edge(ordinary) or _dead_failure_edge(edges)
+
+
+def _dead_failure_edge(edges: Sequence[Edge]) -> tuple[Edge, Edge] | None:
+    earlier: list[tuple[Edge, FailurePredicate]] = []
+    for edge in edges:
+        if isinstance(edge.when, FailurePredicate):
+            for other, predicate in earlier:
+                if predicate.covers(edge.when):
+                    return edge, other
+            earlier.append((edge, edge.when))
+    return None
+
+
+def _dead_ordinary_edge(edges: Sequence[Edge]) -> tuple[Edge, Edge] | None:
     evaluated: dict[int, Edge] = {}
     for edge in edges:
         predicate = always if edge.when is None else edge.when

@@ -78,6 +78,7 @@ class NodeContext:
     cancellation: Cancellation
     clock: Clock
     try_number: int = 1
+    tries: int = 1  # number of the last try, on the context of the first one
     try_after: float = (
         0.0  # seconds to wait first, left over from an interrupted attempt
     )

@@ -412,14 +412,23 @@ def _restore(kind: type[WorkflowError], args: tuple[Any, ...]) -> WorkflowError:
     return error
 
 
+_CLASS_NAME: Any = type.__dict__["__name__"]
+
+
+def class_name(error: BaseException) -> str:
+    """Return the name of an error's class, whatever an author's metaclass says."""
+    name: str = _CLASS_NAME.__get__(type(error))
+    return name
+
+
 def describe(error: BaseException) -> str:
     """Return the message of an error, or its type if it has none or formatting raises."""
     try:
         if isinstance(error, ValidationError):
             return _problems(error)
-        return str(error) or type(error).__name__
+        return str(error) or class_name(error)
     except BaseException:  # whatever the text of an author's error raises
-        return f"{type(error).__name__}, which failed to say more"
+        return f"{class_name(error)}, which failed to say more"
 
 
 def _problems(error: ValidationError) -> str:

@@ -20,7 +20,8 @@ def fingerprint(shape: GraphShape) -> str:
         "exits": sorted(shape.exits),
         "nodes": sorted((node.name, node.kind) for node in shape.nodes),
         "edges": sorted(
-            (e.source, e.index, e.target, e.predicate) for e in shape.edges
+            (e.source, e.index, e.target, e.predicate, *(["failure"] * e.on_failure))
+            for e in shape.edges
         ),
         "fields": sorted(shape.fields),
     }
@@ -69,7 +70,8 @@ def _route_changes(before: GraphShape, after: GraphShape) -> Iterator[str]:
 def _route_text(shape: GraphShape, name: str) -> str:
     """Return the edges that leave a node, in order, as text."""
     routes = [
-        f"to “{edge.target}”" + (f" if {edge.predicate}" if edge.predicate else "")
+        f"to “{edge.target}”"
+        + (f" if {'it ' * edge.on_failure}{edge.predicate}" if edge.predicate else "")
         for edge in shape.edges_from(name)
     ]
     return ", else ".join(routes) or "nowhere"

@@ -18,7 +18,7 @@ from .errors import ConfigurationError
 from .graph_checks import check_complete, check_graph, check_new_node, quoted, refuse
 from .nodes import Node, as_node
 from .observers import NoOpObserver, Observer, observers
-from .predicates import Edge, Evaluation, Predicate
+from .predicates import Edge, Evaluation, FailurePredicate, Predicate
 from .resume import ResumeOptions, resume
 from .retries import Retry
 from .runner import Runner
@@ -83,6 +83,10 @@ class Graph:
         """Return the edges that leave a node, in the order in which they are evaluated."""
         return self._edges.get(node, ())
 
+    def has_failure_route(self, node: str) -> bool:
+        """Return whether a failure of this node may be followed by another node."""
+        return any(edge.on_failure for edge in self.edges_from(node))
+
     def add_node(
         self,
         name: str,
@@ -102,7 +106,10 @@ class Graph:
         when: Predicate[Any] | Callable[[Any], bool] | None = None,
         name: str | None = None,
     ) -> None:
-        """Add an edge; the edges of a node are evaluated in the order of their addition."""
+        """Add an edge; the edges of a node are evaluated in the order of their addition.
+
+        With a FailurePredicate it is part of the failure route of its source.
+        """
         for side, node in (("source", source), ("target", target)):
             if not node:
                 refuse(
@@ -115,7 +122,8 @@ class Graph:
         predicate = (
             when if isinstance(when, Predicate) or when is None else Predicate.of(when)
         )
-        edge = Edge(source, target, predicate, name)
+        on_failure = isinstance(predicate, FailurePredicate)
+        edge = Edge(source, target, predicate, name, on_failure)
         self._edges[source] = (*self.edges_from(source), edge)
 
     def set_entry_point(self, node: str) -> None:
@@ -179,6 +187,7 @@ class Graph:
                     index,
                     edge.predicate_name,
                     edge.name or "",
+                    edge.on_failure,
                 )
                 for edges in self._edges.values()
                 for index, edge in enumerate(edges)
@@ -191,11 +200,14 @@ class Graph:
         """Return the node that follows for a state, and the edges that were evaluated.
 
         The node is None if no edge matches. Raises PredicateFailed if a predicate raises.
+        For a state with a failure the failure route is evaluated.
         """
         name = node if isinstance(node, str) else self.name_of(node)
         self._check_known(name, "Graph.next")
         decisions: list[Evaluation] = []
         for edge in self.edges_from(name):
+            if edge.on_failure is not (state.step_failure is not None):
+                continue
             decisions.append(edge.evaluate(state))
             if decisions[-1].result:
                 return self._nodes[edge.target], decisions

@@ -97,12 +97,13 @@ class _Pickler(pickle.Pickler):
                 value.sequence,
                 value.timestamp,
                 dict(value.secrets),
+                value.step_failure,
             )
         return NotImplemented
 
 
 def _restore_state(kind: type[State], data: Any, *place: Any) -> State:
     state = object.__new__(kind)
-    run_id, node, sequence, timestamp, secrets = place
-    state._initialise(data, run_id, node, sequence, timestamp, {}, {})
+    run_id, node, sequence, timestamp, secrets, failure = place
+    state._initialise(data, run_id, node, sequence, timestamp, {}, {}, failure)
     return state._with_secrets(secrets) if secrets else state

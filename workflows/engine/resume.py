@@ -36,7 +36,8 @@ async def resume(
     1. No store, no checkpoint, or one that does not fit: ResumeError, without side effects.
        Once the checkpoint is loaded, the error has its state.
     2. A checkpoint at an exit: the run is complete; return its state without running anything.
-    3. The initial checkpoint: start at the entry point. Else evaluate the edges of its node again.
+    3. The initial checkpoint: start at the entry point. Else evaluate the edges of its node again,
+       those of the failure route if its step had failed.
     4. `enter`: evaluate no edge; run that node with `answer` in its context.
     """
     state = _load_state(runner, run_id, state_type)
@@ -45,7 +46,7 @@ async def resume(
     runner.emit_event(
         EventType.CHECKPOINT_LOAD, node=state.checkpoint_node, run_id=run_id
     )
-    if runner.graph.is_exit(state.checkpoint_node):
+    if runner.graph.is_exit(state.checkpoint_node) and state.step_failure is None:
         return state
     node = (
         _next_node(runner, state)
@@ -94,6 +95,7 @@ def _typed(state: State, run_id: str, state_type: type[S]) -> S:
             sequence=state.sequence,
             timestamp=state.timestamp,
             secrets=state.secrets,
+            failure=state.step_failure,
         )
     except Exception as error:
         raise ResumeError("resume.mismatch", run_id) from error
@@ -105,7 +107,7 @@ def _next_node(runner: Runner, state: State) -> str:
     if not node:
         return runner.graph.entry
     edges = runner.graph.edges_from(node)
-    if not edges:
+    if not edges and state.step_failure is None:
         raise ResumeError("resume.dead_end", state.run_id, node=node, state=state)
     try:
         edge = select_edge(edges, state, runner.emit)

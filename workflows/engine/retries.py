@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .containment import await_contained
 from .context import NodeContext, TryLimit, set_current_context
@@ -20,28 +21,36 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
+DEFAULT_ATTEMPTS: Final = 3
+_UNSET: Final[Any] = object()
+
+
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try at most `attempts` times while one of the errors `on` occurs.
+    """Try at most `attempts` times while one of the errors `on`, and none of `never`, occurs.
 
-    The delay after try n is `min(wait * factor ** (n - 1), max_wait)`, plus up to `jitter`.
+    The delay after try n is `min(wait * factor ** (n - 1), max_wait)`, or `waits[n - 1]` if
+    `waits` is given, plus up to `jitter`.
     """
 
-    attempts: int = 3  # total number of tries
+    # total number of tries; by default 3, or one more than `waits` has delays
+    attempts: int = _UNSET
     on: type[Exception] | tuple[type[Exception], ...] = Exception
     wait: float = 1.0  # seconds before the second try
     factor: float = 2.0
     jitter: float = 0.0  # seconds added at most, uniformly distributed
     max_wait: float = 60.0  # seconds
+    never: type[Exception] | tuple[type[Exception], ...] = ()  # has priority over `on`
+    # seconds before each further try, in place of `wait`, `factor` and `max_wait`
+    waits: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         """Raise DefinitionError for values that would fail, or hide an error, in a run."""
-        kinds = self.on if isinstance(self.on, tuple) else (self.on,)
-        if not kinds or not all(map(_is_error, kinds)):
-            raise DefinitionError(
-                f"Retry(on={self.on!r}) names no errors: give a class of Exception, such as"
-                " ConnectionError, or a tuple of them."
-            )
+        _check_errors("on", self.on)
+        if self.never != ():
+            _check_errors("never", self.never)
+        object.__setattr__(self, "waits", tuple(self.waits))
+        self._complete_attempts()
         if self.attempts < 1:
             raise DefinitionError(
                 f"Retry(attempts={self.attempts}) never runs the node: use 1 or more."
@@ -49,26 +58,63 @@ class Retry:
         for name in ("wait", "factor", "jitter", "max_wait"):
             if getattr(self, name) < 0:
                 raise DefinitionError(f"Retry({name}=…) is below 0: use 0 or more.")
+        if any(wait < 0 for wait in self.waits):
+            raise DefinitionError(
+                f"Retry(waits={list(self.waits)}) has a wait below 0: use 0 or more."
+            )
+
+    def _complete_attempts(self) -> None:
+        """Set `attempts` if it was not given. Raises DefinitionError if `waits` differs."""
+        number = len(self.waits) + 1 if self.waits else DEFAULT_ATTEMPTS
+        if self.attempts is _UNSET:
+            object.__setattr__(self, "attempts", number)
+        elif self.waits and self.attempts != number:
+            raise DefinitionError(
+                f"Retry(attempts={self.attempts}) does not match its {len(self.waits)} waits, which"
+                f" are for {number}: leave it out."
+            )
 
     def should_retry(self, error: Exception, try_number: int) -> bool:
         """Return whether another try follows this error."""
         if try_number >= self.attempts or isinstance(error, ExitRaised):
             return False
-        kinds = self.on if isinstance(self.on, tuple) else (self.on,)
-        # as in `except`: isinstance would run code of an author's metaclass
-        return any(kind in type(error).__mro__ for kind in kinds)
+        return _is_any(error, self.on) and not _is_any(error, self.never)
 
     def delay_after(self, try_number: int) -> float:
         """Return the delay after a try, in seconds."""
-        try:
-            wait = min(self.wait * self.factor ** (try_number - 1), self.max_wait)
-        except OverflowError:
-            wait = self.max_wait
+        if self.waits:
+            wait = self.waits[min(try_number, len(self.waits)) - 1]
+        else:
+            wait = self._growing_delay(try_number)
         return wait + random.uniform(0, self.jitter)  # noqa: S311 - spreads load, no secret
+
+    def _growing_delay(self, try_number: int) -> float:
+        try:
+            return min(self.wait * self.factor ** (try_number - 1), self.max_wait)
+        except OverflowError:
+            return self.max_wait
+
+
+def _check_errors(name: str, given: object) -> None:
+    """Raise DefinitionError unless a class of Exception, or a tuple of them, was given."""
+    kinds = given if isinstance(given, tuple) else (given,)
+    if not kinds or not all(map(_is_error, kinds)):
+        raise DefinitionError(
+            f"Retry({name}={given!r}) names no errors: give a class of Exception, such as"
+            " ConnectionError, or a tuple of them."
+        )
 
 
 def _is_error(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, Exception)
+
+
+def _is_any(
+    error: Exception, kinds: type[Exception] | tuple[type[Exception], ...]
+) -> bool:
+    """Return what `except` would: isinstance would run code of an author's metaclass."""
+    named = kinds if isinstance(kinds, tuple) else (kinds,)
+    return any(kind in type(error).__mro__ for kind in named)
 
 
 async def run_with_retries(
@@ -76,9 +122,10 @@ async def run_with_retries(
 ) -> Out:
     """Run a node until a try succeeds and return its result. Raises the error of the last try.
 
-    The tries of an interrupted attempt count as well.
+    The tries of an interrupted attempt count as well; `context.tries` is their number.
     """
-    retry = node.retry
+    retry, step = node.retry, context
+    step.tries = context.try_number
     if context.try_after:
         await _sleep(context.try_after, context)
     if retry is None:
@@ -91,6 +138,7 @@ async def run_with_retries(
                 raise
             await _wait_for_retry(retry, error, context)
         context = context.for_try(context.try_number + 1)
+        step.tries = context.try_number
 
 
 def _fresh_value(value: In) -> In:

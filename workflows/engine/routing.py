@@ -14,9 +14,13 @@ from .state import State
 def select_edge(edges: Sequence[Edge], state: State, emit: Emit | None) -> Edge | None:
     """Return the first edge whose condition is met, or None; emit every evaluation.
 
+    For a state with a failure those are the edges of the failure route, else the others.
     Raises PredicateFailed if a predicate raises, after emitting that evaluation.
     """
+    has_failed = state.step_failure is not None
     for index, edge in enumerate(edges):
+        if edge.on_failure is not has_failed:
+            continue
         if emit is None:
             if edge.when is None or edge.evaluate(state).result:
                 return edge

@@ -24,6 +24,7 @@ from .errors import (
     describe,
 )
 from .events import EventType
+from .failures import Failure
 from .node_runner import NodeRunner
 from .nodes import Failed
 from .observers import make_emitter
@@ -38,6 +39,15 @@ S = TypeVar("S", bound=State)
 
 # Errors that fail the node; everything else that author code raises is contained before.
 NODE_ERRORS = (Exception, Cancelled, DeadlinePassed)
+
+
+class _DeadlineRouted(Exception):
+    """A failure route took the end of a node by the deadline, which is thereby over."""
+
+    def __init__(self, node: str, state: Any) -> None:
+        super().__init__(node)
+        self.node = node  # that follows
+        self.state = state
 
 
 class Runner:
@@ -60,6 +70,7 @@ class Runner:
         self._iterations = 0
         self._visits: dict[str, int] = {}
         self._path: list[str] = []
+        self._failure_target = ""  # of the step that failed last
 
     async def start(self, state: S) -> S:
         """Run from the entry point and return the state at the exit."""
@@ -83,6 +94,17 @@ class Runner:
         )
         if self._deadline_seconds is not None:
             self._deadline_at = self.graph.clock.monotonic() + self._deadline_seconds
+        try:
+            return await self._run_until_deadline(node, state, answer)
+        except _DeadlineRouted as routed:
+            self._deadline_seconds = self._deadline_at = None
+            after: S = routed.state
+            return await self._run_until_deadline(routed.node, after, None)
+
+    async def _run_until_deadline(
+        self, node: str, state: S, answer: Answer | None
+    ) -> S:
+        """Return the state at the exit. Raises _DeadlineRouted where the deadline was routed."""
         with (
             self._cancellation.child() as self._stop,
             self._stop.expiring(self._deadline_seconds),
@@ -102,7 +124,8 @@ class Runner:
 
         1. Stop on a cancellation or at the limit of steps; the path then ends before the next node.
         2. Run the node, save, follow the first edge that matches; end at an exit.
-        3. A failure raises ExecutionError with the state from which the run can continue.
+        3. A failure that the node's failure route takes is followed like a result.
+        4. Any other raises ExecutionError with the state from which the run can continue.
         """
         if self._persistence.needs_initial_save:
             self._save(node, state)
@@ -116,6 +139,12 @@ class Runner:
                 self.emit_event(
                     EventType.CHECKPOINT_SAVE, node=node, run_id=state.run_id
                 )
+            failure = state.step_failure
+            if failure is not None:
+                node = self._failure_target
+                if failure.is_deadline:
+                    raise _DeadlineRouted(node, state)
+                continue
             if self.graph.is_exit(node):
                 return await self._complete(node, state)
             node = self._next_node(node, state)
@@ -128,6 +157,8 @@ class Runner:
             and self.graph.clock.monotonic() >= self._deadline_at
         ):
             self._stop.expire()
+        if self._stop.expired and self.graph.has_failure_route(node):
+            return  # the node fails before its code starts
         if self._stop.cancelled:
             code = "deadline" if self._stop.expired else "cancelled"
             self._fail(code, node, state, self._stop.error())
@@ -166,7 +197,11 @@ class Runner:
                 **_failure_data(error, before),
             )
             # a copy: without in-place changes that the node made to values it read
-            self._fail("node_failed", name, before.clone(), error)
+            before = before.clone()
+            failed = self._routed_failure(before, context, error)
+            if failed is None:
+                self._fail("node_failed", name, before, error)
+            return failed
         self._emit_node(
             EventType.NODE_COMPLETE, context, error=False, output_snapshot=after.data
         )
@@ -174,6 +209,8 @@ class Runner:
 
     async def _node_result(self, name: str, before: S, context: NodeContext) -> S:
         """Return the node's result, or raise its pause if the run may wait for it."""
+        if self._stop.expired:
+            raise self._stop.error()
         try:
             after = await self._node_runner.run(self.graph.nodes[name], before, context)
         except Paused as pause:
@@ -181,6 +218,29 @@ class Runner:
             await self._persistence.check_pause(pause)
             raise
         return call_contained(functools.partial(_require_state, after, before))
+
+    def _routed_failure(
+        self, before: S, context: NodeContext, error: BaseException
+    ) -> S | None:
+        """Return the state after a failed node whose failure route takes the error, or None."""
+        name = context.node
+        if not self.graph.has_failure_route(name) or _is_cancellation(error):
+            return None
+        now = context.clock.now()
+        failed = before.stamped(
+            checkpoint_node=name,
+            sequence=context.sequence,
+            timestamp=now,
+            failure=Failure.of(error, name, context.tries, now),
+        )
+        try:
+            edge = select_edge(self.graph.edges_from(name), failed, self.emit)
+        except PredicateFailed as predicate_error:
+            self._fail("predicate_failed", name, before, predicate_error)
+        if edge is None:
+            return None
+        self._failure_target = edge.target
+        return failed
 
     def _node_context(
         self, name: str, before: State, answer: Answer | None
@@ -201,7 +261,7 @@ class Runner:
 
     def _next_node(self, name: str, state: State) -> str:
         edges = self.graph.edges_from(name)
-        if not edges:
+        if all(edge.on_failure for edge in edges):
             self._fail("dead_end", name, state)
         try:
             edge = select_edge(edges, state, self.emit)
@@ -309,6 +369,10 @@ def _require_state(after: object, before: S) -> S:
     )
 
 
+def _is_cancellation(error: BaseException) -> bool:
+    return isinstance(error, Cancelled) or caused_by(error, Cancelled)
+
+
 def _failure_data(error: BaseException, before: State) -> dict[str, Any]:
     """Return event data of a failed node: its error, and the output of a `Failed`."""
     failed = next(
@@ -316,7 +380,7 @@ def _failure_data(error: BaseException, before: State) -> dict[str, Any]:
     )
     output = failed.output if failed else before
     return {
-        "cancelled": isinstance(error, Cancelled) or caused_by(error, Cancelled),
+        "cancelled": _is_cancellation(error),
         "error_message": describe(error),
         "output_snapshot": None if output is None else output.data,
     }

@@ -28,6 +28,7 @@ class EdgeShape:
     index: int  # position among the edges of its source, from 0
     predicate: str = ""  # the name of its predicate; empty: unconditional
     name: str = ""
+    on_failure: bool = False  # part of the failure route of its source
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class GraphShape:
             "entry": self.entry,
             "exits": list(self.exits),
             "nodes": [asdict(node) for node in self.nodes],
-            "edges": [asdict(edge) for edge in self.edges],
+            "edges": [_edge_to_json(edge) for edge in self.edges],
             "fields": [list(field) for field in self.fields],
         }
 
@@ -82,12 +83,12 @@ class GraphShape:
 
     def exits_with_edges(self) -> tuple[str, ...]:
         """Return the exits that have edges, which are never evaluated."""
-        sources = {edge.source for edge in self.edges}
+        sources = {edge.source for edge in self.edges if not edge.on_failure}
         return tuple(name for name in self.exits if name in sources)
 
     def without_otherwise(self) -> tuple[str, ...]:
         """Return the nodes whose last edge has a predicate, so that no edge may match."""
-        last = {edge.source: edge for edge in self.edges}
+        last = {edge.source: edge for edge in self.edges if not edge.on_failure}
         return tuple(
             name
             for name in self.names
@@ -98,7 +99,7 @@ class GraphShape:
         """Return neighbours by name; the edges of exits are never evaluated and left out."""
         targets: dict[str, list[str]] = {}
         for edge in self.edges:
-            if edge.source not in self.exits:
+            if edge.on_failure or edge.source not in self.exits:
                 start, end = (
                     (edge.source, edge.target)
                     if forward
@@ -106,6 +107,14 @@ class GraphShape:
                 )
                 targets.setdefault(start, []).append(end)
         return targets
+
+
+def _edge_to_json(edge: EdgeShape) -> dict[str, Any]:
+    """Return an edge as JSON; most have no `on_failure`, like those of older runs."""
+    values = asdict(edge)
+    if not edge.on_failure:
+        del values["on_failure"]
+    return values
 
 
 def _reached(start: Iterable[str], targets: Mapping[str, list[str]]) -> set[str]:

@@ -30,6 +30,8 @@ from .watching import WatchedCache, WatchedData
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+    from .failures import Failure
+
 
 @dataclass_transform(
     kw_only_default=True, frozen_default=True, field_specifiers=(Field,)
@@ -174,6 +176,7 @@ class State(StateBase):
         sequence: int = 0,
         timestamp: datetime | None = None,
         secrets: Mapping[str, str] | None = None,
+        failure: Failure | None = None,
     ) -> Self:
         """Return a state from stored data. Raises CheckpointMismatch if it does not fit."""
         try:
@@ -191,7 +194,7 @@ class State(StateBase):
         kept = MappingProxyType(dict(secrets)) if secrets else NO_SECRETS
         state = object.__new__(cls)
         state._initialise(
-            frozen, run_id, checkpoint_node, sequence, timestamp, kept, cache
+            frozen, run_id, checkpoint_node, sequence, timestamp, kept, cache, failure
         )
         return state
 

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from .fields import Fields
 from .frozen import FrozenDict
 
+if TYPE_CHECKING:
+    from .failures import Failure
+
 NO_SECRETS: Mapping[str, str] = MappingProxyType({})
 _put = object.__setattr__
 
@@ -19,6 +22,7 @@ class StateBase:
 
     __slots__ = (
         "_cache",
+        "_failure",
         "_secrets",
         "checkpoint_node",
         "data",
@@ -31,6 +35,7 @@ class StateBase:
     if TYPE_CHECKING:
         # properties, so that a type checker does not take them for fields
         _cache: ClassVar[Any]
+        _failure: ClassVar[Failure | None]
         _secrets: ClassVar[Any]
 
         @property
@@ -62,6 +67,7 @@ class StateBase:
         timestamp: datetime | None,
         secrets: Mapping[str, str],
         cache: Any,
+        failure: Failure | None = None,
     ) -> None:
         _put(self, "data", data)
         _put(self, "run_id", run_id)
@@ -69,6 +75,7 @@ class StateBase:
         _put(self, "sequence", sequence)
         _put(self, "timestamp", timestamp)
         _put(self, "_secrets", secrets)
+        _put(self, "_failure", failure)
         _put(self, "_cache", cache)  # parsed fields, never shared with another state
 
     if not TYPE_CHECKING:  # type checkers know the fields of a class, and no others
@@ -94,6 +101,21 @@ class StateBase:
             except KeyError:
                 raise AttributeError(f"The state has no “{name}”.") from None
 
+    # -- failure routes ---------------------------------------------------------------
+
+    @property
+    def step_failure(self) -> Failure | None:
+        """The failure of the step before, on a failure route; None after any other step."""
+        return self._failure
+
+    @property
+    def failure(self) -> Failure | None:
+        """`step_failure`, unless the state has a value of its own under this name."""
+        if self._fields is None and "failure" in self.data:
+            own: Any = self.data["failure"]
+            return own  # type: ignore[no-any-return]
+        return self._failure
+
     # -- copies -----------------------------------------------------------------------
 
     def clone(self) -> Self:
@@ -113,8 +135,9 @@ class StateBase:
         checkpoint_node: str | None = None,
         sequence: int | None = None,
         timestamp: datetime | None = None,
+        failure: Failure | None = None,
     ) -> Self:
-        """Return the state with other run metadata; None keeps a value."""
+        """Return the state with other run metadata; None keeps a value, except for `failure`."""
         other = object.__new__(type(self))
         other._initialise(
             self.data,
@@ -124,6 +147,7 @@ class StateBase:
             self.timestamp if timestamp is None else timestamp,
             self._secrets,
             {},
+            failure,
         )
         return other
 
@@ -137,6 +161,7 @@ class StateBase:
             self.timestamp,
             self._secrets,
             cache,
+            self._failure,
         )
         return other
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointMismatch
+from .failures import Failure
 from .frozen import Json
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def write(state: State) -> str:
         "sequence": state.sequence,
         "timestamp": state.timestamp.isoformat() if state.timestamp else None,
     }
+    if state.step_failure is not None:
+        whole["failure"] = state.step_failure.to_json()
     return json.dumps(whole, separators=(",", ":"), allow_nan=False)
 
 
@@ -38,6 +41,7 @@ def read(text: str) -> dict[str, Any]:
             "checkpoint_node": _checked(whole["checkpoint_node"], str),
             "sequence": _checked(whole["sequence"], int),
             "timestamp": datetime.fromisoformat(stamp) if stamp else None,
+            "failure": Failure.from_json(whole.get("failure")),
         }
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointMismatch(

@@ -18,7 +18,7 @@ from .errors import DefinitionError
 from .fingerprint import differences, fingerprint, type_text
 from .graph import Graph
 from .nodes import Node
-from .predicates import Predicate
+from .predicates import FailurePredicate, FailureTest, Predicate
 from .shape import GraphShape
 from .state import State
 from .storable import check_no_secrets, check_storable
@@ -64,6 +64,18 @@ def when(
 def otherwise(target: Node[In, Out]) -> Branch[Callable[[State, In], Out]]:
     """Follow this branch to `target` if the condition of no earlier branch was met."""
     return Branch(None, target)
+
+
+def when_failed(
+    target: Node[In, Out], on: FailureTest | None = None
+) -> Branch[Callable[[State, In], Out]]:
+    """Follow this branch to `target` if the node failed, and no earlier `when_failed` matched.
+
+    `on` is a class of errors, or a tuple of them, of which the error or one of its causes has
+    to be one; or a function of the `Failure`. The target gets the input of the failed node,
+    with `state.failure`. Without a match the run fails.
+    """
+    return Branch(FailurePredicate(on), target)
 
 
 class Routes(Protocol[Key_co, Value_co]):
@@ -213,7 +225,7 @@ class Workflow(Generic[S]):
             for branch in branches:
                 graph.add_edge(source.name, branch.target.name, branch.when)
         for node in nodes:
-            if node not in self._routes:
+            if _is_exit(node, self._routes):
                 graph.set_exit_point(node.name)
 
 
@@ -299,10 +311,20 @@ def _check_types_storable(
         check_no_secrets(info.annotation, where)
 
 
+def _is_exit(
+    node: Node[Any, Any], routes: Mapping[Node[Any, Any], Sequence[Branch[Any]]]
+) -> bool:
+    """Return whether a run ends when this node succeeds."""
+    branches = routes.get(node, ())
+    return all(isinstance(branch.when, FailurePredicate) for branch in branches)
+
+
 def _check_has_exit(
-    workflow: str, nodes: Iterable[Node[Any, Any]], routes: Mapping[Node[Any, Any], Any]
+    workflow: str,
+    nodes: Iterable[Node[Any, Any]],
+    routes: Mapping[Node[Any, Any], Sequence[Branch[Any]]],
 ) -> None:
-    if all(node in routes for node in nodes):
+    if not any(_is_exit(node, routes) for node in nodes):
         names = ", ".join(f"“{node.name}”" for node in nodes)
         raise DefinitionError(
             f"Workflow “{workflow}”: no run can end, for every node has a route ({names}). A node "

@@ -21,7 +21,7 @@ from workflows.engine.json_patch import apply, diff
 from workflows.models import Checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from uuid import UUID
 
     from workflows.engine.frozen import FrozenDict
@@ -94,6 +94,7 @@ class Snapshot:
     sequence: int
     node: str
     data: FrozenDict
+    failure: Mapping[str, Any] | None = None  # of a step whose failure route was taken
 
 
 def rebuild(run_id: UUID, at: int | None = None) -> Snapshot | None:
@@ -132,7 +133,7 @@ def states(rows: Iterable[Checkpoint]) -> Iterator[Snapshot]:
             raise _damaged(row.run_id, 0, "no whole state is left to start from")
         data = _follow(row, data)
         expected = row.sequence + 1
-        yield Snapshot(row.sequence, row.node_name, data)
+        yield Snapshot(row.sequence, row.node_name, data, row.failure)
 
 
 def _follow(row: Checkpoint, before: Any) -> Any:

@@ -65,6 +65,7 @@ class Masker:
         _replace(self.text, record.decisions, "reason")
         _replace(self.json_text, record.decisions, "values")
         _replace(self.json_text, record.checkpoints, "data")
+        _replace(self.json_text, record.checkpoints, "failure")
         _replace(self.json_text, record.items, "data")
         _replace(self.text, record.logs, "message")
         _replace(self.text, record.retries, "error")

@@ -10,6 +10,7 @@ from workflows.agents.run_keys import RunKey
 from workflows.engine import CheckpointConfig, Graph, GraphConfig, State
 from workflows.engine.containment import call_contained
 from workflows.engine.errors import CheckpointMismatch
+from workflows.engine.failures import Failure
 from workflows.execution import masking
 from workflows.execution.build_runtime import build_runtime
 from workflows.execution.history import history_of
@@ -141,6 +142,7 @@ def _restore(
         checkpoint_node=snapshot.node,
         sequence=snapshot.sequence,
         secrets=initial.secrets,
+        failure=Failure.from_json(snapshot.failure),
     )
     is_migrated = data is not snapshot.data
     recorder.restore(call_contained(read), workflow if is_migrated else None)

@@ -130,9 +130,15 @@ class Recorder:
             self._migrated_to = None
         kind, text = self._encoder.encode(state.data)
         self._state = state
+        failure = state.step_failure
         record.checkpoints.append(
             CheckpointRow(
-                state.sequence, state.checkpoint_node, kind, text, clock.local_now()
+                state.sequence,
+                state.checkpoint_node,
+                kind,
+                text,
+                clock.local_now(),
+                None if failure is None else dumps(failure.to_json()),
             )
         )
         if state.sequence:

@@ -92,7 +92,7 @@ def _add_history(rows: Rows, record: StepRecord, now: dt.datetime) -> None:
     ]  # fmt: skip
     rows.checkpoints += [
         [run, attempt, row.sequence, row.node, str(row.kind), row.data,
-         len(row.data), row.created_at]
+         len(row.data), row.created_at, row.failure]
         for row in record.checkpoints
     ]  # fmt: skip
     rows.logs += [

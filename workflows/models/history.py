@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from workflows.engine.predicates.wording import condition_label, explain
+from workflows.models.exact_json import ExactJSONField
 from workflows.models.runs import Run
 from workflows.models.status import Level, StageStatus
 
@@ -219,6 +220,8 @@ class Checkpoint(models.Model):
     kind = models.CharField(max_length=5, choices=Kind.choices)
     data = models.TextField()  # JSON text: exact for every number
     bytes = models.PositiveIntegerField()  # length of `data` in UTF-8
+    # why the step failed, if its failure route was taken: `engine.failures.Failure`
+    failure = ExactJSONField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -3,6 +3,7 @@
 core.py     Predicate, Evaluation, functions as predicates, and / or / not
 keys.py     comparisons of one key of the state
 edges.py    edges between nodes
+failures.py conditions on the failure of a step
 format.py   values in the text of a reason
 wording.py  the result of a condition as text
 """
@@ -21,12 +22,15 @@ from .core import (
     predicate,
 )
 from .edges import Edge
+from .failures import FailurePredicate, FailureTest
 from .keys import Key, key, key_equals, key_exists
 
 __all__ = [
     "ABSENT",
     "Edge",
     "Evaluation",
+    "FailurePredicate",
+    "FailureTest",
     "FunctionPredicate",
     "Key",
     "Predicate",

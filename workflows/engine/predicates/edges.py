@@ -21,6 +21,7 @@ class Edge:
     target: str
     when: Predicate[Any] | None = None  # None: unconditional
     name: str | None = None
+    on_failure: bool = False  # followed if the source failed, else if it succeeded
 
     @property
     def predicate_name(self) -> str:

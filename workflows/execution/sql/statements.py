@@ -129,7 +129,7 @@ RECORD_TABLES: Mapping[str, Table] = {
     ),
     "checkpoints": table_of(
         Checkpoint,
-        "run_id attempt sequence node_name kind data bytes created_at",
+        "run_id attempt sequence node_name kind data bytes created_at failure",
         "run_id sequence",
     ),
     "logs": table_of(

@@ -176,6 +176,7 @@ class Edge:
     mask: tuple[float, float, float]  # x, y, width of the background of the label
     count: Text | None  # after the label in the same line, or alone
     is_conditional: bool
+    on_failure: bool  # part of the failure route of its source
     state: EdgeState
 
     @property
@@ -191,6 +192,11 @@ class Diagram:
     height: float
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]  # taken ones last, so that they are on top
+
+    @property
+    def has_failure_routes(self) -> bool:
+        """Return whether some edges are followed when a step fails."""
+        return any(edge.on_failure for edge in self.edges)
 
     @property
     def is_wide(self) -> bool:
@@ -342,6 +348,7 @@ def _edge(place: int, plan: _Plan, states: Mapping[tuple[str, int], EdgeState]) 
         mask=_mask(at, layout_edge.label_width, aside=aside),
         count=Text(count, round(at.x + ASIDE, 1), at.y + 4) if count else None,
         is_conditional=bool(_label(shape)),
+        on_failure=bool(shape.get("on_failure")),
         state=state,
     )
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from workflows.models import StageStatus, add_current, with_current
 from workflows.pages.lists.pagination import Page, forward_page
-from workflows.pages.run.stage_status import cancel_reasons, shown_status
+from workflows.pages.run.stage_status import (
+    CancelledAttempts,
+    cancelled_attempts,
+    shown_status,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from workflows.models import Run, Stage
     from workflows.pages.run.point_in_time import PointInTime
 
@@ -77,7 +79,7 @@ def rows_of(run: Run, moment: PointInTime) -> list[Row]:
     current = moment.current_stage(run)
     if current is not None:
         rows = add_current(rows, Row(*(getattr(current, name) for name in FIELDS)))
-    cancelled = cancel_reasons(run, {row.status for row in rows})
+    cancelled = cancelled_attempts(run, {row.status for row in rows})
     return [_as_shown(run, row, cancelled) for row in rows]
 
 
@@ -93,8 +95,8 @@ def page_of(run: Run, *, after: int, size: int) -> Page[Stage]:
     return page
 
 
-def _as_shown(run: Run, row: Row, cancelled: Mapping[int, str]) -> Row:
-    status = shown_status(run, row.status, row.attempt, cancelled)
+def _as_shown(run: Run, row: Row, cancelled: CancelledAttempts) -> Row:
+    status = shown_status(run, row.status, row.place, cancelled)
     if status == row.status:
         return row
     # the duration of a stage that waited ends with the pause, not the cancellation

@@ -7,7 +7,8 @@ follows from the outcome of the attempt and the status of the run.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from workflows.models import Outcome, StageStatus, Status
 
@@ -17,22 +18,47 @@ if TYPE_CHECKING:
     from workflows.models import Run, Stage
 
 
-def cancel_reasons(run: Run, statuses: Iterable[str]) -> Mapping[int, str]:
-    """Return the attempts that were cancelled, with the reason of each.
+@dataclass(frozen=True, slots=True)
+class CancelledAttempts:
+    """The attempts that were cancelled, with the reason of each."""
+
+    reasons: Mapping[int, str]
+    # attempt and sequence of steps in them whose failure route was taken
+    routed: frozenset[tuple[int, int]] = frozenset()
+
+
+NONE_CANCELLED: Final = CancelledAttempts({})
+
+
+def cancelled_attempts(run: Run, statuses: Iterable[str]) -> CancelledAttempts:
+    """Return the attempts of a run that were cancelled.
 
     Only a failed stage can have been cancelled: without any, there is no query.
     """
     if StageStatus.FAILED not in statuses:
-        return {}
+        return NONE_CANCELLED
     cancelled = run.attempts.filter(outcome=Outcome.CANCELLED)
-    return dict(cancelled.values_list("number", "error_message"))
+    reasons = dict(cancelled.values_list("number", "error_message"))
+    if not reasons:
+        return NONE_CANCELLED
+    failed = run.stages.filter(status=StageStatus.FAILED, attempt__in=reasons)
+    taken = run.decisions.filter(
+        taken=True, attempt__in=reasons, sequence__in=failed.values("sequence")
+    )
+    return CancelledAttempts(
+        reasons, frozenset(taken.values_list("attempt", "sequence"))
+    )
 
 
 def shown_status(
-    run: Run, status: str, attempt: int, cancelled: Mapping[int, str]
+    run: Run, status: str, place: tuple[int, int], cancelled: CancelledAttempts
 ) -> str:
-    """Return the status of a stage; `cancelled` has the cancelled attempts."""
-    if status == StageStatus.FAILED and attempt in cancelled:
+    """Return the status of the stage of this attempt and sequence."""
+    if (
+        status == StageStatus.FAILED
+        and place[0] in cancelled.reasons
+        and place not in cancelled.routed
+    ):
         return StageStatus.CANCELLED
     if status == StageStatus.WAITING and run.status == Status.CANCELLED:
         return StageStatus.CANCELLED
@@ -42,12 +68,13 @@ def shown_status(
 def as_shown(run: Run, stages: Iterable[Stage]) -> list[Stage]:
     """Return stages of a run with the status that is shown. Never save them."""
     shown = list(stages)
-    cancelled = cancel_reasons(run, {stage.status for stage in shown})
+    cancelled = cancelled_attempts(run, {stage.status for stage in shown})
     for stage in shown:
-        status = shown_status(run, stage.status, stage.attempt, cancelled)
+        status = shown_status(run, stage.status, stage.place, cancelled)
         if status != stage.status:
             if stage.status == StageStatus.WAITING:
                 stage.duration_ms = None  # it ends with the pause, not the cancellation
             stage.status = status
-            stage.error_message = cancelled.get(stage.attempt, run.cancel_reason)
+            reasons = cancelled.reasons
+            stage.error_message = reasons.get(stage.attempt, run.cancel_reason)
     return shown

@@ -62,6 +62,18 @@ class Step:
         return next((one for one in self.decisions if one.decided_by_id), None)
 
     @property
+    def is_routed(self) -> bool:
+        """Return whether it failed and its failure route was taken."""
+        failed = self.stage is not None and self.stage.status == StageStatus.FAILED
+        return failed and any(one.taken for one in self.decisions)
+
+    @property
+    def has_state(self) -> bool:
+        """Return whether the state after it was stored."""
+        completed = self.stage and self.stage.status == StageStatus.COMPLETED
+        return bool(completed) or self.is_routed
+
+    @property
     def key(self) -> str:
         """Return the id of its HTML element."""
         if self.stage is None:
