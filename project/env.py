@@ -416,6 +416,22 @@ class Environment(RetentionSettings, Limits, Network, Installation):
         allowed = self.allow_private_providers
         return not self.production if allowed is None else allowed
 
+    @property
+    def allows_private_webhooks(self) -> bool:
+        """Whether webhook destinations may have internal addresses."""
+        allowed = self.allow_private_webhooks
+        return not self.production if allowed is None else allowed
+
+    @property
+    def address(self) -> str:
+        """Address of the server in messages."""
+        if self.public_url:
+            return self.public_url
+        named = [host for host in self.allowed_hosts if host.strip("*.") == host]
+        if named:
+            return f"{'https' if self.uses_https else 'http'}://{named[0]}"
+        return f"http://{self.host}:{self.port}"
+
 
 def load() -> Environment:
     """Return the settings.

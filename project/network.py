@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
 
 
@@ -23,3 +25,36 @@ class Network(BaseSettings):
         "addresses; needed for a model server in the own network. Default: off in "
         "PRODUCTION, else on.",
     )
+    public_url: str = Field(
+        "",
+        max_length=200,
+        description="Address of the server in messages, such as "
+        "`https://runs.example.org`. Default: the first of ALLOWED_HOSTS, or HOST and "
+        "PORT.",
+    )
+    allow_private_webhooks: bool | None = Field(
+        None,
+        description="Allow webhook destinations with plain HTTP and at loopback, private, "
+        "link-local and cloud metadata addresses. Default: off in PRODUCTION, else on.",
+    )
+    webhook_seconds: float = Field(
+        15,
+        gt=0,
+        le=120,
+        description="Seconds in which the receiver of a webhook has to respond.",
+    )
+    delivery_days: int = Field(
+        30,
+        ge=1,
+        le=3650,
+        description="Days for which delivered messages and their events are kept.",
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        """Return the address without a slash at its end; raise ValueError for others."""
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"http", "https"} or not parts.hostname):
+            raise ValueError("must have the form https://runs.example.org")
+        return value.rstrip("/")

@@ -341,6 +341,13 @@ EMBEDS_WORKER: Final = ENV.redis_url is None  # `serve` runs the work itself
 CURRENCY: Final = ENV.currency
 ALLOW_PRIVATE_PROVIDERS: Final = ENV.allows_private_providers
 
+# Messages ---------------------------------------------------------------------------
+
+PUBLIC_URL: Final = ENV.address
+ALLOW_PRIVATE_WEBHOOKS: Final = ENV.allows_private_webhooks
+WEBHOOK_SECONDS: Final = ENV.webhook_seconds
+DELIVERY_DAYS: Final = ENV.delivery_days
+
 # Language, time and log -------------------------------------------------------------
 
 LANGUAGE_CODE = "en"

@@ -2,7 +2,7 @@
 
 from django.apps import AppConfig
 from django.core import checks
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 
 
 class WorkflowsConfig(AppConfig):
@@ -17,8 +17,10 @@ class WorkflowsConfig(AppConfig):
         from workflows import bulk  # noqa: PLC0415 - needs loaded apps
         from workflows.access import signals  # noqa: PLC0415 - needs loaded apps
         from workflows.audit import sealed_since  # noqa: PLC0415 - likewise
+        from workflows.deliveries import retention  # noqa: PLC0415 - likewise
         from workflows.documents.storage import check_storage  # noqa: PLC0415 - likewise
         from workflows.execution import background  # noqa: PLC0415 - likewise
+        from workflows.outbox import triggers  # noqa: PLC0415 - likewise
         from workflows.pages.lists import json_matching  # noqa: PLC0415 - likewise
         from workflows.registry import registry  # noqa: PLC0415 - likewise
         from workflows.retention import schedule  # noqa: PLC0415 - likewise
@@ -31,4 +33,7 @@ class WorkflowsConfig(AppConfig):
         background.add(bulk.continue_jobs)
         background.add(schedule.purge_if_due)
         background.add(due.launch_due)
+        background.add(retention.purge_if_due)
+        pre_migrate.connect(triggers.drop, sender=self)
+        post_migrate.connect(triggers.install, sender=self)
         post_migrate.connect(sealed_since.remember, sender=self)

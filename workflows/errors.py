@@ -3,7 +3,8 @@
 RequestError
 ├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound,
 │                            JobNotFound, TokenNotFound, ScheduleNotFound,
-│                            DocumentNotFound, PageNotFound
+│                            DocumentNotFound, PageNotFound, DestinationNotFound,
+│                            DeliveryNotFound
 ├─ InvalidStatus      409   the status of the run does not permit the action
 ├─ KeyReused          409   an idempotency key with other params
 ├─ StateUnavailable   409   checkpoints do not fit together
@@ -23,6 +24,7 @@ RequestError
 ├─ InvalidView        422
 ├─ InvalidToken       422   of an API token
 ├─ InvalidSchedule    422
+├─ InvalidDestination 422   of webhooks
 ├─ PayloadRemoved     409   retention deleted the data of the run
 ├─ ReasonMissing      422
 └─ InvalidParams      422   one message per field
@@ -312,6 +314,18 @@ class InvalidSchedule(InputInvalid):
 
 class ScheduleNotFound(NotFound):
     """Schedule not found. It may have been deleted."""
+
+
+class InvalidDestination(InputInvalid):
+    """Some fields of a webhook destination are invalid."""
+
+
+class DestinationNotFound(NotFound):
+    """Webhook destination not found. It may have been deleted."""
+
+
+class DeliveryNotFound(NotFound):
+    """Delivery not found. It may have been deleted by retention."""
 
 
 class TokenNotFound(NotFound):

@@ -25,6 +25,7 @@ from django.core.serializers.json import DjangoJSONEncoder  # noqa: E402 - needs
 
 from workflows import bulk  # noqa: E402
 from workflows.audit.verifier import Checker  # noqa: E402
+from workflows.deliveries import service as destinations  # noqa: E402
 from workflows.engine.errors import RequestError  # noqa: E402
 from workflows.infra import clock  # noqa: E402
 from workflows.models import (  # noqa: E402
@@ -131,6 +132,13 @@ def add_schedules(count: int, params: dict[str, Any], moments: int) -> None:
         schedule.save()
 
 
+def add_destinations(urls: list[str]) -> None:
+    """Create a webhook destination for each URL, which wants every event."""
+    boss = User.objects.create_superuser("boss")
+    for number, url in enumerate(urls):
+        destinations.create(destinations.Plan(f"receiver {number}", url), by=boss)
+
+
 def main() -> None:
     """Execute the command line and print JSON."""
     event, given = sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
@@ -140,6 +148,7 @@ def main() -> None:
         "report": report,
         "act": act,
         "add_schedules": add_schedules,
+        "add_destinations": add_destinations,
         # on one event loop: else each action would open a separate connection to Redis
         "delete_many": async_to_sync(sync_to_async(delete_many)),
     }

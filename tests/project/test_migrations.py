@@ -31,9 +31,10 @@ APP = "workflows"
 
 def migrate(name: str | None = None) -> StateApps:
     """Go to a migration, the newest one by default; return the models as they are there."""
-    executor = MigrationExecutor(connection)
-    leaves = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP]
-    return executor.migrate([(APP, name)] if name else leaves).apps
+    call_command("migrate", APP, *filter(None, [name]), verbosity=0)
+    loader = MigrationExecutor(connection).loader
+    leaves = [key for key in loader.graph.leaf_nodes() if key[0] == APP]
+    return apps_at(name or leaves[0][1])
 
 
 def apps_at(name: str) -> StateApps:

@@ -28,6 +28,8 @@ from workflows.models import (
     Outcome,
     Retry,
     Run,
+    Schedule,
+    ScheduleMoment,
     Stage,
     StageStatus,
     Status,
@@ -266,6 +268,21 @@ def make_audit_event(run: Run, **fields: Any) -> AuditEvent:
     """Return something a person did to a run."""
     values = {"actor_name": "alice", "action": "cancel", "reason": "wrong document"}
     return AuditEvent.objects.create(run=run, **{**values, **fields})
+
+
+def make_moment(**fields: Any) -> ScheduleMoment:
+    """Return a moment of a schedule of its own."""
+    number = next(_numbers)
+    schedule = Schedule.objects.create(
+        workflow_name="classify-document",
+        name=f"schedule-{number}",
+        cron="0 0 * * *",
+        zone="UTC",
+    )
+    at = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    return ScheduleMoment.objects.create(
+        **{"schedule": schedule, "moment": at, **fields}
+    )
 
 
 def make_note(run: Run, text: str = "The press is back.", **fields: Any) -> Note:

@@ -402,6 +402,18 @@ def can_manage_agents(person: Person) -> bool:
     return _has_any(person, "workflows.change_agent")
 
 
+def can_manage_destinations(person: Person) -> bool:
+    """Return whether this person may set up webhook destinations and replay deliveries."""
+    return _has_any(person, "workflows.change_destination")
+
+
+def can_view_destinations(person: Person) -> bool:
+    """Return whether this person may see webhook destinations and their deliveries."""
+    return _has_any(
+        person, "workflows.view_destination", "workflows.change_destination"
+    )
+
+
 def can_give_roles(person: Person) -> bool:
     """Return whether this person may assign roles or grant permissions."""
     return _has_any(

@@ -27,6 +27,7 @@ SET_UP = (
     "workflowpermission",
     "document",
     "retention",
+    "destination",
 )
 ACCOUNTS = ("user", "group")
 

@@ -47,6 +47,13 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         f"{verb} schedule"
         for verb in ("create", "change", "pause", "resume", "delete", "backfill")
     ),
+    "Webhook destinations": (
+        *(
+            f"{verb} destination"
+            for verb in ("create", "change", "pause", "resume", "test", "delete")
+        ),
+        *("rotate destination secret", "replay delivery"),
+    ),
     "Views and jobs": ("save view", "change view", "delete view", "cancel job"),
     "Retention": ("purge data", "purge run", "purge history"),
     IN_ADMIN: (),  # declared by its pages

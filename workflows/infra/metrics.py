@@ -50,6 +50,11 @@ ABANDONED_LOOPS: Final = Counter(
     "signalbox_abandoned_loops",
     "Node loops that were replaced after BLOCKED_LOOP_SECONDS; each leaves a thread behind.",
 )
+DELIVERY_ATTEMPTS: Final = Counter(
+    "signalbox_delivery_attempts",
+    "Attempts of this process to deliver a message, by result: ok or failed.",
+    ["result"],
+)
 OUTAGES: Final = Counter(
     "signalbox_outages", "Times that something this process needs was away.", ["what"]
 )

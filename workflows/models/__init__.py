@@ -20,6 +20,14 @@ from workflows.models.current_stages import (
     stored_stage,
     with_current,
 )
+from workflows.models.destinations import (
+    Delivery,
+    DeliveryAttempt,
+    DeliveryStatus,
+    Destination,
+    DestinationKind,
+    DestinationState,
+)
 from workflows.models.documents import Document, DocumentUse, PageImage
 from workflows.models.history import (
     PROCESS_DIED,
@@ -40,6 +48,7 @@ from workflows.models.operations import (
     RemovedRun,
     Worker,
 )
+from workflows.models.outbox import EventKind, Interest, OutboxEvent
 from workflows.models.permissions import WorkflowPermission
 from workflows.models.profiles import Budget, BudgetRaise, Profile, Scope
 from workflows.models.retention import Retention
@@ -91,10 +100,18 @@ __all__ = [
     "CatchUp",
     "Checkpoint",
     "Decision",
+    "Delivery",
+    "DeliveryAttempt",
+    "DeliveryStatus",
+    "Destination",
+    "DestinationKind",
+    "DestinationState",
     "Document",
     "DocumentUse",
     "EdgeTally",
+    "EventKind",
     "HistoryHead",
+    "Interest",
     "ItemResult",
     "Kind",
     "Level",
@@ -102,6 +119,7 @@ __all__ = [
     "LogLine",
     "MomentResult",
     "Note",
+    "OutboxEvent",
     "Outcome",
     "Overlap",
     "PageImage",

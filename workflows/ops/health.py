@@ -26,6 +26,7 @@ from workflows.engine import threads
 from workflows.execution import workers
 from workflows.infra import outages
 from workflows.models import Worker
+from workflows.outbox import triggers
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +142,11 @@ def _migrations() -> CheckResult:
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing:
         message = f"{len(missing)} are missing: run `manage.py prepare`."
+        return CheckResult(ok=False, message=message)
+    if lost := triggers.missing():
+        message = (
+            f"{len(lost)} triggers of the outbox are missing: run `manage.py prepare`."
+        )
         return CheckResult(ok=False, message=message)
     return CheckResult(ok=True, message="All are applied.")
 

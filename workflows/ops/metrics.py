@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -24,7 +25,15 @@ from prometheus_client.registry import Collector
 from workflows.access import permissions
 from workflows.execution import workers
 from workflows.infra import clock
-from workflows.models import Run, Status
+from workflows.models import (
+    Delivery,
+    DeliveryStatus,
+    Destination,
+    DestinationState,
+    OutboxEvent,
+    Run,
+    Status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -60,6 +69,7 @@ class InstallationCollector(Collector):
         yield from _workers(now)
         yield from _queue(now)
         yield from _runs()
+        yield from _deliveries(now)
 
 
 def _workers(now: dt.datetime) -> Iterator[GaugeMetricFamily]:
@@ -114,6 +124,32 @@ def _runs() -> Iterator[GaugeMetricFamily]:
     for status in Status:
         runs.add_metric([status.value], counts.get(status.value, 0))
     yield runs
+
+
+def _deliveries(now: dt.datetime) -> Iterator[GaugeMetricFamily]:
+    pending = Delivery.objects.filter(status=DeliveryStatus.PENDING).order_by()
+    found = pending.aggregate(count=Count("pk"), since=Min("created_at"))
+    new = OutboxEvent.objects.filter(expanded_at=None).order_by()
+    events = new.aggregate(count=Count("pk"), since=Min("created_at"))
+    times = [one for one in (found["since"], events["since"]) if one is not None]
+    age = (now - min(times)).total_seconds() if times else 0
+    yield GaugeMetricFamily(
+        "signalbox_deliveries_pending",
+        "Messages to destinations, and events without messages yet, that wait.",
+        value=found["count"] + events["count"],
+    )
+    yield GaugeMetricFamily(
+        "signalbox_delivery_oldest_age_seconds",
+        "Seconds that the oldest of them has waited.",
+        value=max(age, 0),
+    )
+    states = GaugeMetricFamily(
+        "signalbox_destinations", "Webhook destinations, by state.", labels=["state"]
+    )
+    counts = Counter(one.state for one in Destination.objects.all())
+    for state in DestinationState:
+        states.add_metric([state.value], counts[state])
+    yield states
 
 
 # A separate registry: workers export their own metrics without a database query.

@@ -18,7 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 from workflows.documents.service import store_document
 from workflows.infra.database import is_postgresql
 from workflows.infra.encryption import renewed
-from workflows.models import Provider
+from workflows.models import Destination, Provider
 from workflows.runtime.errors import StorageFailed
 from workflows.samples import samples
 
@@ -90,12 +90,15 @@ class Command(BaseCommand):
 
 
 def _renew_keys() -> None:
-    """Re-encrypt API keys with the newest secret key, if fallbacks are set."""
+    """Re-encrypt API keys and signing secrets with the newest secret key."""
     if not settings.SECRET_KEY_FALLBACKS:
         return
     for provider in Provider.objects.exclude(key=None):
         key = renewed(provider.key or b"")
         Provider.objects.filter(pk=provider.pk).update(key=key)
+    for destination in Destination.objects.exclude(secrets=None):
+        secrets = renewed(destination.secrets or b"")
+        Destination.objects.filter(pk=destination.pk).update(secrets=secrets)
 
 
 @contextmanager

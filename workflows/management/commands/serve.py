@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,9 @@ class Command(BaseCommand):
         self._require_prepared()
         from project.asgi import application  # noqa: PLC0415 - needs set-up apps
         from workflows.api.live.limits import streams  # noqa: PLC0415 - likewise
+        from workflows.deliveries.deliverer import delivering  # noqa: PLC0415 - likewise
 
+        embeds_worker = settings.EMBEDS_WORKER and not no_worker
         limits = ConnectionLimits(
             connections=settings.MAX_CONNECTIONS,
             per_address=settings.MAX_CONNECTIONS_PER_ADDRESS,
@@ -62,14 +65,15 @@ class Command(BaseCommand):
             port=port,
             limits=limits,
             max_socket_bytes=settings.MAX_SOCKET_BYTES,
-            worker=_worker() if settings.EMBEDS_WORKER and not no_worker else None,
+            worker=_worker() if embeds_worker else None,
             tell=self._write,
             end_streams=streams.drain,
         )
         freeze_loaded_objects()
         # Threads that render pages keep the event loop waiting for as long, each time.
         sys.setswitchinterval(SWITCH_SECONDS)
-        server.run()
+        with delivering() if embeds_worker else nullcontext():
+            server.run()
         end_within(code=1 if server.failure else 0)
         if server.failure:
             self._fail(server.failure)

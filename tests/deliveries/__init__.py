@@ -1,0 +1,1 @@
+"""Tests of the outbox, of webhook destinations and of deliveries."""

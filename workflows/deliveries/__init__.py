@@ -1,0 +1,12 @@
+"""Deliveries: messages about events of the outbox, sent to destinations.
+
+service.py    what people do: create, change, pause, test and delete destinations, replay
+expansion.py  a delivery per event and interested destination, by one process at a time
+payloads.py   the body of a message
+permitted.py  what the owner of a destination may see
+lanes.py      rows of the sender: lease of a destination, next message, results
+backoff.py    when to try again, when to suspend a destination, when to give up
+webhooks.py   the signed HTTP request
+retention.py  deletes what is old
+deliverer.py  sends what is due, to several destinations at once
+"""
