@@ -27,6 +27,14 @@ class RetentionSettings(BaseSettings):
         "each hour. Off: only `manage.py prune` does.",
     )
 
+    webhook_delivery_days: int = Field(
+        30,
+        ge=1,
+        le=3_650,
+        description="Days after which deliveries to incoming webhooks are deleted; earlier "
+        "if a retention rule deletes the data of the workflow's runs earlier.",
+    )
+
     @field_validator("audit_keys")
     @classmethod
     def _long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:

@@ -75,6 +75,18 @@ class Limits(BaseSettings):
         description="Maximum requests of an API token, or of a person's session, to the"
         " API in a minute; 0 sets no limit.",
     )
+    max_webhook_bytes: int = Field(
+        1_000_000,
+        ge=1_000,
+        description="Maximum bytes of a delivery to an incoming webhook; at most "
+        "MAX_FORM_BYTES.",
+    )
+    webhooks_per_minute: int = Field(
+        600,
+        ge=0,
+        description="Maximum deliveries to an incoming webhook in a minute; more get 429. "
+        "0 sets no limit.",
+    )
     max_requests: int = Field(
         8,
         ge=1,

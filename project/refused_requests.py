@@ -14,20 +14,25 @@ from django.http import HttpRequest, HttpResponse, parse_cookie
 from project.refusals import Refusal
 from project.security import HEADER, OTHERS, POLICY
 from workflows.access import tokens
+from workflows.api.middleware import HOOKS
 from workflows.api.middleware import ROOT as API
 from workflows.api.problems import as_problem
 from workflows.infra import metrics, outages
 from workflows.infra.database_threads import run_in_db
 from workflows.pages.views.failures import AWAY, rejected
 
+TOO_LARGE = ("Request too large", "The body of the delivery is too large.")
 SESSIONS = import_module(settings.SESSION_ENGINE)
 
 
 async def is_signed_in(scope: MutableMapping[str, Any]) -> bool:
     """Return whether a request has the session of a user, or a usable API token.
 
-    Raises Refusal during an outage of the database.
+    Raises Refusal during an outage of the database, and for a delivery to a webhook, which
+    may only be as large as a form.
     """
+    if scope["path"].startswith(HOOKS):  # there is nobody to sign in
+        raise Refusal(413, "too_large", *TOO_LARGE)
     headers = [(name, value.decode("latin-1")) for name, value in scope["headers"]]
     cookies = "; ".join(value for name, value in headers if name == b"cookie")
     key = parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME, "")
@@ -62,7 +67,7 @@ def respond(
     """Return the response to a refused request, with the headers of every response."""
     metrics.REFUSALS.labels(refusal.code).inc()
     response = rejected(refusal, scope["method"], headers)
-    if scope["path"].startswith(API):
+    if scope["path"].startswith((API, HOOKS)):
         is_anonymous = refusal.status == HTTPStatus.UNAUTHORIZED  # as from routes
         texts = () if is_anonymous else (refusal.code, str(refusal))
         response = as_problem(response, *texts)

@@ -28,6 +28,7 @@ SECRET_KEY = (
 
 SECRET_KEY_FALLBACKS = [key.get_secret_value() for key in ENV.secret_key_fallbacks]
 RETENTION_ENABLED = ENV.retention_enabled
+WEBHOOK_DELIVERY_DAYS = ENV.webhook_delivery_days
 AUDIT_KEYS = [key.get_secret_value() for key in ENV.audit_keys]
 
 # Address and allowed host names ------------------------------------------
@@ -245,6 +246,8 @@ RATES: Final = {  # a minute: of one address for logins, of one person for all e
     "upload": ENV.uploads_per_minute,
     "api": ENV.api_requests_per_minute,
     "api_failure": ENV.logins_per_minute,
+    "webhook": ENV.webhooks_per_minute,
+    "webhook_failure": ENV.logins_per_minute,
 }
 REDIS_URL: Final = ENV.redis_url.get_secret_value() if ENV.redis_url else ""
 
@@ -296,6 +299,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = ENV.max_form_bytes
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 DATA_UPLOAD_MAX_NUMBER_FILES = 20
 MAX_UPLOAD_BYTES: Final = ENV.max_upload_bytes
+MAX_WEBHOOK_BYTES: Final = min(ENV.max_webhook_bytes, ENV.max_form_bytes)
 MAX_PARAMS_BYTES: Final = ENV.max_params_bytes
 MAX_STATE_BYTES: Final = ENV.max_state_bytes
 MAX_LINE_CHARS: Final = ENV.max_line_chars

@@ -5,6 +5,7 @@ from django.contrib.auth import views as accounts
 from django.urls import URLPattern, URLResolver, include, path
 
 from workflows.api.application import api
+from workflows.api.hooks import receive
 from workflows.api.reference import reference
 from workflows.ops import health, metrics
 from workflows.pages.views.accounts import SignIn, new_password
@@ -24,6 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("metrics", metrics.metrics, name="metrics"),
     path("api/v1/docs", reference, name="api-docs"),
     path("api/v1/", api.urls),
+    path("hooks/<str:path>", receive, name="hook"),
     path("", include("workflows.pages.urls")),
 ]
 

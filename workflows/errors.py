@@ -4,7 +4,8 @@ RequestError
 ├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound,
 │                            JobNotFound, TokenNotFound, ScheduleNotFound,
 │                            DocumentNotFound, PageNotFound, DestinationNotFound,
-│                            DeliveryNotFound
+│                            DeliveryNotFound, WebhookNotFound,
+│                            WebhookDeliveryNotFound
 ├─ InvalidStatus      409   the status of the run does not permit the action
 ├─ KeyReused          409   an idempotency key with other params
 ├─ StateUnavailable   409   checkpoints do not fit together
@@ -25,6 +26,10 @@ RequestError
 ├─ InvalidToken       422   of an API token
 ├─ InvalidSchedule    422
 ├─ InvalidDestination 422   of webhooks
+├─ InvalidWebhook     422
+├─ InvalidPayload     422   of a delivery to a webhook
+├─ SignatureInvalid   401   of a delivery to a webhook
+├─ WebhookUnavailable 503   its secret cannot be decrypted
 ├─ PayloadRemoved     409   retention deleted the data of the run
 ├─ ReasonMissing      422
 └─ InvalidParams      422   one message per field
@@ -310,6 +315,37 @@ class InvalidToken(InputInvalid):
 
 class InvalidSchedule(InputInvalid):
     """Some fields of a schedule are invalid."""
+
+
+class InvalidWebhook(InputInvalid):
+    """Some fields of a webhook are invalid."""
+
+
+class InvalidPayload(RequestError):
+    """The body of a delivery cannot be used."""
+
+    status = 422
+
+
+class SignatureInvalid(RequestError):
+    """The signature of a delivery is invalid."""
+
+    status = 401
+
+
+class WebhookUnavailable(RequestError):
+    """The webhook can’t verify deliveries at the moment."""
+
+    status = 503
+    seconds = 300  # after which a sender may try again
+
+
+class WebhookNotFound(NotFound):
+    """Webhook not found. It may have been deleted."""
+
+
+class DeliveryNotFound(NotFound):
+    """Delivery not found. Deliveries are deleted after some days."""
 
 
 class ScheduleNotFound(NotFound):

@@ -58,6 +58,8 @@ FORMS: dict[str, dict[str, Any]] = {
     "POST documents/": {},
     "POST schedules/<uuid:schedule_id>/pause/": {"reason": "x"},
     "POST schedules/<uuid:schedule_id>/delete/": {"reason": "x"},
+    "POST webhooks/<uuid:webhook_id>/disable/": {"reason": "x"},
+    "POST webhooks/<uuid:webhook_id>/delete/": {"reason": "x"},
 }
 
 
@@ -138,6 +140,9 @@ def path_of(name: str, world: World) -> str:
         "<int:view_id>": world.view.pk,
         "<int:sequence>": 1,
         "<uuid:schedule_id>": world.schedule.pk,
+        "<uuid:webhook_id>": world.delivery.endpoint_id,
+        "<uuid:delivery_id>": world.delivery.pk,
+        "<str:path>": "0" * 32,
         "<uuid:document_id>": world.document.pk,
         "<uuid:job_id>": world.job.pk,
         "<int:number>": 1,

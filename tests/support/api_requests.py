@@ -38,9 +38,18 @@ BODIES |= {
     "preview_backfill": PERIOD,
     "start_backfill": PERIOD,
 }
+WEBHOOK = {"name": "new"}
+BODIES |= {
+    "create_webhook": WEBHOOK,
+    "change_webhook": WEBHOOK,
+    "rotate_webhook_secret": {},
+    "disable_webhook": REASON,
+    "preview_webhook": {"webhook": WEBHOOK, "payload": {}},
+}
 QUERIES: dict[str, dict[str, Any]] = {
     "delete_run": REASON,
     "delete_schedule": REASON,
+    "delete_webhook": REASON,
     "unpin_run": REASON,
     "remove_label": {"name": "new"},
     "remove_document": REASON,
@@ -67,6 +76,8 @@ def path_of(address: str, operation_id: str, world: World) -> str:
         "<number>": 1,
         "<job_id>": world.job.pk,
         "<schedule_id>": world.schedule.pk,
+        "<webhook_id>": world.delivery.endpoint_id,
+        "<delivery_id>": world.delivery.pk,
     }
     for part, value in values.items():
         address = address.replace(part, str(value))

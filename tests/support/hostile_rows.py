@@ -44,6 +44,7 @@ from workflows.models import (
     BulkJob,
     CallStatus,
     Checkpoint,
+    DeliveryOutcome,
     Document,
     EdgeTally,
     Level,
@@ -63,7 +64,10 @@ from workflows.models import (
     ServiceAccount,
     StageStatus,
     Status,
+    VerificationStyle,
     WaitKind,
+    WebhookDelivery,
+    WebhookEndpoint,
 )
 
 if TYPE_CHECKING:
@@ -116,6 +120,11 @@ KEPT = {
     "workflows.Stage.node_name",
     "workflows.StageItem.data",
     "workflows.Tally.name",
+    "workflows.WebhookEndpoint.digest",
+    "workflows.WebhookEndpoint.filters",
+    "workflows.WebhookEndpoint.mapping",
+    "workflows.WebhookEndpoint.path",
+    "workflows.WebhookEndpoint.workflow_name",
 }
 """What a page finds rows by, or what has a shape; those that show get hostile values below."""
 
@@ -163,6 +172,8 @@ class World:
             "price_id": Price.objects.get().pk,
             "token_id": ApiToken.objects.get().pk,
             "schedule_id": self.schedule.pk,
+            "webhook_id": WebhookEndpoint.objects.get().pk,
+            "delivery_id": WebhookDelivery.objects.order_by("pk")[0].pk,
         }
 
 
@@ -237,6 +248,24 @@ def _automation(person: User) -> None:
             schedule=schedule,
             moment=timezone.now() - dt.timedelta(hours=hours),
             result=result,
+        )
+    webhook = WebhookEndpoint.objects.create(
+        workflow_name=KNOWN,
+        name="w",
+        path="0" * 32,
+        digest="0" * 64,
+        style=VerificationStyle.TOKEN,
+        token_header="x",
+        secrets=b"0",
+        owner=person,
+        owner_name="x",
+        rejected=1,
+        rejected_at=timezone.now(),
+        rejection="x",
+    )
+    for outcome in DeliveryOutcome.values:
+        WebhookDelivery.objects.create(
+            endpoint=webhook, key=outcome, outcome=outcome, message="x", body="x"
         )
 
 

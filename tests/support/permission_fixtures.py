@@ -31,6 +31,7 @@ from tests.support.factories import (
     make_worker,
 )
 from workflows.access import roles
+from workflows.infra import encryption
 from workflows.models import (
     Agent,
     AgentCall,
@@ -63,6 +64,8 @@ from workflows.models import (
     ServiceAccount,
     StageStatus,
     Status,
+    WebhookDelivery,
+    WebhookEndpoint,
     WorkflowPermission,
 )
 from workflows.models.runs import new_run_id
@@ -96,6 +99,7 @@ class World:
     job: BulkJob
     token: ApiToken  # of a service account
     schedule: Schedule
+    delivery: WebhookDelivery
     owner: User
 
     @property
@@ -191,6 +195,7 @@ def make_world() -> World:
         job,
         _token(),
         _schedule(runs[Status.COMPLETED], owner),
+        _delivery(runs[Status.COMPLETED], owner),
         owner,
     )
 
@@ -291,6 +296,35 @@ def _schedule(run: Run, owner: User) -> Schedule:
         )
     Run.objects.filter(pk=run.pk).update(scheduled_for=now)
     return schedule
+
+
+def _delivery(run: Run, owner: User) -> WebhookDelivery:
+    """Return a delivery to a webhook that launched a run."""
+    webhook = WebhookEndpoint.objects.create(
+        workflow_name=OURS,
+        name="orders",
+        path="0" * 32,
+        digest="0" * 64,
+        style="token",
+        token_header="X-Token",
+        deduplication="body",
+        secrets=encryption.encrypt({"current": "0" * 32}),
+        mapping=[{"param": "word", "source": "constant", "value": WORD}],
+        filters=[{"source": "body", "value": WORD, "values": [WORD]}],
+        owner=owner,
+        owner_name=owner.username,
+        saved_by=owner,
+    )
+    return WebhookDelivery.objects.create(
+        endpoint=webhook,
+        key="body 0",
+        outcome="launched",
+        run_id=run.pk,
+        message=WORD,
+        event=WORD,
+        headers={"x-word": WORD},
+        body=json.dumps({WORD: WORD}),
+    )
 
 
 def _agents(runs: dict[str, Run]) -> tuple[Provider, Agent]:

@@ -226,16 +226,25 @@ def create_service_account(name: str, description: str, *, by: User) -> ServiceA
 def _require_may_create(owner: User, by: User) -> None:
     if getattr(by, permissions.LIMITS_ATTRIBUTE, None) is not None:
         raise NotAllowed("A token can’t create tokens. Sign in to create one.")
+    require_may_act_as(owner, by, "tokens")
+
+
+def require_may_act_as(owner: User, by: User, what: str) -> None:
+    """Raise NotAllowed unless a person may create what acts as an account.
+
+    That is their own, or a service account whose permissions they have too. `what` is the
+    plural of what they create.
+    """
     if owner.pk == by.pk:
         return
     is_service = ServiceAccount.objects.filter(user=owner).exists()
     permissions.require(
-        is_service and permissions.can_give_roles(by), "create tokens of this account"
+        is_service and permissions.can_give_roles(by), f"create {what} of this account"
     )
     if not Power.of(by).covers(Power.of(owner)):
         raise NotAllowed(
             f"{owner.get_username()} has permissions that you lack. Ask someone who has these"
-            " permissions to create the token."
+            f" permissions to create the {what[:-1]}."
         )
 
 

@@ -17,6 +17,7 @@ from workflows.admin import (
     runs,
     schedules,
     tokens,
+    webhooks,
 )
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "runs",
     "schedules",
     "tokens",
+    "webhooks",
 ]
 
 admin.site.site_header = "Signalbox administration"

@@ -19,6 +19,7 @@ from workflows.api.routes import (
     relations,
     runs,
     schedules,
+    webhooks,
     workflows,
 )
 
@@ -58,6 +59,8 @@ api.add_router("/bulk-actions", bulk.router)
 api.add_router("/exports", exports.router)
 api.add_router("/schedules", schedules.router)
 api.add_router("/workflows", schedules.of_workflow_router)
+api.add_router("/webhooks", webhooks.router)
+api.add_router("/workflows", webhooks.of_workflow_router)
 api.add_router("/workers", operations.workers_router)
 api.add_router("/audit", operations.audit_router)
 api.add_router("", reference.router)

@@ -199,7 +199,79 @@ _schedule_out: dict[str, Any] = {
     "updated_at": T1,
     "url": f"/schedules/{JOB}/",
 }
+_webhook: dict[str, Any] = {
+    "name": "pull requests",
+    "style": "github",
+    "token_header": "",
+    "mapping": [
+        {"param": "document", "source": "body", "value": "pull_request.head.sha"}
+    ],
+    "filters": [{"source": "header", "value": "X-GitHub-Event", "values": ["push"]}],
+    "deduplication": "delivery",
+    "deduplication_field": "",
+    "profile": None,
+    "priority": 0,
+}
+_webhook_out: dict[str, Any] = {
+    **_webhook,
+    "id": JOB,
+    "workflow": WORKFLOW,
+    "hidden": False,
+    "address": "/hooks/4nbtZ8kq0vXfH2LrWm7cYd1sPuJgEaTi",
+    "enabled": True,
+    "owner": "ci",
+    "previous_secret_until": None,
+    "rejected": 0,
+    "rejected_at": None,
+    "can_change": True,
+    "created_at": T1,
+    "updated_at": T1,
+    "url": f"/webhooks/{JOB}/",
+}
+_delivery: dict[str, Any] = {
+    "id": CHILD,
+    "webhook": JOB,
+    "outcome": "launched",
+    "run": RUN,
+    "message": "",
+    "event": "push",
+    "size": 61,
+    "received_at": T1,
+    "times": 1,
+    "last_at": T1,
+    "replay_of": None,
+    "replayed_by": None,
+    "url": f"/webhooks/{JOB}/deliveries/{CHILD}/",
+}
+WEBHOOK_SCHEMAS: Final[dict[str, Any]] = {
+    "WebhookIn": _webhook,
+    "WebhookOut": _webhook_out,
+    "WebhookSaved": {
+        "webhook": _webhook_out,
+        "secret": "sRw8mJ5yq3VdT0kzXnB7cLfHuPaEgW2i",
+    },
+    "NewSecret": {"secret": ""},
+    "WebhookPage": {"items": [_webhook_out], "next": None},
+    "DeliveryPage": {"items": [_delivery], "next": None},
+    "DeliveryDetail": {
+        **_delivery,
+        "headers": {"x-github-event": "push"},
+        "body": '{"pull_request": {"head": {"sha": "4c1f"}}}',
+    },
+    "PreviewIn": {
+        "webhook": _webhook,
+        "payload": {"pull_request": {"head": {"sha": "4c1f"}}},
+        "headers": {"X-GitHub-Event": "push"},
+    },
+    "PreviewOut": {
+        "params": {"document": "4c1f"},
+        "ignored": "",
+        "missing": [],
+        "errors": {},
+    },
+}
 SCHEMAS: Final[dict[str, Any]] = {
+    **WEBHOOK_SCHEMAS,
     "WorkflowSummary": _workflow,
     "WorkflowDetail": {
         **_workflow,

@@ -1,4 +1,4 @@
-"""Middleware of the API: every error below /api/ is a problem, also those of Django."""
+"""Middleware of the API: every error below /api/ and /hooks/ is a problem, also Django's."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponseBase
 
 ROOT: Final = "/api/"
+HOOKS: Final = "/hooks/"  # deliveries to incoming webhooks
 
 
 def errors_as_problems(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Return a middleware that converts the error pages of Django below /api/."""
+    """Return a middleware that converts the error pages of Django for programs."""
 
     def respond(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
-        if not request.path.startswith(ROOT):
+        if not request.path.startswith((ROOT, HOOKS)):
             return response
         patch_vary_headers(response, ("Authorization",))
         response.headers.setdefault("Cache-Control", "private, no-cache")

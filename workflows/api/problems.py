@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CONTENT_TYPE: Final = "application/problem+json"
+SIGNATURE_INVALID: Final = "signature_invalid"  # of a delivery to a webhook
 UNKNOWN: Final = "The server could not process the request. The error was logged."
 SENTENCES: Final = {
     400: "The request is malformed.",
@@ -93,7 +94,7 @@ def problem(
         content_type=CONTENT_TYPE,
     )
     response["Cache-Control"] = "no-store"
-    if status == HTTPStatus.UNAUTHORIZED:
+    if status == HTTPStatus.UNAUTHORIZED and code != SIGNATURE_INVALID:
         response["WWW-Authenticate"] = 'Bearer realm="Signalbox"'
     return response
 
@@ -103,7 +104,7 @@ def code_of(kind: type[Exception]) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
 
 
-def of_request_error(request: HttpRequest, error: Exception) -> HttpResponse:
+def of_request_error(request: HttpRequest | None, error: Exception) -> HttpResponse:
     """Return the response to an error of the application, with its own sentence."""
     del request
     status = int(getattr(error, "status", 422))  # of an unusable file without one

@@ -14,7 +14,7 @@ from django.db import models
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SECRET_NAMES: Final = frozenset({"password"})
+SECRET_NAMES: Final = frozenset({"password", "path"})
 PLAIN: Final = (str, int, float, bool, dict, list)  # stored in JSON unchanged
 
 

@@ -54,6 +54,10 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         ),
         *("rotate destination secret", "replay delivery"),
     ),
+    "Incoming webhooks": (
+        *(f"{verb} webhook" for verb in ("create", "change", "enable", "disable")),
+        *("rotate webhook secret", "delete webhook", "replay webhook"),
+    ),
     "Views and jobs": ("save view", "change view", "delete view", "cancel job"),
     "Retention": ("purge data", "purge run", "purge history"),
     IN_ADMIN: (),  # declared by its pages
@@ -64,6 +68,8 @@ SUBJECTS = {  # names of subjects that differ from the last word of the action
     "user": "account",
     "group": "role",
     "job": "bulk operation",
+    "webhook secret": "webhook",
+    "delivery": "webhook",
 }
 MAX_ADDRESS_LENGTH = 45  # characters: the longest IPv6 address as text
 

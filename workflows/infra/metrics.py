@@ -63,6 +63,12 @@ REFUSALS: Final = Counter(
     "Requests that this process refused before processing them.",
     ["reason"],
 )
+WEBHOOK_DELIVERIES: Final = Counter(
+    "signalbox_webhook_deliveries",
+    "Requests to addresses of incoming webhooks: launched, ignored, refused, repeated,"
+    " rejected (invalid signature), unknown (no such address).",
+    ["outcome"],
+)
 PAGE_CACHE_BYTES: Final = Gauge(
     "signalbox_page_cache_bytes",
     "Bytes of the rendered parts of pages that this process keeps; see PAGE_CACHE_BYTES.",

@@ -75,6 +75,13 @@ from workflows.models.status import (
 )
 from workflows.models.tallies import EdgeTally, RunTally, Tally
 from workflows.models.tokens import ApiToken, ServiceAccount, TokenScope
+from workflows.models.webhooks import (
+    Deduplication,
+    DeliveryOutcome,
+    VerificationStyle,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 
 __all__ = [
     "ACTIVE_STATUSES",
@@ -106,6 +113,8 @@ __all__ = [
     "Destination",
     "DestinationKind",
     "DestinationState",
+    "Deduplication",
+    "DeliveryOutcome",
     "Document",
     "DocumentUse",
     "EdgeTally",
@@ -144,7 +153,10 @@ __all__ = [
     "Suspicion",
     "Tally",
     "TokenScope",
+    "VerificationStyle",
     "WaitKind",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "Worker",
     "WorkflowPermission",
     "add_current",

@@ -37,6 +37,8 @@ LIMITED = {
     "api": "requests to the API",
     "api_failure": "requests with an invalid API token from this address",
     "launch": "launches",
+    "webhook": "deliveries to this webhook",
+    "webhook_failure": "requests with an invalid signature from this address",
     "upload": "uploads",
 }
 """Names of settings.RATES with their plural for messages."""

@@ -21,6 +21,8 @@ from workflows.models import (
     Schedule,
     ScheduleMoment,
     Stage,
+    WebhookDelivery,
+    WebhookEndpoint,
 )
 
 if TYPE_CHECKING:
@@ -40,11 +42,14 @@ TEXTS: Final[dict[type[Model], tuple[str, ...]]] = {
     Note: ("text",),
     Schedule: ("pause_reason",),
     ScheduleMoment: ("message",),
+    WebhookDelivery: ("message", "event", "body"),
     AgentCall: ("error_message",),
 }
 VALUES: Final[dict[type[Model], tuple[str, ...]]] = {
     Run: ("params", "result"),
     Schedule: ("params",),
+    WebhookEndpoint: ("mapping", "filters"),
+    WebhookDelivery: ("headers",),
     Decision: ("values",),
     Approval: ("form", "evidence", "response"),
     AuditEvent: ("before", "after"),

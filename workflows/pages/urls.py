@@ -20,6 +20,7 @@ from workflows.pages.views import (
     schedules,
     states,
     tokens,
+    webhooks,
     workers,
     workflows,
 )
@@ -52,6 +53,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="profile-delete",
     ),
     path("workflows/<str:name>/schedules/new/", schedules.new, name="schedule-new"),
+    path("workflows/<str:name>/webhooks/new/", webhooks.new, name="webhook-new"),
     # runs/
     path("runs/", run_list.list_runs, name="runs"),
     path("runs/bulk/", bulk.many, name="runs-bulk"),
@@ -106,6 +108,26 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "schedules/<uuid:schedule_id>/backfill/",
         schedules.backfill,
         name="schedule-backfill",
+    ),
+    # webhooks/
+    path("webhooks/", webhooks.list_webhooks, name="webhooks"),
+    path("webhooks/<uuid:webhook_id>/", webhooks.webhook, name="webhook"),
+    path("webhooks/<uuid:webhook_id>/edit/", webhooks.edit, name="webhook-edit"),
+    path("webhooks/<uuid:webhook_id>/secret/", webhooks.rotate, name="webhook-secret"),
+    path("webhooks/<uuid:webhook_id>/enable/", webhooks.enable, name="webhook-enable"),
+    path(
+        "webhooks/<uuid:webhook_id>/disable/", webhooks.disable, name="webhook-disable"
+    ),
+    path("webhooks/<uuid:webhook_id>/delete/", webhooks.delete, name="webhook-delete"),
+    path(
+        "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/",
+        webhooks.delivery,
+        name="delivery",
+    ),
+    path(
+        "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay/",
+        webhooks.replay,
+        name="delivery-replay",
     ),
     # workers/
     path("workers/", workers.list_workers, name="workers"),

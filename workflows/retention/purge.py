@@ -28,6 +28,7 @@ from workflows.models import (
     Run,
     Stage,
     StageItem,
+    WebhookDelivery,
 )
 from workflows.retention import rules
 from workflows.services import deletion
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from workflows.retention.rules import Rule
 
 BATCH_SIZE: Final = 50  # runs in one transaction
+DELIVERIES_BATCH_SIZE: Final = 500  # deliveries in one statement
 VALUES_BATCH_SIZE: Final = 500  # decisions whose values are deleted in one statement
 
 
@@ -53,11 +55,12 @@ class PurgeCounts:
     runs: int = 0
     histories: int = 0
     jobs: int = 0  # bulk operations
+    deliveries: int = 0  # to incoming webhooks
 
     @property
     def total(self) -> int:
-        """The number of runs and jobs of which something was deleted."""
-        return self.payloads + self.runs + self.histories + self.jobs
+        """The number of runs, jobs and deliveries of which something was deleted."""
+        return self.payloads + self.runs + self.histories + self.jobs + self.deliveries
 
 
 def purge_due(
@@ -75,6 +78,7 @@ def purge_due(
         )
     if not only:
         counts.jobs = _delete_jobs(more)
+        counts.deliveries = _delete_deliveries(more)
     return counts
 
 
@@ -84,6 +88,19 @@ def _delete_jobs(more: Callable[[], bool]) -> int:
     while (job := due.first()) and more():
         job.delete()
         count += 1
+    return count
+
+
+def _delete_deliveries(more: Callable[[], bool]) -> int:
+    """Delete deliveries to webhooks, in batches; return their number."""
+    count = 0
+    for due in rules.deliveries_due():
+        while more():
+            ids = list(due.values_list("pk", flat=True)[:DELIVERIES_BATCH_SIZE])
+            WebhookDelivery.objects.filter(pk__in=ids).delete()
+            count += len(ids)
+            if len(ids) < DELIVERIES_BATCH_SIZE:
+                break
     return count
 
 
@@ -121,6 +138,7 @@ def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
         Decision.objects.bulk_update(values, ["values", "values_digest"])
     Attempt.objects.filter(run__in=ids).exclude(traceback="").update(traceback="")
     Approval.objects.filter(run__in=ids).update(evidence={}, response=None)
+    deletion.delete_payloads_of_deliveries(ids)
     Run.objects.filter(pk__in=ids).update(
         params={},
         result=None,
@@ -155,6 +173,7 @@ def _delete_runs(runs: Sequence[Run], rule: Rule) -> None:
             run, by_name=event.actor_name, reason=reason, keeps_history=True
         )
     notifications.changed_on_commit(*(run.pk for run in runs))
+    deletion.delete_payloads_of_deliveries([run.pk for run in runs])
     Run.objects.filter(pk__in=[run.pk for run in runs]).delete()
 
 

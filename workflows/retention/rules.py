@@ -10,13 +10,23 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from workflows.models import ENDED, BulkItem, BulkJob, RemovedRun, Retention, Run
+from workflows.models import (
+    ENDED,
+    BulkItem,
+    BulkJob,
+    RemovedRun,
+    Retention,
+    Run,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from django.db.models import QuerySet
 
@@ -107,6 +117,25 @@ def jobs_due() -> QuerySet[BulkJob]:
     kept = BulkItem.objects.filter(job=OuterRef("pk")).exclude(is_due)
     ended = BulkJob.objects.filter(ended_at__lt=_days_ago(min(by_days)))
     return ended.exclude(Exists(kept)).order_by("id")
+
+
+def deliveries_due() -> Iterator[QuerySet[WebhookDelivery]]:
+    """Yield the deliveries to webhooks that are due, for each workflow.
+
+    They have the payload that params were made of, so that they go with the data of runs,
+    and after WEBHOOK_DELIVERY_DAYS at the latest.
+    """
+    days_by_name = {
+        row.workflow_name: row.payload_days for row in Retention.objects.all()
+    }
+    names = WebhookEndpoint.objects.order_by().values_list("workflow_name", flat=True)
+    for name in sorted(set(names)):
+        by_rule = days_by_name.get(name, days_by_name.get(""))
+        most = settings.WEBHOOK_DELIVERY_DAYS
+        days = most if by_rule is None else min(by_rule, most)
+        yield WebhookDelivery.objects.filter(
+            endpoint__workflow_name=name, last_at__lt=_days_ago(days)
+        ).order_by("received_at")
 
 
 def _ended_before(rule: Rule, days: int) -> QuerySet[Run]:

@@ -13,7 +13,7 @@ from typing import Final
 from django.conf import settings
 from django.utils import timezone
 
-from workflows.models import Retention, Tally
+from workflows.models import Retention, Tally, WebhookDelivery
 from workflows.retention.purge import purge_due
 
 NAME: Final = "retention"
@@ -24,7 +24,9 @@ PAUSE: Final = dt.timedelta(minutes=2)  # between two slices while more is due
 
 def purge_if_due(_worker: str = "") -> bool:
     """Purge for SLICE_SECONDS if a purge is due; return False if none is."""
-    if not settings.RETENTION_ENABLED or not Retention.objects.exists():
+    if not settings.RETENTION_ENABLED:
+        return False
+    if not (Retention.objects.exists() or WebhookDelivery.objects.exists()):
         return False
     now = timezone.now()
     row, _ = Tally.objects.get_or_create(name=NAME, defaults={"next_at": now})

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 from workflows.audit import trail
 from workflows.errors import InUse, InvalidStatus
-from workflows.models import RemovedRun, Run
+from workflows.models import RemovedRun, Run, WebhookDelivery
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
     from django.contrib.auth.models import AbstractBaseUser
 
 
@@ -31,7 +34,14 @@ def delete(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
     record_removed_run(run, by_name=event.actor_name, reason=reason)
     run.stages.all().delete()
     run.decisions.all().delete()
+    delete_payloads_of_deliveries([run.pk])
     run.delete()
+
+
+def delete_payloads_of_deliveries(run_ids: Sequence[UUID]) -> None:
+    """Delete body and headers of the deliveries to webhooks that launched these runs."""
+    rows = WebhookDelivery.objects.filter(run_id__in=run_ids).exclude(body="")
+    rows.update(body="", headers={})
 
 
 def _waiting_parent(run: Run) -> Run | None:

@@ -42,7 +42,8 @@ class Command(BaseCommand):
         gone = purge_due(options["workflow"])
         self.stdout.write(
             f"Deleted: data of {gone.payloads} runs, {gone.runs} runs,"
-            f" histories of {gone.histories} runs, {gone.jobs} bulk operations."
+            f" histories of {gone.histories} runs, {gone.jobs} bulk operations,"
+            f" {gone.deliveries} deliveries to webhooks."
         )
 
     def _preview(self, only: str) -> None:

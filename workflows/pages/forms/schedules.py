@@ -33,7 +33,7 @@ from workflows.schedules.service import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from workflows.models import Schedule
+    from workflows.models import Schedule, WebhookEndpoint
     from workflows.registry import AnyWorkflow
 
 PREVIEWED: Final = 5  # times
@@ -149,14 +149,14 @@ def initial_of(plan: Plan | Schedule) -> dict[str, Any]:
 
 
 def profile_form(
-    workflow: AnyWorkflow, schedule: Schedule | None, **options: Any
+    workflow: AnyWorkflow, stored: Schedule | WebhookEndpoint | None, **options: Any
 ) -> AgentForm | None:
     """Return the choice of a profile; None for a workflow without profiles.
 
-    A schedule has no API key of its own: keys are stored until the end of one run.
+    Schedules and webhooks have no API key: keys are stored until the end of one run.
     """
-    if schedule is not None:
-        options["initial"] = {"profile": _choice(schedule.profile)}
+    if stored is not None:
+        options["initial"] = {"profile": _choice(stored.profile)}
     form = agent_form(workflow, **options)
     if form is None or not form.is_shown:
         return None

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from django.utils.safestring import SafeString, mark_safe
 
-from workflows.models import Run, Schedule
+from workflows.models import Run, Schedule, WebhookDelivery
 from workflows.pages import redaction
 from workflows.pages.access import RunPermissions
 from workflows.pages.catalog import installed_workflow
@@ -22,6 +22,7 @@ from workflows.pages.graph import svg
 from workflows.pages.graph.diagram import Diagram
 from workflows.pages.lists.inbox import count_open
 from workflows.pages.lists.schedules import schedule_of
+from workflows.pages.lists.webhooks import delivery_of
 from workflows.pages.run import steps as run_steps
 from workflows.pages.run.announcement import announce
 from workflows.pages.run.attempt_notices import attempt_notices
@@ -95,6 +96,11 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
     def schedule(self) -> Schedule | None:
         """The schedule that launched the run."""
         return schedule_of(self.run)
+
+    @cached_property
+    def delivery(self) -> WebhookDelivery | None:
+        """The delivery to a webhook that launched the run."""
+        return delivery_of(self.run)
 
     @property
     def recheck_after(self) -> float | None:

@@ -28,6 +28,7 @@ from workflows.pages.forms.launch_form import (
     missing_agents,
 )
 from workflows.pages.forms.schema_form import SchemaForm
+from workflows.pages.lists import webhooks
 from workflows.pages.lists.live_lists import LISTS, list_visible_runs
 from workflows.pages.lists.overview import health_of
 from workflows.pages.lists.schedules import of_workflow
@@ -87,6 +88,7 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     usage = usage_of(request.user, name, shown.graph)
     context |= {"workflow": shown, "form": form, "once": once, "usage": usage}
     context |= {"schedules": of_workflow(request.user, name)}
+    context |= {"webhooks": webhooks.of_workflow(request.user, name)}
     context |= {"can_launch": can_launch, "again": request.GET.get("again", "")}
     needs_agents = any(not prompt.is_optional for prompt in found.prompts.values())
     context |= {
