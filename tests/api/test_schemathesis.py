@@ -95,6 +95,8 @@ def fill(case: Any, world: World) -> None:
         "document_id": world.document.pk,
         "job_id": world.job.pk,
         "schedule_id": world.schedule.pk,
+        "webhook_id": world.delivery.endpoint_id,
+        "delivery_id": world.delivery.pk,
     }
     parameters = case.path_parameters
     if isinstance(parameters, dict):
@@ -123,8 +125,7 @@ def test_undocumented_methods_are_refused(secret: str, client: Any) -> None:
     example = "01a22a39-d234-73d3-afc1-8e9ae7b59950"
     for address, methods in known.items():
         path = "/api/v1/" + address
-        for part in ("<run_id>", "<document_id>", "<job_id>", "<schedule_id>"):
-            path = path.replace(part, example)
+        path = re.sub(r"<(?!sequence|number|name)\w+>", example, path)
         path = path.replace("<sequence>", "1").replace("<number>", "1")
         for method in METHODS - methods:
             response = client.generic(

@@ -304,6 +304,14 @@ def forms_of_automation(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
     yield reverse("token-new"), token
     backfill = {"first": evil, "last": evil, "reason": evil}
     yield reverse("schedule-backfill", args=[world.schedule.pk]), backfill
+    webhook = {"launch-name": evil, "launch-style": "token", "map-0-param": evil}
+    webhook |= {"map-0-source": "body", "map-0-value": evil, "if-0-source": "header"}
+    webhook |= {"if-0-value": evil, "if-0-values": evil, "launch-token_header": evil}
+    yield reverse("webhook-new", args=["summarize"]), webhook
+    yield (
+        reverse("webhook-new", args=["summarize"]),
+        webhook | {"preview": "1", "sample": evil},
+    )
 
 
 def check_responses(world: World, look: Inspector, client: Client) -> None:

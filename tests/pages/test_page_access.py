@@ -32,6 +32,8 @@ ARGUMENTS = {
     "price_id": 1,
     "token_id": 1,
     "schedule_id": UUID(int=4),
+    "webhook_id": UUID(int=5),
+    "delivery_id": UUID(int=6),
 }
 OPEN = {"favicon.ico"}
 ACTIONS = (

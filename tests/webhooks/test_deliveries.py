@@ -119,7 +119,7 @@ def headers_of(style: str, secret: str, body: bytes, at: dt.datetime) -> dict[st
 def test_only_requests_with_a_valid_signature_are_accepted(
     alice: User, style: str
 ) -> None:
-    options = (
+    options: dict[str, Any] = (
         {"token_header": "X-Token", "deduplication": "body"} if style == "token" else {}
     )
     plan = Plan("orders", style=style, mapping=[LIMIT], **options)
@@ -396,10 +396,12 @@ def test_deliveries_are_deleted_with_age_and_with_the_data_of_their_run(
 
 
 def test_a_secret_that_cannot_be_decrypted_refuses_deliveries_for_now(
-    alice: User,
+    alice: User, settings: Settings
 ) -> None:
     webhook = create(alice)
-    with mock.patch.object(encryption.settings, "SECRET_KEY", "another" * 10):
-        webhook.secrets = encryption.encrypt({"current": SECRET})
+    key = settings.SECRET_KEY
+    settings.SECRET_KEY = "another" * 10
+    webhook.secrets = encryption.encrypt({"current": SECRET})
     webhook.save()
+    settings.SECRET_KEY = key
     assert send(webhook).status_code == 503
