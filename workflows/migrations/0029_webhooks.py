@@ -10,7 +10,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("workflows", "0027_current_stage"),
+        ("workflows", "0028_failure_routes"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
