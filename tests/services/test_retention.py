@@ -399,7 +399,7 @@ def test_a_dry_run_reports_rows_and_bytes_and_removes_nothing() -> None:
     out = StringIO()
     call_command("prune", stdout=out)
     assert (
-        "data of 1 runs, 1 runs, histories of 0 runs, 0 bulk operations."
+        "data of 1 runs, 1 runs, histories of 0 runs, 0 bulk operations, 0 deliveries"
         in out.getvalue()
     )
 
