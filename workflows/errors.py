@@ -344,7 +344,7 @@ class WebhookNotFound(NotFound):
     """Webhook not found. It may have been deleted."""
 
 
-class DeliveryNotFound(NotFound):
+class WebhookDeliveryNotFound(NotFound):
     """Delivery not found. Deliveries are deleted after some days."""
 
 

@@ -106,19 +106,19 @@ def test_a_delivery_is_shown_with_its_run_and_can_be_replayed(
     webhook, client = create(alice), sign_in(alice)
     send(webhook, {"order": {"limit": "<b>many"}})
     delivery = WebhookDelivery.objects.get()
-    address = reverse("delivery", args=[webhook.pk, delivery.pk])
+    address = reverse("webhook-delivery", args=[webhook.pk, delivery.pk])
     page = client.get(address).content.decode()
     assert "&lt;b&gt;many" in page
     assert "valid integer" in page
     WebhookDelivery.objects.update(body=json.dumps({"order": {"limit": 5}}))
-    response = posted(client, "delivery-replay", webhook.pk, delivery.pk)
+    response = posted(client, "webhook-replay", webhook.pk, delivery.pk)
     assert response.status_code == 302
     run = Run.objects.get()
     replayed = client.get(response["Location"]).content.decode()
     assert run.short_id in replayed
     shown = client.get(reverse("run", args=[run.pk])).content.decode()
     assert response["Location"] in shown
-    assert AuditEvent.objects.filter(action="replay delivery").exists()
+    assert AuditEvent.objects.filter(action="replay webhook").exists()
 
 
 def test_actions_on_a_webhook_are_audited(alice: User, sign_in: SignIn) -> None:

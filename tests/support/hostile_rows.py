@@ -44,7 +44,6 @@ from workflows.models import (
     BulkJob,
     CallStatus,
     Checkpoint,
-    DeliveryOutcome,
     Document,
     EdgeTally,
     Level,
@@ -68,6 +67,7 @@ from workflows.models import (
     WaitKind,
     WebhookDelivery,
     WebhookEndpoint,
+    WebhookOutcome,
 )
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ def _automation(person: User) -> None:
         rejected_at=timezone.now(),
         rejection="x",
     )
-    for outcome in DeliveryOutcome.values:
+    for outcome in WebhookOutcome.values:
         WebhookDelivery.objects.create(
             endpoint=webhook, key=outcome, outcome=outcome, message="x", body="x"
         )

@@ -330,7 +330,7 @@ def test_a_replay_uses_the_present_mapping_and_is_audited(alice: User) -> None:
     assert run is not None
     assert run.params == {"city": "order"}
     assert Run.objects.count() == 2
-    event = AuditEvent.objects.get(action="replay delivery")
+    event = AuditEvent.objects.get(action="replay webhook")
     assert str(delivery.pk) in event.reason
     bob = make_user()
     with (

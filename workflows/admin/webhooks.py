@@ -68,7 +68,7 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
     @admin.display(description="Page")
     def page(self, delivery: WebhookDelivery) -> SafeString:
         """Return a link to the page of the delivery, which has its body."""
-        address = reverse("delivery", args=[delivery.endpoint_id, delivery.pk])
+        address = reverse("webhook-delivery", args=[delivery.endpoint_id, delivery.pk])
         return format_html('<a href="{}">Open</a>', address)
 
     @admin.display(description="Headers")

@@ -252,8 +252,8 @@ WEBHOOK_SCHEMAS: Final[dict[str, Any]] = {
     },
     "NewSecret": {"secret": ""},
     "WebhookPage": {"items": [_webhook_out], "next": None},
-    "DeliveryPage": {"items": [_delivery], "next": None},
-    "DeliveryDetail": {
+    "WebhookDeliveryPage": {"items": [_delivery], "next": None},
+    "WebhookDeliveryDetail": {
         **_delivery,
         "headers": {"x-github-event": "push"},
         "body": '{"pull_request": {"head": {"sha": "4c1f"}}}',

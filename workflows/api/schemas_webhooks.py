@@ -10,7 +10,7 @@ from ninja import Schema
 from pydantic import Field, StringConstraints
 
 from workflows.api.schemas import Input
-from workflows.models import Deduplication, DeliveryOutcome, VerificationStyle
+from workflows.models import Deduplication, VerificationStyle, WebhookOutcome
 from workflows.webhooks.checks import (
     MAX_NAME_LENGTH,
     MAX_PRIORITY,
@@ -131,12 +131,12 @@ class WebhookPage(Schema):
     next: str | None
 
 
-class DeliveryOut(Schema):
+class WebhookDeliveryOut(Schema):
     """A delivery."""
 
     id: UUID
     webhook: UUID
-    outcome: DeliveryOutcome
+    outcome: WebhookOutcome
     run: UUID | None = Field(description="The run may have been deleted.")
     message: str = Field(description="“hidden” if you can’t read the data.")
     event: str
@@ -149,17 +149,17 @@ class DeliveryOut(Schema):
     url: str = Field(description="Path of its page.")
 
 
-class DeliveryDetail(DeliveryOut):
+class WebhookDeliveryDetail(WebhookDeliveryOut):
     """A delivery with its content."""
 
     headers: dict[str, str] | None = Field(description="Null if you can’t read it.")
     body: str | None
 
 
-class DeliveryPage(Schema):
+class WebhookDeliveryPage(Schema):
     """A page of deliveries, newest first."""
 
-    items: list[DeliveryOut]
+    items: list[WebhookDeliveryOut]
     next: str | None
 
 

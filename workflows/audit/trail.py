@@ -69,7 +69,6 @@ SUBJECTS = {  # names of subjects that differ from the last word of the action
     "group": "role",
     "job": "bulk operation",
     "webhook secret": "webhook",
-    "delivery": "webhook",
 }
 MAX_ADDRESS_LENGTH = 45  # characters: the longest IPv6 address as text
 

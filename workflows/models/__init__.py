@@ -77,10 +77,10 @@ from workflows.models.tallies import EdgeTally, RunTally, Tally
 from workflows.models.tokens import ApiToken, ServiceAccount, TokenScope
 from workflows.models.webhooks import (
     Deduplication,
-    DeliveryOutcome,
     VerificationStyle,
     WebhookDelivery,
     WebhookEndpoint,
+    WebhookOutcome,
 )
 
 __all__ = [
@@ -107,14 +107,13 @@ __all__ = [
     "CatchUp",
     "Checkpoint",
     "Decision",
+    "Deduplication",
     "Delivery",
     "DeliveryAttempt",
     "DeliveryStatus",
     "Destination",
     "DestinationKind",
     "DestinationState",
-    "Deduplication",
-    "DeliveryOutcome",
     "Document",
     "DocumentUse",
     "EdgeTally",
@@ -157,6 +156,7 @@ __all__ = [
     "WaitKind",
     "WebhookDelivery",
     "WebhookEndpoint",
+    "WebhookOutcome",
     "Worker",
     "WorkflowPermission",
     "add_current",

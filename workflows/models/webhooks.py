@@ -89,7 +89,7 @@ class WebhookEndpoint(models.Model):
         return self.name
 
 
-class DeliveryOutcome(models.TextChoices):
+class WebhookOutcome(models.TextChoices):
     """What became of a delivery."""
 
     LAUNCHED = "launched", "Launched"
@@ -109,7 +109,7 @@ class WebhookDelivery(models.Model):
     )  # the indexes below begin with it
     # Identifies repetitions; null: a replay, or a delivery without what identifies it.
     key = models.CharField(max_length=MAX_KEY_LENGTH, null=True)  # noqa: DJ001 - not unique
-    outcome = models.CharField(max_length=8, choices=DeliveryOutcome.choices)
+    outcome = models.CharField(max_length=8, choices=WebhookOutcome.choices)
     run_id = models.UUIDField(null=True)  # the run may have been deleted
     message = models.TextField(blank=True, default="")
     event = models.CharField(max_length=100, blank=True, default="")

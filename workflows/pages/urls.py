@@ -122,12 +122,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(
         "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/",
         webhooks.delivery,
-        name="delivery",
+        name="webhook-delivery",
     ),
     path(
         "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay/",
         webhooks.replay,
-        name="delivery-replay",
+        name="webhook-replay",
     ),
     # workers/
     path("workers/", workers.list_workers, name="workers"),

@@ -30,10 +30,10 @@ from workflows.infra.encryption import decrypt
 from workflows.infra.text import clean
 from workflows.models import (
     Deduplication,
-    DeliveryOutcome,
     VerificationStyle,
     WebhookDelivery,
     WebhookEndpoint,
+    WebhookOutcome,
 )
 from workflows.models.webhooks import MAX_KEY_LENGTH
 from workflows.system import System, system
@@ -158,7 +158,7 @@ def receive(
         if earlier is not None:
             earlier.times = earlier.times + 1
             earlier.last_at = clock.now()
-            if earlier.outcome != DeliveryOutcome.REFUSED:
+            if earlier.outcome != WebhookOutcome.REFUSED:
                 earlier.save(update_fields=["times", "last_at"])
                 metrics.WEBHOOK_DELIVERIES.labels("repeated").inc()
                 return Receipt(earlier, is_repeated=True)
@@ -293,7 +293,7 @@ def _process(
     except RequestError as refused:
         error = refused
         logger.warning("Webhook %s launched nothing: %s", endpoint.pk, refused)
-        delivery.outcome = DeliveryOutcome.REFUSED
+        delivery.outcome = WebhookOutcome.REFUSED
         delivery.message = clean(str(refused))
     delivery.save()
     metrics.WEBHOOK_DELIVERIES.labels(delivery.outcome).inc()
@@ -312,7 +312,7 @@ def _launch(
         )
     ignored = mapping.why_ignored(endpoint.filters, payload, delivery.headers)
     if ignored:
-        delivery.outcome, delivery.message = DeliveryOutcome.IGNORED, clean(ignored)
+        delivery.outcome, delivery.message = WebhookOutcome.IGNORED, clean(ignored)
         return
     owner = endpoint.owner
     if owner is None or not owner.is_active:
@@ -330,7 +330,7 @@ def _launch(
             profile=endpoint.profile,
             idempotency_key=delivery.idempotency_key,
         )
-    delivery.outcome, delivery.run_id = DeliveryOutcome.LAUNCHED, run.pk
+    delivery.outcome, delivery.run_id = WebhookOutcome.LAUNCHED, run.pk
 
 
 def is_permanent(error: RequestError) -> bool:

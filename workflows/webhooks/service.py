@@ -13,9 +13,9 @@ from workflows.access import permissions, tokens
 from workflows.audit import trail
 from workflows.documents import uses
 from workflows.errors import (
-    DeliveryNotFound,
     InvalidParams,
     InvalidWebhook,
+    WebhookDeliveryNotFound,
     WebhookNotFound,
 )
 from workflows.execution.params import check_params
@@ -87,12 +87,12 @@ def find(webhook_id: UUID | str, *, by: User) -> WebhookEndpoint:
 def find_delivery(
     webhook_id: UUID | str, delivery_id: UUID | str, *, by: User
 ) -> WebhookDelivery:
-    """Return a delivery of a webhook. Raises WebhookNotFound, DeliveryNotFound."""
+    """Return a delivery of a webhook. Raises WebhookNotFound, WebhookDeliveryNotFound."""
     rows = find(webhook_id, by=by).deliveries.select_related("endpoint", "replay_of")
     try:
         found: WebhookDelivery = rows.get(pk=delivery_id)
     except (WebhookDelivery.DoesNotExist, ValueError) as error:
-        raise DeliveryNotFound from error
+        raise WebhookDeliveryNotFound from error
     return found
 
 
@@ -214,7 +214,7 @@ def replay(
 ) -> Receipt:
     """Process a delivery again, with the present mapping, and launch another run.
 
-    Raises WebhookNotFound, DeliveryNotFound, NotAllowed.
+    Raises WebhookNotFound, WebhookDeliveryNotFound, NotAllowed.
     """
     with transaction.atomic():
         delivery = find_delivery(webhook_id, delivery_id, by=by)
@@ -224,7 +224,7 @@ def replay(
         if not receipt.is_repeated:
             text = f"{webhook}: {delivery.pk}, {receipt.delivery.get_outcome_display()}"
             name = webhook.workflow_name
-            trail.note("replay delivery", by=by, reason=text, workflow=name)
+            trail.note("replay webhook", by=by, reason=text, workflow=name)
             notifications.lists_changed_on_commit()
     return receipt
 

@@ -18,12 +18,12 @@ from workflows.api.paging import Paging, link_next
 from workflows.api.requests import ApiRequest, errors
 from workflows.api.schemas import Reason
 from workflows.api.schemas_webhooks import (
-    DeliveryDetail,
-    DeliveryOut,
-    DeliveryPage,
     NewSecret,
     PreviewIn,
     PreviewOut,
+    WebhookDeliveryDetail,
+    WebhookDeliveryOut,
+    WebhookDeliveryPage,
     WebhookIn,
     WebhookOut,
     WebhookPage,
@@ -32,10 +32,10 @@ from workflows.api.schemas_webhooks import (
 from workflows.errors import InvalidCursor, InvalidWebhook
 from workflows.models import (
     Deduplication,
-    DeliveryOutcome,
     VerificationStyle,
     WebhookDelivery,
     WebhookEndpoint,
+    WebhookOutcome,
 )
 from workflows.pages.lists.pagination import forward_page
 from workflows.pages.lists.webhooks import deliveries_page
@@ -57,7 +57,7 @@ class WebhookQuery(Paging):
 class DeliveryQuery(Paging):
     """Filters of deliveries."""
 
-    outcome: DeliveryOutcome | None = None
+    outcome: WebhookOutcome | None = None
 
 
 @router.get("", response={200: WebhookPage, **errors(400)})
@@ -164,9 +164,10 @@ def disable_webhook(request: ApiRequest, webhook_id: UUID, body: Reason) -> Any:
 
 
 @router.get(
-    "/{uuid:webhook_id}/deliveries", response={200: DeliveryPage, **errors(400, 404)}
+    "/{uuid:webhook_id}/deliveries",
+    response={200: WebhookDeliveryPage, **errors(400, 404)},
 )
-def list_deliveries(
+def list_webhook_deliveries(
     request: ApiRequest,
     response: HttpResponse,
     webhook_id: UUID,
@@ -183,25 +184,29 @@ def list_deliveries(
         size=query.limit,
     )
     return {
-        "items": [DeliveryOut(**_delivery(row)) for row in page.rows],
+        "items": [WebhookDeliveryOut(**_delivery(row)) for row in page.rows],
         "next": link_next(request, response, page.after and str(page.after)),
     }
 
 
 @router.get(
     "/{uuid:webhook_id}/deliveries/{uuid:delivery_id}",
-    response={200: DeliveryDetail, **errors(404)},
+    response={200: WebhookDeliveryDetail, **errors(404)},
 )
-def get_delivery(request: ApiRequest, webhook_id: UUID, delivery_id: UUID) -> Any:
+def get_webhook_delivery(
+    request: ApiRequest, webhook_id: UUID, delivery_id: UUID
+) -> Any:
     """Get a delivery with its headers and body."""
     return _detail(request, webhook_id, delivery_id)
 
 
 @router.post(
     "/{uuid:webhook_id}/deliveries/{uuid:delivery_id}/replay",
-    response={202: DeliveryDetail, **errors(403, 404)},
+    response={202: WebhookDeliveryDetail, **errors(403, 404)},
 )
-def replay_delivery(request: ApiRequest, webhook_id: UUID, delivery_id: UUID) -> Any:
+def replay_webhook_delivery(
+    request: ApiRequest, webhook_id: UUID, delivery_id: UUID
+) -> Any:
     """Process a delivery again, with the present mapping and filter."""
     receipt = service.replay(webhook_id, delivery_id, by=request.user)
     return Reply(202, _detail(request, webhook_id, receipt.delivery.pk))
@@ -272,7 +277,7 @@ def _delivery(row: WebhookDelivery) -> dict[str, Any]:
     return {
         "id": row.pk,
         "webhook": row.endpoint_id,
-        "outcome": DeliveryOutcome(row.outcome),
+        "outcome": WebhookOutcome(row.outcome),
         "run": row.run_id,
         "message": row.message,
         "event": row.event,
@@ -282,16 +287,18 @@ def _delivery(row: WebhookDelivery) -> dict[str, Any]:
         "last_at": row.last_at,
         "replay_of": row.replay_of_id,
         "replayed_by": row.replayed_by_name or None,
-        "url": reverse("delivery", args=[row.endpoint_id, row.pk]),
+        "url": reverse("webhook-delivery", args=[row.endpoint_id, row.pk]),
     }
 
 
-def _detail(request: ApiRequest, webhook_id: UUID, delivery_id: UUID) -> DeliveryDetail:
+def _detail(
+    request: ApiRequest, webhook_id: UUID, delivery_id: UUID
+) -> WebhookDeliveryDetail:
     row = service.find_delivery(webhook_id, delivery_id, by=request.user)
     if not permissions.can_read(request.user, row.endpoint.workflow_name):
         redact(row)
     hidden = is_redacted(row)
-    return DeliveryDetail(
+    return WebhookDeliveryDetail(
         **_delivery(row),
         headers=None if hidden else row.headers,
         body=None if hidden else row.body,

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from workflows.access import permissions
 from workflows.errors import InvalidWebhook
-from workflows.models import DeliveryOutcome
+from workflows.models import WebhookOutcome
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entries, entry, installed_workflow, title_of
 from workflows.pages.errors import answers_request_errors
@@ -84,7 +84,7 @@ def webhook(request: HtmxRequest, webhook_id: UUID) -> HttpResponse:
     can_change = service.can_change(request.user, found)
     before = uuid_in(text_in(request.GET, "before", 40))
     outcome = request.GET.get("outcome", "")
-    outcome = outcome if outcome in DeliveryOutcome.values else ""
+    outcome = outcome if outcome in WebhookOutcome.values else ""
     page = deliveries_page(found, before, can_read=can_read, outcome=outcome)
     granted = permissions.permissions_for(request.user)
     context = {
@@ -100,7 +100,7 @@ def webhook(request: HtmxRequest, webhook_id: UUID) -> HttpResponse:
         "after": page.after,
         "before": before,
         "outcome": outcome,
-        "outcomes": DeliveryOutcome.choices,
+        "outcomes": WebhookOutcome.choices,
         "query": f"outcome={outcome}" if outcome else "",
     }
     return render(request, "webhooks/detail.html", context)
@@ -340,9 +340,9 @@ def replay(request: HtmxRequest, webhook_id: UUID, delivery_id: UUID) -> HttpRes
         replay_id=uuid_in(text_in(request.POST, "replay", 40)),
     )
     replayed = receipt.delivery
-    if replayed.outcome == DeliveryOutcome.LAUNCHED:
+    if replayed.outcome == WebhookOutcome.LAUNCHED:
         messages.success(request, "Delivery replayed: a run was launched.")
     else:
         text = f"Delivery replayed: {replayed.get_outcome_display().lower()}."
         messages.warning(request, text)
-    return redirect("delivery", webhook_id=webhook_id, delivery_id=replayed.pk)
+    return redirect("webhook-delivery", webhook_id=webhook_id, delivery_id=replayed.pk)

@@ -10,7 +10,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("workflows", "0028_failure_routes"),
+        ("workflows", "0030_roles_of_destinations"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
