@@ -31,7 +31,7 @@ help: ## List these commands
 # Installing ------------------------------------------------------------------------------
 
 .PHONY: setup
-setup: $(VENV)/.installed $(VENV)/.installed-ocr ## Install the requirements of the server into .venv
+setup: $(VENV)/.installed $(VENV)/.installed-ocr $(VENV)/bin/signalbox ## Install the requirements of the server into .venv
 
 $(PYTHON):
 	@found=; for python in $${PYTHON3:-python3} python3.14 python3.13 python3.12 python3.11; do \
@@ -60,6 +60,11 @@ $(VENV)/.installed-dev: requirements-dev.txt | $(PYTHON)
 	@echo "Installing the requirements of the tests into $(VENV); the first time takes some minutes."
 	@$(INSTALL) requirements-dev.txt
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-ocr
+
+# The command line, from any directory; it needs no server on this machine.
+$(VENV)/bin/signalbox: Makefile | $(PYTHON)
+	@printf '#!/bin/sh\nPYTHONPATH="%s" exec "%s" -m signalbox "$$@"\n' \
+	  '$(CURDIR)' '$(CURDIR)/$(PYTHON)' > $@ && chmod 755 $@
 
 # Running ---------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ BANNED_IN_TEST_NAMES = frozenset(_IN_TEST_NAMES.split())
 OF_LIBRARIES = frozenset({"call_soon", "call_soon_threadsafe"})  # overridden methods
 BANNED_PREFIXES = ("MOST_", "LONGEST_", "LEAST_", "FEW")
 BANNED_IN_TEMPLATES = frozenset(_IN_TEMPLATES.split())
-CODE = ("workflows", "project", "bench", "tests")
+CODE = ("workflows", "project", "signalbox", "bench", "tests")
 PARTS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
 

@@ -1,0 +1,5 @@
+"""`python -m signalbox`."""
+
+from signalbox.main import run
+
+run()

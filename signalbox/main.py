@@ -1,0 +1,53 @@
+"""The command `signalbox`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from signalbox.commands import launching, login, runs
+from signalbox.session import Session
+
+app = typer.Typer(
+    help="Launch, watch and operate runs of workflows on a Signalbox server.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,  # a traceback could show the token
+)
+
+
+@app.callback()
+def choose_server(
+    context: typer.Context,
+    server: Annotated[
+        str,
+        typer.Option(envvar="SIGNALBOX_SERVER", help="Name of a known server."),
+    ] = "",
+) -> None:
+    """Select the server."""
+    context.obj = context.obj or Session()
+    context.obj.server = server or context.obj.server
+
+
+for command in (
+    login.login,
+    launching.workflows,
+    launching.launch,
+    runs.runs,
+    runs.show,
+    runs.logs,
+    runs.decisions,
+    runs.respond,
+    runs.cancel,
+    runs.resume,
+    runs.schedules,
+):
+    app.command()(command)
+app.add_typer(login.server_app, name="server", no_args_is_help=True)
+
+
+def run() -> None:
+    """Execute the command line and exit."""
+    app(prog_name="signalbox")

@@ -1,0 +1,65 @@
+"""Parameters and responses as they are written on a command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from signalbox.failures import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from signalbox.client import Api
+
+
+def pair(text: str, option: str) -> tuple[str, str]:
+    """Return the name and the value of KEY=VALUE. Raises Failure."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise Failure(f"“{text}” is not KEY=VALUE: use {option} KEY=VALUE.")
+    return key, value
+
+
+def value_of(text: str) -> Any:
+    """Return a value: JSON if it is any, else the text itself."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def objects(pairs: Iterable[str], option: str) -> dict[str, Any]:
+    """Return the values of KEY=VALUE options by name. Raises Failure."""
+    found = (pair(text, option) for text in pairs)
+    return {key: value_of(value) for key, value in found}
+
+
+def json_file(path: Path) -> dict[str, Any]:
+    """Return the object in a file. Raises Failure."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Failure(f"{path} can’t be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise Failure(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(found, dict):
+        raise Failure(f"{path} must contain a JSON object with the parameters.")
+    return found
+
+
+def uploaded(api: Api, path: Path) -> str:
+    """Upload a document; return its id. Raises Failure."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Failure(f"{path} can’t be read: {error.strerror}.") from error
+    response = api.request(
+        "POST",
+        "/documents",
+        params={"name": path.name},
+        content=content,
+        headers={"Content-Type": "application/pdf"},
+    )
+    return str(response.json()["id"])

@@ -1,0 +1,1 @@
+"""An app with a workflow that the tests of the command line launch."""

@@ -1,0 +1,306 @@
+"""The commands of `signalbox`, their exit codes and what they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from django.utils import timezone
+
+from signalbox import servers
+from tests.command_line.conftest import SERVER, Shell
+from tests.support.crafted_pdfs import many_pages
+from tests.support.factories import (
+    make_approval,
+    make_decision,
+    make_line,
+    make_run,
+    make_stage,
+    make_whole_run,
+)
+from workflows.models import Level, Run, Status
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+pytestmark = pytest.mark.django_db
+LAUNCH = ("launch", "classify-document")
+
+
+def end(run: Run, status: str) -> None:
+    """End a run, whatever it did before."""
+    changes = {"status": status, "completed_at": timezone.now(), "version": 50}
+    Run.objects.filter(pk=run.pk).update(lease_expires_at=None, **changes)
+
+
+# Launch -----------------------------------------------------------------------------
+
+
+def test_launch_sends_params_of_options_and_of_a_file(
+    shell: Shell, tmp_path: Path
+) -> None:
+    pdf = tmp_path / "order.pdf"
+    pdf.write_bytes(many_pages(1))
+    (tmp_path / "params.json").write_text('{"threshold": 0.5, "document": "replaced"}')
+    run = shell.json(
+        *LAUNCH,
+        *("--params-file", str(tmp_path / "params.json"), "--param", "threshold=0.7"),
+        *("--file", f"document={pdf}", "--key", "order-7", "--priority", "5"),
+    )
+    stored = Run.objects.get(pk=run["id"])
+    assert stored.params["threshold"] == 0.7
+    assert stored.params["document"] != "replaced"
+    assert (stored.idempotency_key, stored.priority) == ("order-7", 5)
+    again = (*LAUNCH, "--param", f"document={stored.params['document']}")
+    assert shell.json(*again, "--key", "order-7", code=2)["code"] == "key_reused"
+
+
+def test_a_launch_whose_response_is_lost_is_repeated_with_its_key(
+    shell: Shell, tmp_path: Path
+) -> None:
+    (tmp_path / "order.pdf").write_bytes(many_pages(1))
+    document = f"document={tmp_path / 'order.pdf'}"
+    lost: list[httpx.Request] = []
+
+    def lose(request: httpx.Request) -> None:
+        if request.url.path.endswith("/runs") and not lost:
+            lost.append(request)
+            again = httpx.Request(
+                "POST", request.url, headers=request.headers, content=request.read()
+            )
+            shell.transport.handle_request(again)
+            raise httpx.ReadError("the connection was reset")
+
+    shell.transport.before = lose
+    shell.run(*LAUNCH, "--file", document)
+    assert Run.objects.count() == 1
+    assert shell.waits == [1.0]
+
+
+def test_invalid_params_are_named(shell: Shell) -> None:
+    shell.run(*LAUNCH, "--param", "threshold=high", code=2)
+    assert "threshold: " in shell.errors
+    problem = shell.json(*LAUNCH, "--param", "threshold=high", code=2)
+    assert problem["code"] == "invalid_params"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--param", "threshold"], "is not KEY=VALUE"),
+        (["--file", "document=/nowhere/order.pdf"], "can’t be read"),
+        (["--params-file", "/nowhere/params.json"], "can’t be read"),
+        (["--params-file", "LIST"], "must contain a JSON object"),
+    ],
+)
+def test_arguments_that_cannot_be_read_are_refused_before_a_request(
+    shell: Shell, tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    (tmp_path / "list.json").write_text("[]")
+    given = [str(tmp_path / "list.json") if a == "LIST" else a for a in arguments]
+    shell.run(*LAUNCH, *given, code=2)
+    assert words in shell.errors
+    assert shell.transport.requests == []
+
+
+# Follow -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [("completed", 0), ("failed", 1), ("waiting", 3), ("cancelled", 4)],
+)
+def test_wait_exits_with_the_code_of_the_status(
+    shell: Shell, tmp_path: Path, status: str, code: int
+) -> None:
+    (tmp_path / "order.pdf").write_bytes(many_pages(1))
+
+    def finish(request: httpx.Request) -> None:
+        if not request.url.path.endswith("/events"):
+            return
+        run = Run.objects.get()
+        if status == "waiting":
+            waiting = {"waiting_for": "approval", "waiting_node": "review"}
+            Run.objects.update(status=status, version=9, **waiting)
+        else:
+            end(run, status)
+
+    shell.transport.before = finish
+    arguments = (*LAUNCH, "--file", f"document={tmp_path / 'order.pdf'}", "--wait")
+    assert shell.json(*arguments, code=code)["status"] == status
+
+
+def test_follow_continues_after_lost_connections_without_repetition(
+    shell: Shell,
+) -> None:
+    run = make_run(status=Status.RUNNING)
+    steps = iter(range(1, 100))
+    count = 0
+
+    def work(request: httpx.Request) -> None:
+        nonlocal count
+        if not request.url.path.endswith("/events"):
+            return
+        count += 1
+        if count == 3:
+            raise httpx.ReadTimeout("nothing was received")
+        if count == 6:
+            end(run, Status.COMPLETED)
+        make_line(run, f"line {next(steps)}")
+        Run.objects.filter(pk=run.pk, version__lt=50).update(version=count + 1)
+
+    shell.transport.before = work
+    printed = shell.run("logs", str(run.pk), "-f").splitlines()
+    assert [line.split()[-1] for line in printed] == ["1", "2", "3", "4", "5"]
+    assert "Connection lost" in shell.errors
+    assert shell.waits == [2.0, 2.0, 1.0, 2.0, 2.0]
+
+
+def test_an_interrupted_follow_leaves_the_run(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "order.pdf").write_bytes(many_pages(1))
+
+    def interrupt(request: httpx.Request) -> None:
+        if request.url.path.endswith("/events"):
+            raise KeyboardInterrupt
+
+    shell.transport.before = interrupt
+    document = f"document={tmp_path / 'order.pdf'}"
+    shell.run(*LAUNCH, "--file", document, "--follow", code=130)
+    run = Run.objects.get()
+    assert run.status == Status.PENDING
+    assert f"signalbox cancel {run.pk}" in shell.errors
+
+
+# Reading and acting -----------------------------------------------------------------
+
+
+def test_runs_are_listed_over_pages(shell: Shell) -> None:
+    failed = [make_run(status=Status.FAILED) for _ in range(3)]
+    make_run()
+    found = shell.json("runs", "--status", "failed", "--limit", "2")
+    assert [one["id"] for one in found] == [str(run.pk) for run in failed[:0:-1]]
+    assert str(failed[2].pk) in shell.run("runs", "--workflow", "classify-document")
+
+
+def test_a_run_is_shown_with_its_steps_decisions_and_log(shell: Shell) -> None:
+    run = make_whole_run(status=Status.COMPLETED)
+    make_line(run, "\x1b[31mred\x1b[0m", level=Level.ERROR, sequence=4)
+    assert "1. read_pages: completed in 0.1 s" in shell.run("show", str(run.pk))
+    assert "weigh → publish" in shell.run("decisions", str(run.pk))
+    printed = shell.run("logs", str(run.pk), "--level", "error")
+    assert "\\x1b[31mred" in printed
+    assert "\x1b" not in printed
+    assert len(shell.json("decisions", str(run.pk))) == run.decisions.count()
+    lines = shell.run("logs", str(run.pk), "--json").splitlines()
+    assert [json.loads(line)["number"] for line in lines] == [1, 2, 3, 4, 5]
+
+
+def test_actions_change_a_run(shell: Shell) -> None:
+    run = make_run(status=Status.PENDING)
+    reason = ("--reason", "Wrong input file.")
+    assert "is cancelled" in shell.run("cancel", str(run.pk), *reason)
+    shell.run("cancel", str(run.pk), *reason, code=2)
+    assert shell.errors.startswith("Run ")
+    shell.run("show", str(uuid4()), code=2)
+    assert "not found" in shell.errors
+
+
+def test_an_approval_is_shown_and_answered(shell: Shell) -> None:
+    approval = make_approval(node_name="ask_reviewer")
+    run = str(approval.run_id)
+    shown = shell.run("respond", run)
+    assert approval.question in shown
+    assert "--value outcome=…" in shown
+    shell.run("respond", run, "--value", "outcome=nonsense", code=2)
+    shell.run("respond", run, "--value", "outcome=publish", "--reason", "Checked.")
+    approval.refresh_from_db()
+    assert (approval.status, approval.comment) == ("answered", "Checked.")
+
+
+def test_workflows_and_schedules_are_listed(shell: Shell) -> None:
+    names = [one["name"] for one in shell.json("workflows")]
+    assert "classify-document" in names
+    assert shell.json("schedules") == []
+    assert "NAME" in shell.run("schedules")
+
+
+# Servers ----------------------------------------------------------------------------
+
+
+def test_a_login_is_checked_and_stored_for_its_owner_only(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = os.environ["SIGNALBOX_TOKEN"]
+    monkeypatch.delenv("SIGNALBOX_TOKEN")
+    monkeypatch.delenv("SIGNALBOX_URL")
+    login = ("login", SERVER, "--name", "test", "--token-stdin")
+    shell.run(*login, stdin="sbx_wrong", code=2)
+    assert not servers.config_file().exists()
+    shell.run("workflows", code=2)
+    assert "signalbox login" in shell.errors
+    shell.run(*login, stdin=secret + "\n")
+    path = servers.config_file()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert secret in path.read_text()
+    assert "classify-document" in shell.run("workflows")
+    assert shell.json("server", "list") == [
+        {"name": "test", "url": SERVER, "default": True}
+    ]
+    path.chmod(0o644)
+    shell.run("workflows", code=2)
+    assert "can be read by others" in shell.errors
+    path.chmod(0o600)
+    shell.run("server", "remove", "test")
+    assert secret not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://runs.example.org", "unencrypted"),
+        ("runs.example.org", "is not the URL"),
+        ("https://user:secret@runs.example.org", "is not the URL"),
+    ],
+)
+def test_a_url_that_endangers_the_token_is_refused(
+    shell: Shell, url: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNALBOX_URL", url)
+    shell.run("workflows", code=2)
+    assert words in shell.errors
+    assert shell.transport.requests == []
+
+
+def test_an_unreachable_server_and_a_wrong_one_are_named(shell: Shell) -> None:
+    def refuse(_: httpx.Request) -> None:
+        raise httpx.ConnectError("Connection refused")
+
+    shell.transport.before = refuse
+    shell.run("workflows", code=5)
+    assert f"{SERVER} can’t be reached: Connection refused." in shell.errors
+    assert shell.waits == [1.0, 2.0, 4.0]
+
+
+def test_a_busy_server_is_waited_for_as_it_asks(
+    shell: Shell, admin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter(
+        [httpx.Response(503, headers={"Retry-After": "3"}), httpx.Response(429)]
+    )
+    handle = shell.transport.handle_request
+
+    def busy(request: httpx.Request) -> httpx.Response:
+        found: Any = next(answers, None)
+        return found or handle(request)
+
+    monkeypatch.setattr(shell.transport, "handle_request", busy)
+    make_stage(make_run())
+    make_decision(make_run())
+    assert "classify-document" in shell.run("workflows")
+    assert shell.waits == [3.0, 2.0]

@@ -1,0 +1,117 @@
+"""The command line as processes, against a real server."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from project.env import ROOT
+from tests.support.servers import (
+    RunningServer,
+    copy_prepared,
+    own_environment,
+    running_server,
+)
+from workflows.access.tokens import digest_of
+
+SECRET = "sbx_" + "a" * 43
+TIMEOUT_SECONDS = 60
+LAUNCH = ("launch", "count-lines")
+REASON = ("--reason", "Checked.")
+
+
+def add_token(database: Path) -> None:
+    """Add a token of the account `admin` to a prepared database."""
+    now = "2026-01-01 00:00:00"
+    row = ("tests", SECRET[:8], digest_of(SECRET), '["admin"]', "[]", now, "")
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            "INSERT INTO workflows_apitoken (owner_id, name, hint, digest, scopes,"
+            " workflows, created_at, last_used_address) SELECT id, ?, ?, ?, ?, ?, ?, ?"
+            " FROM auth_user WHERE username = 'admin'",
+            row,
+        )
+
+
+@dataclass
+class Commands:
+    """Executes the command line as a user would."""
+
+    server: RunningServer
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Start a command; it is killed at the end, if it has not ended."""
+        names = {"SIGNALBOX_URL": self.server.url, "SIGNALBOX_TOKEN": SECRET}
+        with subprocess.Popen(
+            [sys.executable, "-m", "signalbox", *arguments],
+            cwd=ROOT,
+            env={**own_environment(self.server.log.parent), **names},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """Return the standard output of a command, which exits with a code."""
+        with self.started(*arguments) as process:
+            out, errors = process.communicate(timeout=TIMEOUT_SECONDS)
+        assert process.returncode == code, errors
+        assert SECRET not in out + errors
+        return out
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Iterator[Commands]:
+    """Give the command line, with a token, and a server with an embedded worker."""
+    copy_prepared(tmp_path)
+    add_token(tmp_path / "db.sqlite3")
+    app = {"WORKFLOW_APPS": "tests.command_line.app", "LOG_LEVEL": "WARNING"}
+    with running_server(tmp_path, **app) as server:
+        yield Commands(server)
+
+
+def test_a_run_is_launched_followed_answered_and_interrupted(
+    commands: Commands,
+) -> None:
+    launched = commands.run(*LAUNCH, "--param", "lines=2", "--follow", "--json", code=3)
+    run: Any = json.loads(launched)
+    assert run["waiting"]["kind"] == "approval"
+    with commands.started("logs", run["id"], "-f", "--json") as logs:
+        assert logs.stdout is not None
+        assert json.loads(logs.stdout.readline())["message"] == "line 0"
+        commands.run(*("respond", run["id"], "--value", "outcome=publish"), *REASON)
+        out, _ = logs.communicate(timeout=TIMEOUT_SECONDS)
+        assert logs.returncode == 0
+    messages = [json.loads(line)["message"] for line in out.splitlines()]
+    assert messages == ["line 1", "the last line"]
+    assert "is completed" in commands.run("show", run["id"])
+
+    second = json.loads(commands.run(*LAUNCH, "--wait", "--json", code=3))
+    with commands.started("logs", second["id"], "-f") as logs:
+        assert logs.stdout is not None
+        logs.stdout.readline()
+        logs.send_signal(signal.SIGINT)
+        logs.communicate(timeout=TIMEOUT_SECONDS)
+        assert logs.returncode == 130
+    with commands.started("logs", second["id"], "-f") as logs:
+        assert logs.stdout is not None
+        logs.stdout.readline()
+        assert commands.server.stop() == 0
+        assert logs.stderr is not None
+        assert "Connecting again" in logs.stderr.readline()
+    assert "graceful shutdown exceeded" not in commands.server.log.read_text()
