@@ -39,13 +39,22 @@ def objects(pairs: Iterable[str], option: str) -> dict[str, Any]:
 def json_file(path: Path) -> dict[str, Any]:
     """Return the object in a file. Raises Failure."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise Failure(f"{path} can’t be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise Failure(f"{path} is not text in UTF-8.") from error
+    return json_object(text, str(path))
+
+
+def json_object(text: str, source: str) -> dict[str, Any]:
+    """Return the object in a text. Raises Failure."""
+    try:
+        found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Failure(f"{path} is not valid JSON: {error}.") from error
+        raise Failure(f"{source} is not valid JSON: {error}.") from error
     if not isinstance(found, dict):
-        raise Failure(f"{path} must contain a JSON object with the parameters.")
+        raise Failure(f"{source} must be a JSON object with the parameters.")
     return found
 
 

@@ -36,6 +36,9 @@ def launch(  # noqa: PLR0913, PLR0917 - options of a command
         list[str] | None,
         typer.Option(metavar="KEY=PATH", help="A parameter: uploads a document."),
     ] = None,
+    params: Annotated[
+        str, typer.Option(metavar="JSON", help="All parameters, as a JSON object.")
+    ] = "",
     params_file: Annotated[
         Path | None, typer.Option(help="A file with the parameters as a JSON object.")
     ] = None,
@@ -64,12 +67,13 @@ def launch(  # noqa: PLR0913, PLR0917 - options of a command
     reachable, 130 interrupted: the run continues.
     """
     api = api_of(context)
-    params = values.json_file(params_file) if params_file else {}
-    params |= values.objects(param or (), "--param")
+    given = values.json_file(params_file) if params_file else {}
+    given |= values.json_object(params, "--params") if params else {}
+    given |= values.objects(param or (), "--param")
     for text in file or ():
         name, path = values.pair(text, "--file")
-        params[name] = values.uploaded(api, Path(path))
-    body = {"params": params, "priority": priority, "profile": profile}
+        given[name] = values.uploaded(api, Path(path))
+    body = {"params": given, "priority": priority, "profile": profile}
     # with a key, a request whose response was lost can be repeated
     headers = {"Idempotency-Key": key or f"cli-{uuid.uuid4()}"}
     run: Any = api.post(f"/workflows/{quote(workflow, safe='')}/runs", body, **headers)

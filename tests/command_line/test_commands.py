@@ -96,7 +96,9 @@ def test_invalid_params_are_named(shell: Shell) -> None:
         (["--param", "threshold"], "is not KEY=VALUE"),
         (["--file", "document=/nowhere/order.pdf"], "can’t be read"),
         (["--params-file", "/nowhere/params.json"], "can’t be read"),
-        (["--params-file", "LIST"], "must contain a JSON object"),
+        (["--params-file", "LIST"], "must be a JSON object"),
+        (["--params", "[1]"], "--params must be a JSON object"),
+        (["--params", "{"], "is not valid JSON"),
     ],
 )
 def test_arguments_that_cannot_be_read_are_refused_before_a_request(

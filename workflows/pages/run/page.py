@@ -23,6 +23,7 @@ from workflows.pages.graph.diagram import Diagram
 from workflows.pages.lists.inbox import count_open
 from workflows.pages.lists.schedules import schedule_of
 from workflows.pages.lists.webhooks import delivery_of
+from workflows.pages.render.shell_commands import LaunchCommands
 from workflows.pages.run import steps as run_steps
 from workflows.pages.run.announcement import announce
 from workflows.pages.run.attempt_notices import attempt_notices
@@ -101,6 +102,14 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
     def delivery(self) -> WebhookDelivery | None:
         """The delivery to a webhook that launched the run."""
         return delivery_of(self.run)
+
+    @property
+    def commands(self) -> LaunchCommands | None:
+        """The commands that launch a run with the same params, None without them."""
+        permitted = self.permissions.read and self.permissions.launch
+        if not permitted or self.run.payload_removed_at is not None:
+            return None
+        return LaunchCommands.of_run(self.run)
 
     @property
     def recheck_after(self) -> float | None:

@@ -34,6 +34,7 @@ from workflows.pages.lists.overview import health_of
 from workflows.pages.lists.schedules import of_workflow
 from workflows.pages.lists.usage import usage_of
 from workflows.pages.rate_limits import limited
+from workflows.pages.render.shell_commands import LaunchCommands
 from workflows.pages.requests import INVALID
 from workflows.system import system
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 UNTYPED = "params"  # the only field of a workflow without a params type
 UNTYPED_SCHEMA = {"properties": {UNTYPED: {"type": "object", "title": "Parameters"}}}
 ONCE = f"{PREFIX}-once"  # the token that makes a form sent twice one launch
+SHOW = f"{PREFIX}-show"  # the button that shows the launch as a command
 MAX_RECENT_RUNS = 8  # dots on a card
 
 
@@ -77,11 +79,15 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     form = launch_form(request, found)
     options_form = launch_agent_form(request, found)
     more = MoreOptionsForm(data=request.POST if request.method == "POST" else None)
+    commands = None
     if request.method == "POST":
         permissions.require(can_launch, "launch this workflow")
-        run = launch(request, found, form, options_form, more)
-        if run is not None:
-            return redirect("run", run_id=run.pk)
+        if SHOW in request.POST:
+            commands = commands_of(found, form, options_form, more)
+        else:
+            run = launch(request, found, form, options_form, more)
+            if run is not None:
+                return redirect("run", run_id=run.pk)
     context = LISTS["workflow"].context({"workflow": name}, request.user)
     once = request.POST.get(ONCE) or token_urlsafe(12)
     shown = entry(found)
@@ -97,7 +103,13 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
         "lacking": missing_agents() if needs_agents else "",
         "has_prompts": bool(found.prompts),
     }
-    status = INVALID if form.is_bound else 200
+    context |= {
+        "commands": commands,
+        "omits_key": options_form is not None
+        and bool(options_form["token"].value())
+        and commands is not None,
+    }
+    status = INVALID if form.is_bound and commands is None else 200
     return render(request, "workflows/detail.html", context, status=status)
 
 
@@ -159,6 +171,32 @@ def launch(
         _announce(request, run, has_key=bool(more.cleaned_data["key"]))
         return run
     return None
+
+
+def commands_of(
+    found: AnyWorkflow,
+    form: SchemaForm,
+    options_form: AgentForm | None,
+    more: MoreOptionsForm,
+) -> LaunchCommands | None:
+    """Return the commands of the launch that valid forms describe, None with errors."""
+    valid = [one.is_valid() for one in (form, options_form, more) if one is not None]
+    if not all(valid):
+        return None
+    options = options_form.launch_options() if options_form else {}
+    try:
+        params = params_of(found, form)
+    except InvalidParams as error:
+        form.add_validation_errors(error)
+        return None
+    given = more.launch_options()
+    return LaunchCommands.of(
+        found.name,
+        params,
+        profile=options.get("profile"),
+        priority=given["priority"],
+        key=given.get("idempotency_key", ""),
+    )
 
 
 def _announce(request: HtmxRequest, run: Run, *, has_key: bool) -> None:
