@@ -146,6 +146,19 @@ class InvalidStatus(RequestError):
         self.run = run
 
 
+class StepsUndone(RequestError):
+    """The steps of the run were undone."""
+
+    status = 409
+
+    def __init__(self, run: Run) -> None:
+        """Give the number of steps and the alternative."""
+        super().__init__(
+            f"Run {run.short_id} cannot be resumed: {run.undo_text} of its steps, so that its"
+            " state is no longer that of the systems it uses. Rerun it."
+        )
+
+
 class VersionChanged(RequestError):
     """The run has another version than the one in If-Match."""
 

@@ -68,12 +68,12 @@ def one_place(monkeypatch: pytest.MonkeyPatch, held: Held) -> Iterator[ThreadPoo
 
 
 def holding(held: Held, name: str, **options: Any) -> Node[Any, Any]:
-    @node(name=name, **options)
     def holds(state: State) -> State:
         held(name)
         return state
 
-    return holds
+    made: Node[Any, Any] = node(name=name, **options)(holds)
+    return made
 
 
 async def waits_for_thread(runs: Runs) -> None:

@@ -89,6 +89,12 @@ failing = Workflow("w", state=Mine, start=read, routes={
 })
 assert_type(failing, Workflow[Mine])
 
+@node(undo=stop)
+async def booked(state: Mine) -> Mine: return state
+closing = Workflow("w", state=Mine, start=booked, routes={booked: judge_all},
+                   undo={judge_all: weigh}, on_end=stop)
+assert_type(closing, Workflow[Mine])
+
 async def use() -> None:
     assert_type(await read(Mine()), Mine)
     assert_type(weigh(Mine(), None), Mine)
@@ -118,6 +124,11 @@ Workflow("page when failed", state=Mine, start=read, routes={read: [when_failed(
 Workflow("foreign when failed", state=Mine, start=read, routes={read: [when_failed(foreign)]})
 Workflow("no error", state=Mine, start=read, routes={read: [when_failed(stop, on=int)]})
 Workflow("no test", state=Mine, start=read, routes={read: [when_failed(stop, on=fine)]})
+Workflow("foreign undo", state=Mine, start=read, routes={}, undo={read: foreign})
+Workflow("undo of foreign", state=Mine, start=read, routes={}, undo={foreign: stop})
+Workflow("foreign end", state=Mine, start=read, routes={}, on_end=foreign)
+Workflow("page at the end", state=Mine, start=read, routes={}, on_end=judge)
+node(undo=foreign)(lambda state: stop(state))
 async def misuse() -> None: await read(Other())
 def unfit(state: Mine) -> Mine: return state.set(pages=3).pages
 """

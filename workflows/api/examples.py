@@ -42,6 +42,9 @@ _run: dict[str, Any] = {
     "waiting": {"kind": "approval", "node": "ask_reviewer", "until": None},
     "error": None,
     "cancel_requested_at": None,
+    "ends_as": None,
+    "steps_to_undo": None,
+    "steps_undone": None,
     "idempotency_key": "order-117",
     "parent": None,
     "url": f"/runs/{RUN}/",
@@ -57,6 +60,8 @@ _detail: dict[str, Any] = {
 }
 _stage: dict[str, Any] = {
     "sequence": 1,
+    "kind": "node",
+    "undoes": None,
     "attempt": 1,
     "node": "read_pages",
     "iteration": 1,

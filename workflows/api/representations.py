@@ -20,7 +20,14 @@ from workflows.api.schemas import (
     WorkflowDetail,
     WorkflowSummary,
 )
-from workflows.models import ApprovalStatus, Level, StageStatus, Status, WaitKind
+from workflows.models import (
+    ApprovalStatus,
+    Level,
+    StageKind,
+    StageStatus,
+    Status,
+    WaitKind,
+)
 from workflows.pages.lists.columns import labels_of
 from workflows.pages.redaction import is_redacted
 from workflows.pages.visible_rows import visible_runs
@@ -126,6 +133,9 @@ def _run(run: Run, parents: frozenset[UUID]) -> dict[str, Any]:
         "waiting": waiting,
         "error": error if is_failed else None,
         "cancel_requested_at": run.cancel_requested_at,
+        "ends_as": Status(run.closing["status"]) if run.closing else None,
+        "steps_to_undo": run.steps_to_undo,
+        "steps_undone": run.steps_undone,
         "idempotency_key": None if is_redacted(run) else run.idempotency_key,
         "parent": run.parent_id if run.parent_id in parents else None,
         "url": reverse("run", args=[run.pk]),
@@ -136,6 +146,8 @@ def stage(row: Stage) -> StageOut:
     """Return a stage."""
     return StageOut(
         sequence=row.sequence,
+        kind=StageKind(row.kind),
+        undoes=row.undoes,
         attempt=row.attempt,
         node=row.node_name,
         iteration=row.iteration,

@@ -9,7 +9,14 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import BaseModel, ConfigDict, Field
 
-from workflows.models import ApprovalStatus, Level, StageStatus, Status, WaitKind
+from workflows.models import (
+    ApprovalStatus,
+    Level,
+    StageKind,
+    StageStatus,
+    Status,
+    WaitKind,
+)
 
 
 class Input(BaseModel):
@@ -84,6 +91,11 @@ class RunSummary(Schema):
     waiting: Waiting | None
     error: RunError | None
     cancel_requested_at: dt.datetime | None
+    ends_as: Status | None = Field(
+        description="How the run will end, while its steps are undone or its last node runs."
+    )
+    steps_to_undo: int | None = Field(description="Completed steps to undo, if any.")
+    steps_undone: int | None
     idempotency_key: str | None
     parent: UUID | None
     url: str = Field(description="Path of its page.")
@@ -168,6 +180,10 @@ class StageOut(Schema):
     """One execution of a node."""
 
     sequence: int = Field(description="Number of the step in the run.")
+    kind: StageKind = Field(
+        description="“undo” undoes a completed step, “on_end” runs at the end of the run."
+    )
+    undoes: int | None = Field(description="Number of the step that it undoes.")
     attempt: int
     node: str
     iteration: int

@@ -86,15 +86,18 @@ def interrupt(run_id: UUID) -> None:
     Call it in the transaction that moves the run, after that: the run's row is locked, and
     the fence keeps a lost worker from writing.
     """
-    columns = "status", "error_message", "history_chain_head", "attempt"
+    columns = "status", "error_message", "history_chain_head", "attempt", "closing"
     run = Run.objects.only(*columns, "current_stage").get(pk=run_id)
+    status, message = run.status, run.error_message
+    if run.closing is not None:  # how it ends is decided
+        status, message = run.closing["status"], run.closing["message"]
     key, now = keys.sealing(), timezone.now()
     head = head_of(run.history_chain_head, run_id)
     for stage in _left_open(run):
         if stage.status == StageStatus.WAITING:
-            is_cancelled = run.status == Status.CANCELLED
+            is_cancelled = status == Status.CANCELLED
             ended = StageStatus.CANCELLED if is_cancelled else StageStatus.INTERRUPTED
-            _end_wait(stage, ended, run.error_message, now)
+            _end_wait(stage, ended, message, now)
         else:
             stage.status = StageStatus.INTERRUPTED
         stage.seal, head = _sealed_stage(stage, key, head)
@@ -107,7 +110,8 @@ def _left_open(run: Run) -> list[Stage]:
 
     There may be a row of the stage in progress: that of the pause which it continued.
     """
-    is_open = [StageStatus.STARTED, *([StageStatus.WAITING] if run.is_ended else [])]
+    is_over = run.is_ended or run.closing is not None
+    is_open = [StageStatus.STARTED, *([StageStatus.WAITING] if is_over else [])]
     stages = Stage.objects.filter(run=run, status__in=is_open)
     open_stages = list(stages.order_by("attempt", "sequence"))
     current = stored_stage(run)

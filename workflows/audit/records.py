@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from workflows.models import Status
+from workflows.models import StageKind, Status
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -35,6 +35,8 @@ class StageRow:
     error: str = ""
     waits_for_thread: bool = False
     seal: bytes | None = None  # once it has ended
+    kind: str = StageKind.NODE
+    undoes: int | None = None  # sequence of the step that it undoes
 
     def as_current(self) -> str:
         """Return the JSON text of `Run.current_stage` while this stage is in progress."""
@@ -49,6 +51,8 @@ class StageRow:
             fields |= {"items_done": self.items_done, "items_total": self.items_total}
         if self.waits_for_thread:
             fields["waits_for_thread"] = True
+        if self.kind != StageKind.NODE:
+            fields |= {"kind": str(self.kind), "undoes": self.undoes}
         return _compact(fields)
 
     def copy(self) -> StageRow:
@@ -65,6 +69,9 @@ class StageRow:
             self.items_total,
             self.error,
             self.waits_for_thread,
+            None,
+            self.kind,
+            self.undoes,
         )
 
 

@@ -28,6 +28,8 @@ def stage_row(stage: Stage) -> StageRow:
         items_done=stage.items_done,
         items_total=stage.items_total,
         error=stage.error_message,
+        kind=stage.kind,
+        undoes=stage.undoes,
     )
 
 

@@ -129,12 +129,17 @@ def audit_chain_of(run_id: UUID | None) -> str:
     return f"deeds {run_id.hex}" if run_id else "deeds"
 
 
+DEFAULT: Final = ("node", None)  # kind and undoes of most stages
+
+
 def stage_fields(run_id: UUID, attempt: int, row: Any) -> list[Any]:
     """Return the sealed fields of an ended stage (a StageRow)."""
     return [
         "stage", run_id.hex, attempt, row.sequence, row.node, row.iteration, row.tries,
         str(row.status), row.duration_ms, row.items_done, row.items_total, row.error,
         microseconds(row.created_at),
+        # stages older than closings were sealed without these
+        *([str(row.kind), row.undoes] if (row.kind, row.undoes) != DEFAULT else []),
     ]  # fmt: skip
 
 

@@ -43,6 +43,7 @@ from .graph import Graph
 from .isolation import Isolation
 from .nodes import Failed, Node, node
 from .observers import LogObserver, MultiObserver, NoOpObserver, Observer, observers
+from .outcomes import RunOutcome
 from .patterns import chain, conditional, parallel
 from .pauses import approval, sleep, subworkflow, wait
 from .predicates import (
@@ -58,9 +59,10 @@ from .predicates import (
     predicate,
 )
 from .retries import Retry
+from .routes import otherwise, when, when_failed
 from .shape import EdgeShape, GraphShape, NodeShape
 from .state import State
-from .workflow import DefinitionWarning, Workflow, otherwise, when, when_failed
+from .workflow import DefinitionWarning, Workflow
 
 __all__ = [
     "Answer",
@@ -103,6 +105,7 @@ __all__ = [
     "ProcessDied",
     "ResumeError",
     "Retry",
+    "RunOutcome",
     "State",
     "Superseded",
     "SystemClock",

@@ -32,6 +32,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "build.nil_node": "a node has no function",
         "build.node_name": "the name of a node is invalid",
         "build.duplicate_node": "a node with this name already exists",
+        "build.closing_node": "a node that waits cannot undo a step or run at the end",
         "build.unknown_node": "a node that is referred to was not added",
         "build.entry_already_set": "a graph has only one entry point",
         # DefinitionError: an incomplete graph

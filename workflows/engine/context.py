@@ -14,6 +14,7 @@ from .clock import Clock
 
 if TYPE_CHECKING:
     from .frozen import Json
+    from .outcomes import RunOutcome
 
 Emit: TypeAlias = Callable[[str, dict[str, Any]], None]
 SaveItem: TypeAlias = Callable[[int, "Json"], None]
@@ -88,6 +89,7 @@ class NodeContext:
     saved_items: SavedItems = _no_saved_items
     check_child: CheckChild | None = None  # None: params of children are not checked
     item: int | None = None  # index of the item of a parallel node
+    outcome: RunOutcome | None = None  # of an on_end node
     abandoned: bool = False  # the try timed out while its thread still runs
     limits: list[TryLimit] = field(default_factory=list)  # of the running tries
 

@@ -57,6 +57,12 @@ class FactoryWorkflow:
             return NO_SHAPE
 
     @property
+    def has_closing(self) -> bool:
+        """Whether nodes run after the end of a run was decided, as far as it is known."""
+        shape = self.shape
+        return bool(shape.undo) or shape.on_end is not None
+
+    @property
     def drawn(self) -> dict[str, Any]:
         """The shape as JSON, as stored with a run."""
         return self.shape.to_json()

@@ -15,7 +15,7 @@ from .shape import GraphShape
 
 def fingerprint(shape: GraphShape) -> str:
     """Return a hash of nodes, edges, predicate names, entry, exits and fields: 16 hex digits."""
-    parts = {
+    parts: dict[str, object] = {
         "entry": shape.entry,
         "exits": sorted(shape.exits),
         "nodes": sorted((node.name, node.kind) for node in shape.nodes),
@@ -25,6 +25,11 @@ def fingerprint(shape: GraphShape) -> str:
         ),
         "fields": sorted(shape.fields),
     }
+    # shapes of older workflows have neither, and keep their fingerprint
+    if shape.undo:
+        parts["undo"] = sorted((of, node.name) for of, node in shape.undo)
+    if shape.on_end is not None:
+        parts["on_end"] = shape.on_end.name
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -39,6 +44,7 @@ def differences(
         *_changes("node", kinds_before, kinds_after),
         *_changes("field", dict(before.fields), dict(after.fields)),
         *_route_changes(before, after),
+        *_undo_changes(before, after),
         *_value_change("the entry point", before.entry, after.entry),
         *_value_change("the exits", _listed(before.exits), _listed(after.exits)),
     ]
@@ -65,6 +71,21 @@ def _route_changes(before: GraphShape, after: GraphShape) -> Iterator[str]:
         was, now = _route_text(before, name), _route_text(after, name)
         if was != now:
             yield f"“{name}” led {was} and leads {now} now"
+
+
+def _undo_changes(before: GraphShape, after: GraphShape) -> Iterator[str]:
+    was = {of: node.name for of, node in before.undo}
+    now = {of: node.name for of, node in after.undo}
+    for of in sorted(was.keys() | now.keys()):
+        first, second = was.get(of, ""), now.get(of, "")
+        what = f"what undoes “{of}”"
+        yield from _value_change(what, _named(first), _named(second))
+    ends = [shape.on_end.name if shape.on_end else "" for shape in (before, after)]
+    yield from _value_change("the node at the end", *map(_named, ends))
+
+
+def _named(name: str) -> str:
+    return f"“{name}”" if name else "nothing"
 
 
 def _route_text(shape: GraphShape, name: str) -> str:

@@ -15,7 +15,14 @@ from .clock import Clock, SystemClock
 from .config import CheckpointConfig, GraphConfig
 from .context import Answer, CheckChild
 from .errors import ConfigurationError
-from .graph_checks import check_complete, check_graph, check_new_node, quoted, refuse
+from .graph_checks import (
+    check_closing_node,
+    check_complete,
+    check_graph,
+    check_new_node,
+    quoted,
+    refuse,
+)
 from .nodes import Node, as_node
 from .observers import NoOpObserver, Observer, observers
 from .predicates import Edge, Evaluation, FailurePredicate, Predicate
@@ -59,11 +66,23 @@ class Graph:
         self._edges: dict[str, tuple[Edge, ...]] = {}
         self._entry = ""
         self._exits: dict[str, None] = {}  # an ordered set
+        self._undo: dict[str, Node[Any, Any]] = {}
+        self._on_end: Node[Any, Any] | None = None
 
     @property
     def nodes(self) -> Mapping[str, Node[Any, Any]]:
         """The nodes by name."""
         return MappingProxyType(self._nodes)
+
+    @property
+    def undo(self) -> Mapping[str, Node[Any, Any]]:
+        """The nodes that undo a step, by the name of its node."""
+        return MappingProxyType(self._undo)
+
+    @property
+    def on_end(self) -> Node[Any, Any] | None:
+        """The node that runs once when the run has ended."""
+        return self._on_end
 
     @property
     def entry(self) -> str:
@@ -154,6 +173,17 @@ class Graph:
         self._check_known(node, "an exit point")
         self._exits[node] = None
 
+    def set_undo(self, node: str, undo: Node[Any, Any]) -> None:
+        """Undo the steps of a node with another one if the run fails or is cancelled."""
+        self._check_known(node, f"the undo of “{node}”")
+        check_closing_node(self.name, undo, self._nodes, self._undo.values())
+        self._undo[node] = undo
+
+    def set_on_end(self, node: Node[Any, Any]) -> None:
+        """Run a node when the run has ended; it cannot change how."""
+        check_closing_node(self.name, node, self._nodes, self._undo.values())
+        self._on_end = node
+
     def adopt(self, other: Graph) -> None:
         """Take nodes, edges, entry and exits from another graph, at once and unchecked.
 
@@ -162,6 +192,7 @@ class Graph:
         """
         self._nodes, self._edges = dict(other._nodes), dict(other._edges)
         self._entry, self._exits = other._entry, dict(other._exits)
+        self._undo, self._on_end = dict(other._undo), other._on_end
 
     def validate(self) -> None:
         """Raises DefinitionError unless the graph has nodes, an entry and an exit."""
@@ -192,6 +223,8 @@ class Graph:
                 for edges in self._edges.values()
                 for index, edge in enumerate(edges)
             ),
+            undo=tuple((name, _shape_of(n)) for name, n in self._undo.items()),
+            on_end=None if self._on_end is None else _shape_of(self._on_end),
         )
 
     def next(
@@ -292,6 +325,10 @@ class Graph:
                 self.name,
                 f"{what} names “{node}”, which is not a node: add it first. Nodes: {known}.",
             )
+
+
+def _shape_of(node: Node[Any, Any]) -> NodeShape:
+    return NodeShape(node.name, node.kind, node.doc)
 
 
 def _default_store(config: CheckpointConfig) -> CheckpointStore | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence, Sized
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Container, Iterable, Mapping, Sequence, Sized
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from .checks import dead_edge
 from .errors import DefinitionError
+from .nodes import Node
 
 if TYPE_CHECKING:
     from .predicates import Edge
     from .shape import GraphShape
 
 
+PAUSES: Final = frozenset({"approval", "wait", "subworkflow"})
 MAX_NAME_CHARS = 200  # of a node; database columns and pages have no room for more
 
 
@@ -43,6 +45,33 @@ def check_new_node(graph: str, name: str, node: object, known: Container[str]) -
             graph,
             f"node “{name}” exists already: choose another name.",
         )
+
+
+def check_closing_node(
+    graph: str,
+    node: object,
+    nodes: Mapping[str, Node[Any, Any]],
+    others: Iterable[Node[Any, Any]],
+) -> None:
+    """Raise DefinitionError for a node that cannot run after the end of a run."""
+    if not isinstance(node, Node):
+        refuse(
+            "build.nil_node",
+            graph,
+            f"{node!r} is to undo a step or to run at the end, and is not a node: put @node"
+            " above the function.",
+        )
+    if node.kind in PAUSES:
+        refuse(
+            "build.closing_node",
+            graph,
+            f"“{node.name}” cannot undo a step or run at the end: the run is over then, so"
+            f" {'an' if node.kind == 'approval' else 'a'} {node.kind} has nothing to continue.",
+        )
+    if any(other is node for other in (*nodes.values(), *others)):
+        return
+    names = {*nodes, *(other.name for other in others)}
+    check_new_node(graph, node.name, node, names)
 
 
 def check_complete(graph: str, nodes: Sized, entry: str, exits: Sized) -> None:

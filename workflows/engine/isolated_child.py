@@ -25,6 +25,7 @@ from typing import Any
 
 from .errors import describe
 from .isolated_frames import ERROR, LOG, RESULT, Frame, Payload, dump, load
+from .outcomes import RunOutcome
 from .processes import bind_to_parent, set_limit
 
 CPU_GRACE_SECONDS = 5  # after SIGXCPU, which code may ignore, until SIGKILL
@@ -37,6 +38,7 @@ class ChildContext:
     key: str
     node: str
     sequence: int
+    outcome: RunOutcome | None = None
     cancelled: bool = False  # a cancelled process is killed
 
 
@@ -138,7 +140,7 @@ def _prepare(payload: Payload, content: bytes, answers: Answers) -> Callable[[],
     value, runtime = load(content)
     if not payload.accepts_runtime:
         return lambda: function(value)
-    context = ChildContext(payload.key, payload.node, payload.sequence)
+    context = ChildContext(payload.key, payload.node, payload.sequence, payload.outcome)
     connected = runtime.connect(context, answers.log) if runtime else None
     return lambda: function(value, connected)
 

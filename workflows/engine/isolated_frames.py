@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .errors import IsolationFailed
+from .outcomes import RunOutcome
 from .state import State
 
 RESULT: Final = b"R"
@@ -33,6 +34,7 @@ class Payload:
     node: str
     sequence: int
     accepts_runtime: bool
+    outcome: RunOutcome | None = None  # for an on_end node
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,7 @@ def _payload(
         key=context.key,
         node=context.node,
         sequence=context.sequence,
+        outcome=context.outcome,
         accepts_runtime=work.accepts_runtime,
     )
     if payload.module == "__main__":

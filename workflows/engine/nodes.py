@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
 Raw_co = TypeVar("Raw_co", covariant=True)
+T = TypeVar("T")
 
 Kind: TypeAlias = Literal[
     "node", "parallel", "chain", "conditional", "approval", "wait", "subworkflow"
@@ -62,6 +63,7 @@ class Node(ABC, Generic[In_contra, Out_co]):
         self.retry = retry
         self.timeout = timeout  # seconds per try
         self.doc = doc
+        self.undo: Node[Any, Any] | None = None  # undoes its steps, in every workflow
 
     @abstractmethod
     async def run(
@@ -95,7 +97,7 @@ checker would stop checking the table of routes that contains it.
 class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
     """A node created from a function; it can be called like the function."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options, all by name
         self,
         function: Callable[..., Raw_co],
         name: str = "",
@@ -103,12 +105,14 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         retry: Retry | None = None,
         timeout: float | None = None,
         isolate: bool | Isolation = False,
+        undo: Node[Any, Any] | None = None,
     ) -> None:
         own_name = getattr(function, "__name__", "")
         name = name or own_name.replace("<lambda>", "")
         doc = inspect.getdoc(function) or ""
         super().__init__(name, retry=retry, timeout=timeout, doc=doc)
         self.function = function
+        self.undo = undo
         self._accepts_runtime = accepts_runtime(function)
         self._is_async = is_async(function)
         self.runs_in_thread = not self._is_async
@@ -261,6 +265,23 @@ class NodeMaker(Protocol):
     ) -> FunctionNode[In_contra, Out_co, Out_co]: ...
 
 
+class UndoneNodeMaker(Protocol[T]):
+    """The type of the decorator that `@node(undo=…)` returns."""
+
+    @overload
+    def __call__(
+        self, function: Callable[[T, Any], Awaitable[T]], /
+    ) -> FunctionNode[T, T, Awaitable[T]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[[T], Awaitable[T]], /
+    ) -> FunctionNode[T, T, Awaitable[T]]: ...
+    @overload
+    def __call__(self, function: Callable[[T, Any], T], /) -> FunctionNode[T, T, T]: ...
+    @overload
+    def __call__(self, function: Callable[[T], T], /) -> FunctionNode[T, T, T]: ...
+
+
 @overload
 def node(
     function: Callable[[In_contra, Any], Awaitable[Out_co]], /
@@ -285,7 +306,16 @@ def node(
     timeout: float | None = None,
     isolate: bool | Isolation = False,
 ) -> NodeMaker: ...
+@overload
 def node(
+    *,
+    name: str = "",
+    retry: Retry | None = None,
+    timeout: float | None = None,
+    isolate: bool | Isolation = False,
+    undo: Node[T, T],
+) -> UndoneNodeMaker[T]: ...
+def node(  # noqa: PLR0913 - options, all by name
     function: Callable[..., Any] | None = None,
     /,
     *,
@@ -293,14 +323,21 @@ def node(
     retry: Retry | None = None,
     timeout: float | None = None,
     isolate: bool | Isolation = False,
+    undo: Node[Any, Any] | None = None,
 ) -> Any:
     """Turn a function `fn(state)` or `fn(state, runtime)` into a node with its name.
 
     `timeout` is in seconds, per try. `isolate` executes a sync function in a child process
-    of its own, with the limits of an `Isolation`.
+    of its own, with the limits of an `Isolation`. `undo` is the node that undoes its completed
+    steps if the run fails or is cancelled.
     """
     if function is not None:
         return FunctionNode(function)
     return functools.partial(
-        FunctionNode, name=name, retry=retry, timeout=timeout, isolate=isolate
+        FunctionNode,
+        name=name,
+        retry=retry,
+        timeout=timeout,
+        isolate=isolate,
+        undo=undo,
     )

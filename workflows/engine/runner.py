@@ -15,18 +15,20 @@ from .cancellation import Cancellation, Interruption
 from .containment import call_contained
 from .context import Answer, NodeContext
 from .errors import (
-    Cancelled,
-    DeadlinePassed,
     ExecutionError,
     Paused,
     PredicateFailed,
-    caused_by,
-    describe,
 )
 from .events import EventType
 from .failures import Failure
+from .node_results import (
+    NODE_ERRORS,
+    failure_data,
+    is_cancellation,
+    require_state,
+    stamp,
+)
 from .node_runner import NodeRunner
-from .nodes import Failed
 from .observers import make_emitter
 from .persistence import Persistence
 from .routing import select_edge
@@ -36,9 +38,6 @@ if TYPE_CHECKING:
     from .graph import Graph
 
 S = TypeVar("S", bound=State)
-
-# Errors that fail the node; everything else that author code raises is contained before.
-NODE_ERRORS = (Exception, Cancelled, DeadlinePassed)
 
 
 class _DeadlineRouted(Exception):
@@ -194,7 +193,7 @@ class Runner:
                 EventType.NODE_COMPLETE,
                 context,
                 error=True,
-                **_failure_data(error, before),
+                **failure_data(error, before),
             )
             # a copy: without in-place changes that the node made to values it read
             before = before.clone()
@@ -205,7 +204,7 @@ class Runner:
         self._emit_node(
             EventType.NODE_COMPLETE, context, error=False, output_snapshot=after.data
         )
-        return _stamp(after, before, context)
+        return stamp(after, before, context)
 
     async def _node_result(self, name: str, before: S, context: NodeContext) -> S:
         """Return the node's result, or raise its pause if the run may wait for it."""
@@ -217,14 +216,14 @@ class Runner:
             pause.node, pause.sequence = context.node, context.sequence
             await self._persistence.check_pause(pause)
             raise
-        return call_contained(functools.partial(_require_state, after, before))
+        return call_contained(functools.partial(require_state, after, before))
 
     def _routed_failure(
         self, before: S, context: NodeContext, error: BaseException
     ) -> S | None:
         """Return the state after a failed node whose failure route takes the error, or None."""
         name = context.node
-        if not self.graph.has_failure_route(name) or _is_cancellation(error):
+        if not self.graph.has_failure_route(name) or is_cancellation(error):
             return None
         now = context.clock.now()
         failed = before.stamped(
@@ -342,45 +341,3 @@ class Runner:
         """Emit an event unless the graph has no observer."""
         if self.emit is not None:
             self.emit(event, data)
-
-
-def _stamp(after: S, before: S, context: NodeContext) -> S:
-    """Return a node's state with the metadata and, if the node dropped them, the secrets."""
-    if after.run_id != before.run_id:
-        for name, value in before.secrets.items():
-            if name not in after.secrets:
-                after = after.set_secret(name, value)
-    return after.stamped(
-        run_id=before.run_id,
-        checkpoint_node=context.node,
-        sequence=context.sequence,
-        timestamp=context.clock.now(),
-    )
-
-
-def _require_state(after: object, before: S) -> S:
-    """Return a node's result if it is a state of the run's class. Raises TypeError."""
-    if isinstance(after, type(before)):
-        return after
-    wanted = type(before).__name__
-    raise TypeError(
-        f"It returned {type(after).__name__}, and a node of this run returns a {wanted}: "
-        "end it with `return state…`."
-    )
-
-
-def _is_cancellation(error: BaseException) -> bool:
-    return isinstance(error, Cancelled) or caused_by(error, Cancelled)
-
-
-def _failure_data(error: BaseException, before: State) -> dict[str, Any]:
-    """Return event data of a failed node: its error, and the output of a `Failed`."""
-    failed = next(
-        (each for each in (error, error.__cause__) if isinstance(each, Failed)), None
-    )
-    output = failed.output if failed else before
-    return {
-        "cancelled": _is_cancellation(error),
-        "error_message": describe(error),
-        "output_snapshot": None if output is None else output.data,
-    }

@@ -40,6 +40,8 @@ class GraphShape:
     nodes: tuple[NodeShape, ...]
     edges: tuple[EdgeShape, ...]
     fields: tuple[tuple[str, str], ...] = ()  # of the state: name and type as text
+    undo: tuple[tuple[str, NodeShape], ...] = ()  # a node, and what undoes its steps
+    on_end: NodeShape | None = None
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> GraphShape:
@@ -50,11 +52,16 @@ class GraphShape:
             nodes=tuple(NodeShape(**node) for node in value["nodes"]),
             edges=tuple(EdgeShape(**edge) for edge in value["edges"]),
             fields=tuple((name, text) for name, text in value.get("fields", ())),
+            undo=tuple(_undo_from_json(**undo) for undo in value.get("undo", ())),
+            on_end=NodeShape(**value["on_end"]) if value.get("on_end") else None,
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape as JSON, to store with a run."""
+        undo = [{"of": name, **asdict(node)} for name, node in self.undo]
         return {
+            **({"undo": undo} if undo else {}),
+            **({"on_end": asdict(self.on_end)} if self.on_end else {}),
             "entry": self.entry,
             "exits": list(self.exits),
             "nodes": [asdict(node) for node in self.nodes],
@@ -107,6 +114,10 @@ class GraphShape:
                 )
                 targets.setdefault(start, []).append(end)
         return targets
+
+
+def _undo_from_json(of: str, **node: Any) -> tuple[str, NodeShape]:
+    return of, NodeShape(**node)
 
 
 def _edge_to_json(edge: EdgeShape) -> dict[str, Any]:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 
 from pydantic import BaseModel
 
-from workflows.engine.predicates.wording import explain
-
 from .cancellation import Cancellation
 from .checkpoints import MemoryStore
+from .closing import Closing, StepToUndo
 from .config import CheckpointConfig, GraphConfig
 from .containment import call_contained
 from .context import Answer, NodeContext
@@ -24,9 +22,22 @@ from .events import Event, EventType
 from .graph import Graph
 from .inputs import check_launch
 from .loop import ResilientLoop
+from .manual_clock import ManualClock
+from .memory_records import Decision, Stage, decision_of, stages_of
+from .outcomes import EndStatus, RunOutcome
 from .round_trip import plain
 from .state import State
 from .workflow import Workflow
+
+__all__ = [
+    "Decision",
+    "ManualClock",
+    "Options",
+    "Outcome",
+    "Stage",
+    "run_in_memory",
+    "run_in_memory_async",
+]
 
 S = TypeVar("S", bound=State)
 
@@ -35,78 +46,6 @@ Status: TypeAlias = Literal["completed", "failed", "cancelled", "waiting"]
 RUN_ID = "run-in-memory"
 MAX_PAUSES = 1_000  # more are assumed to be an endless loop
 MAX_DEPTH = 50  # of nested child runs, like the default of a server
-
-
-class ManualClock:
-    """A clock that only advances when it is moved; waits return immediately."""
-
-    def __init__(self, start: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC)) -> None:
-        self.time = start
-        self.slept: list[float] = []  # seconds of each wait of nodes and retries
-
-    def now(self) -> datetime:
-        """Return the current time of the clock."""
-        return self.time
-
-    def monotonic(self) -> float:
-        """Return the current time of the clock in seconds."""
-        return self.time.timestamp()
-
-    async def sleep(self, seconds: float) -> None:
-        """Move the clock by some seconds and let other tasks run."""
-        self.slept.append(seconds)
-        self.move(timedelta(seconds=seconds))
-        await asyncio.sleep(0)
-
-    def wait_until(self, time: datetime) -> None:
-        """Move the clock to a time and record the wait, also if it is 0 seconds."""
-        self.slept.append(max(0.0, (time - self.time).total_seconds()))
-        self.move_to(time)
-
-    def move(self, time: timedelta) -> None:
-        """Move the clock forward."""
-        self.time += time
-
-    def move_to(self, time: datetime) -> None:
-        """Move the clock forward to a time; it never goes back."""
-        self.time = max(self.time, time)
-
-
-@dataclass(slots=True)
-class Stage:
-    """One executed step."""
-
-    node: str
-    sequence: int
-    iteration: int
-    status: Literal["started", "completed", "failed", "cancelled", "waiting"] = (
-        "started"
-    )
-    tries: int = 1
-    input: Mapping[str, Any] = field(default_factory=dict)
-    output: Mapping[str, Any] | None = None
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The evaluation of one edge."""
-
-    source: str
-    target: str
-    index: int
-    predicate: str
-    result: bool
-    reason: str
-    values: Mapping[str, Any]
-    sequence: int  # of the step it leaves
-
-    @property
-    def explanation(self) -> str:
-        """Whether and why its condition was met; `unconditional` if it has none."""
-        return (
-            explain(self.predicate, self.reason, result=self.result) or "unconditional"
-        )
 
 
 @dataclass(slots=True, repr=False)
@@ -118,12 +57,15 @@ class Outcome(Generic[S]):
     events: list[Event] = field(repr=False)
     error: ExecutionError | None = None
     pause: Paused | None = None  # of a waiting run
+    undone: str = ""  # such as "3 of 4 undone"; "" if no step had to be undone
 
     def __repr__(self) -> str:
         """Return status, path and error, which a failed assertion shows."""
         parts = [f"{self.status} after {' → '.join(self.path) or 'no step'}"]
         if self.error is not None:
             parts.append(describe(self.error))
+        if self.undone:
+            parts.append(self.undone)
         if self.pause is not None:
             parts.append(f"“{self.pause.node}” {self.pause.question}")
         return f"<Outcome {': '.join(parts)}; {self.state!r}>"
@@ -131,21 +73,25 @@ class Outcome(Generic[S]):
     @property
     def stages(self) -> list[Stage]:
         """The steps in order; a step that paused appears again after its resume."""
-        return _stages(self.events)
+        return stages_of(self.events)
 
     @property
     def decisions(self) -> list[Decision]:
         """Every evaluation of an edge, in order."""
         return [
-            _decision(event)
+            decision_of(event)
             for event in self.events
             if event.type == EventType.EDGE_EVALUATE
         ]
 
     @property
     def path(self) -> list[str]:
-        """The names of the nodes that completed, in order."""
-        return [stage.node for stage in self.stages if stage.status == "completed"]
+        """The names of the nodes that completed, in order, up to the end of the run."""
+        return [
+            stage.node
+            for stage in self.stages
+            if stage.status == "completed" and stage.kind == "node"
+        ]
 
 
 class _Recorder:
@@ -238,10 +184,11 @@ class _MemoryRun(Generic[S]):
         step = self.graph.execute(state.stamped(run_id=RUN_ID), **self.limits)
         for _ in range(MAX_PAUSES):
             try:
-                return self._make_outcome("completed", await step)
+                end = await step
+                await self._close(RunOutcome("completed"), end)
+                return self._make_outcome("completed", end)
             except ExecutionError as error:
-                status: Status = "cancelled" if error.is_cancelled else "failed"
-                return self._make_outcome(status, error.state or state, error=error)
+                return await self._failed(error, error.state or state)
             except Paused as pause:
                 answer = await self._answer(pause)
                 if answer is None:
@@ -263,6 +210,44 @@ class _MemoryRun(Generic[S]):
             secrets=self.secrets,
             state_type=self.workflow.state_type,
             **self.limits,
+        )
+
+    async def _failed(self, error: ExecutionError, state: Any) -> Outcome[S]:
+        status: EndStatus = "cancelled" if error.is_cancelled else "failed"
+        outcome = RunOutcome(status, error.code, describe(error), error.node)
+        undone = await self._close(outcome, state)
+        return self._make_outcome(status, state, error=error, undone=undone)
+
+    async def _close(self, outcome: RunOutcome, state: Any) -> str:
+        """Undo the steps of a run that failed or was cancelled, then run its on_end node."""
+        stages = stages_of(self.recorder.events)
+        last = max((stage.sequence for stage in stages), default=0)
+        closing = Closing(self.graph, self.limits["runtime"], state, state.sequence)
+        if last > state.sequence:  # the step at which the run ended
+            closing.skip_step(stages[-1].node)
+        to_undo = [] if outcome.status == "completed" else self._steps_to_undo(stages)
+        for step in to_undo:
+            undone = outcome.undone + await closing.undo(step)
+            outcome = replace(outcome, undone=undone)
+        outcome = replace(outcome, to_undo=len(to_undo))
+        await closing.end(_loader(state), outcome)
+        return outcome.undo_text
+
+    def _steps_to_undo(self, stages: list[Stage]) -> list[StepToUndo]:
+        """Return the completed steps that are to be undone, the newest first."""
+        return [
+            StepToUndo(stage.sequence, stage.node, _loader(self._state_after(stage)))
+            for stage in reversed(stages)
+            if stage.status == "completed" and stage.node in self.graph.undo
+        ]
+
+    def _state_after(self, stage: Stage) -> State:
+        return self.workflow.state_type.from_data(
+            stage.output or {},
+            run_id=RUN_ID,
+            checkpoint_node=stage.node,
+            sequence=stage.sequence,
+            secrets=self.secrets,
         )
 
     def _make_outcome(self, status: Status, state: Any, **details: Any) -> Outcome[S]:
@@ -319,54 +304,15 @@ class _MemoryRun(Generic[S]):
         return Answer(error=str(outcome.error or f"it is {outcome.status}"))
 
 
+def _loader(state: State) -> Callable[[], Awaitable[State]]:
+    async def load() -> State:
+        return state
+
+    return load
+
+
 def _as_answer(answer_value: Any, clock: ManualClock) -> Answer:
     if isinstance(answer_value, Answer):
         return answer_value
     value = plain(answer_value) if isinstance(answer_value, BaseModel) else answer_value
     return Answer(value, by="someone", at=clock.now())
-
-
-def _stages(events: list[Event]) -> list[Stage]:
-    stages: list[Stage] = []
-    for event in events:
-        data = event.data
-        if event.type == EventType.NODE_START:
-            stages.append(
-                Stage(
-                    data["node"],
-                    data["sequence"],
-                    data["iteration"],
-                    input=data["input_snapshot"],
-                )
-            )
-        elif event.type == EventType.NODE_RETRY and "item_index" not in data:
-            stages[-1].tries = data["try"] + 1
-        elif event.type == EventType.GRAPH_PAUSE:
-            stages[-1].status = "waiting"
-        elif event.type == EventType.NODE_COMPLETE:
-            stages[-1].status = _final_status(data)
-            stages[-1].error = data.get("error_message", "")
-            stages[-1].output = data["output_snapshot"]
-    return stages
-
-
-def _final_status(
-    data: Mapping[str, Any],
-) -> Literal["completed", "failed", "cancelled"]:
-    if not data["error"]:
-        return "completed"
-    return "cancelled" if data["cancelled"] else "failed"
-
-
-def _decision(event: Event) -> Decision:
-    data = event.data
-    return Decision(
-        source=data["from"],
-        target=data["to"],
-        index=data["edge_index"],
-        predicate=data["predicate_name"],
-        result=data["predicate_result"],
-        reason=data["reason"],
-        values=data["values"],
-        sequence=data["sequence"],
-    )

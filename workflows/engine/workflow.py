@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
@@ -18,7 +18,8 @@ from .errors import DefinitionError
 from .fingerprint import differences, fingerprint, type_text
 from .graph import Graph
 from .nodes import Node
-from .predicates import FailurePredicate, FailureTest, Predicate
+from .predicates import Predicate
+from .routes import Branch, Routes, is_exit, undo_table
 from .shape import GraphShape
 from .state import State
 from .storable import check_no_secrets, check_storable
@@ -27,62 +28,12 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 S = TypeVar("S", bound=State)
-Step_co = TypeVar("Step_co", bound=Callable[..., Any], covariant=True)
-Tested = TypeVar("Tested", bound=State)
-In = TypeVar("In", bound=State)
-Out = TypeVar("Out", bound=State)
-Key_co = TypeVar("Key_co", covariant=True)
-Value_co = TypeVar("Value_co", covariant=True)
 
 Migration: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 
 class DefinitionWarning(UserWarning):
     """A valid workflow has a possible failure that its author may have overlooked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Branch(Generic[Step_co]):
-    """One edge in a table of routes.
-
-    `Branch[Callable[[Tested, In], Out]]` has a condition on states of the first type and a target
-    that takes and returns those of the others. Written as a callable, the types of several
-    branches have a common supertype: a list of them can be assigned to a variable.
-    """
-
-    when: Predicate[Any] | Callable[[Any], bool] | None  # None: always
-    target: Node[Any, Any]
-
-
-def when(
-    predicate: Predicate[Tested] | Callable[[Tested], bool], target: Node[In, Out]
-) -> Branch[Callable[[Tested, In], Out]]:
-    """Follow this branch to `target` if its condition is met and no earlier one was."""
-    return Branch(predicate, target)
-
-
-def otherwise(target: Node[In, Out]) -> Branch[Callable[[State, In], Out]]:
-    """Follow this branch to `target` if the condition of no earlier branch was met."""
-    return Branch(None, target)
-
-
-def when_failed(
-    target: Node[In, Out], on: FailureTest | None = None
-) -> Branch[Callable[[State, In], Out]]:
-    """Follow this branch to `target` if the node failed, and no earlier `when_failed` matched.
-
-    `on` is a class of errors, or a tuple of them, of which the error or one of its causes has
-    to be one; or a function of the `Failure`. The target gets the input of the failed node,
-    with `state.failure`. Without a match the run fails.
-    """
-    return Branch(FailurePredicate(on), target)
-
-
-class Routes(Protocol[Key_co, Value_co]):
-    """A table of routes; the type of Mapping is invariant and would reject `AnyStep` as a key."""
-
-    def items(self) -> Iterable[tuple[Key_co, Value_co]]:
-        """Return the rows of the table."""
 
 
 CONTAINERS = (dict, list, set, tuple, frozenset)  # as the factory of a default: empty
@@ -104,6 +55,8 @@ class Workflow(Generic[S]):
         title: str = "",
         description: str = "",
         params: type | None = None,
+        undo: Routes[Node[S, S], Node[S, S]] | None = None,
+        on_end: Node[S, S] | None = None,
         config: GraphConfig | None = None,
         compatible_with: Iterable[str] = (),
         migrations: Mapping[str, Migration] | Iterable[tuple[str, Migration]] = (),
@@ -111,6 +64,9 @@ class Workflow(Generic[S]):
     ) -> None:
         """Check the routes and name unnamed nodes after the caller's variables.
 
+        - `undo`: by node, the node that undoes its completed steps if the run fails or is
+          cancelled, the newest step first.
+        - `on_end`: a node that runs once when the run has ended, with `runtime.outcome`.
         - `compatible_with`: fingerprints whose runs may continue under this workflow unchanged.
         - `migrations`: by fingerprint, functions that convert the data of such runs.
         - `prompts`: by name, prompts for language models; profiles may replace them.
@@ -129,10 +85,12 @@ class Workflow(Generic[S]):
         self._routes = {
             source: _branches(name, source, to) for source, to in routes.items()
         }
+        self._undo = undo_table(name, nodes := self._all_nodes(), undo)
+        self._on_end = on_end
+        closing = [*self._undo.values(), *([] if on_end is None else [on_end])]
         caller = sys._getframe(1)  # noqa: SLF001 - where the nodes' variables are
-        nodes = self._all_nodes()
-        _name_nodes(nodes, caller.f_locals, caller.f_globals)
-        _check_nodes(name, nodes)
+        _name_nodes([*nodes, *closing], caller.f_locals, caller.f_globals)
+        _check_nodes(name, [*nodes, *closing])
         _check_fields_exist(name, nodes, state)
         _check_types_storable(name, self.params_type, nodes, state)
         _check_has_exit(name, nodes, self._routes)
@@ -225,8 +183,17 @@ class Workflow(Generic[S]):
             for branch in branches:
                 graph.add_edge(source.name, branch.target.name, branch.when)
         for node in nodes:
-            if _is_exit(node, self._routes):
+            if is_exit(node, self._routes):
                 graph.set_exit_point(node.name)
+        for source, undo in self._undo.items():
+            graph.set_undo(source.name, undo)
+        if self._on_end is not None:
+            graph.set_on_end(self._on_end)
+
+    @property
+    def has_closing(self) -> bool:
+        """Whether nodes run after the end of a run was decided."""
+        return bool(self._undo) or self._on_end is not None
 
 
 def _is_fixed(state: type[State]) -> bool:
@@ -311,20 +278,12 @@ def _check_types_storable(
         check_no_secrets(info.annotation, where)
 
 
-def _is_exit(
-    node: Node[Any, Any], routes: Mapping[Node[Any, Any], Sequence[Branch[Any]]]
-) -> bool:
-    """Return whether a run ends when this node succeeds."""
-    branches = routes.get(node, ())
-    return all(isinstance(branch.when, FailurePredicate) for branch in branches)
-
-
 def _check_has_exit(
     workflow: str,
     nodes: Iterable[Node[Any, Any]],
     routes: Mapping[Node[Any, Any], Sequence[Branch[Any]]],
 ) -> None:
-    if not any(_is_exit(node, routes) for node in nodes):
+    if not any(is_exit(node, routes) for node in nodes):
         names = ", ".join(f"“{node.name}”" for node in nodes)
         raise DefinitionError(
             f"Workflow “{workflow}”: no run can end, for every node has a route ({names}). A node "

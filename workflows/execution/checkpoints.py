@@ -53,20 +53,19 @@ class Encoder:
 
         Raises StateTooLarge.
         """
-        before, self.before = self.before, data
+        before = self.before
         if before is not None:
             patch = dumps_patch(diff(before, data))
-            if self.patch_bytes + len(patch) <= max(
-                self.keyframe_bytes, MIN_PATCH_BYTES
-            ):
-                self.patch_bytes += len(patch)
+            patch_bytes = self.patch_bytes + len(patch)
+            if patch_bytes <= max(self.keyframe_bytes, MIN_PATCH_BYTES):
                 # a state is at most as large as its keyframe and the patches since
-                if self.keyframe_bytes + self.patch_bytes > self.max_bytes:
+                if self.keyframe_bytes + patch_bytes > self.max_bytes:
                     self._check_size(dumps(data))
+                self.patch_bytes, self.before = patch_bytes, data
                 return Checkpoint.Kind.DELTA, patch
         text = dumps(data)
         self._check_size(text)
-        self.keyframe_bytes, self.patch_bytes = len(text), 0
+        self.keyframe_bytes, self.patch_bytes, self.before = len(text), 0, data
         return Checkpoint.Kind.FULL, text
 
     def _check_size(self, text: str) -> None:

@@ -27,7 +27,15 @@ from workflows.engine.errors import (
     describe,
     format_traceback,
 )
-from workflows.execution import checkpoints, node_connections, queue, rewinds
+from workflows.execution import (
+    checkpoints,
+    closing_records,
+    closings,
+    node_connections,
+    queue,
+    rewinds,
+)
+from workflows.execution.closings import DecidedEnd
 from workflows.execution.preparation import prepare
 from workflows.execution.recorder import Recorder
 from workflows.execution.writer import LeaseLost
@@ -41,6 +49,7 @@ if TYPE_CHECKING:
 
     from workflows.engine import Cancellation
     from workflows.execution.loop_watch import Blocked
+    from workflows.execution.preparation import PreparedRun
     from workflows.execution.writer import Writer
     from workflows.models import Run
 
@@ -146,29 +155,33 @@ class Executor:
         """Prepare and execute the run, then record how it ended."""
         try:
             prepared = await prepare(run, recorder, self._registry)
-            if run.suspicion:
-                recorder.buffer.log(Level.INFO, SEPARATE_PROCESS)
+        except Exception as error:  # of the author's factory, a missing workflow, …
+            await _record_no_start(run, recorder, error)
+            return
+        if run.suspicion:
+            recorder.buffer.log(Level.INFO, SEPARATE_PROCESS)
+        if run.closing is not None:
+            await closings.close(prepared, recorder, DecidedEnd.of(run), None)
+        else:
+            await self._run_graph(prepared, recorder, cancellation)
+
+    async def _run_graph(
+        self, prepared: PreparedRun, recorder: Recorder, cancellation: Cancellation
+    ) -> None:
+        closings.note_factory(prepared, recorder)
+        try:
             state = await prepared.execute(cancellation)
         except Paused as paused:
             await recorder.pause(paused)
             if paused.until is not None:
                 self._on_wait()
         except ExecutionError as error:
-            await _record_failure(run, recorder, error, cancellation)
-        except Exception as error:  # of the author's factory, a missing workflow, …
-            logger.warning("Run %s could not start.", run.pk, exc_info=True)
-            # an author's error may have an attribute `code` too, with any value
-            is_ours = isinstance(error, WorkflowError)
-            code = (getattr(error, "code", "") if is_ours else "") or "not_started"
-            await recorder.end(
-                Status.FAILED,
-                message=describe(error),
-                code=code,
-                traceback=format_traceback(error),
-            )
+            await _record_failure(prepared, recorder, error, cancellation)
+        except Exception as error:  # the resume was refused
+            await _record_no_start(prepared.run, recorder, error)
         else:
-            result = checkpoints.dumps(state.data)
-            await recorder.end(Status.COMPLETED, result=result)
+            end = _decided(prepared, recorder, Status.COMPLETED)
+            await _end(prepared, recorder, end, checkpoints.dumps(state.data))
 
     # -- the end without a record -----------------------------------------------------
 
@@ -218,25 +231,81 @@ class Executor:
             )
 
 
+async def _record_no_start(run: Run, recorder: Recorder, error: Exception) -> None:
+    logger.warning("Run %s could not start.", run.pk, exc_info=error)
+    if run.closing is not None:
+        why = closings.unfinished(describe(error))
+        await closing_records.end_as_decided(
+            recorder, DecidedEnd.of(run), unfinished=why
+        )
+        return
+    # an author's error may have an attribute `code` too, with any value
+    is_ours = isinstance(error, WorkflowError)
+    code = (getattr(error, "code", "") if is_ours else "") or "not_started"
+    await recorder.end(
+        Status.FAILED,
+        message=describe(error),
+        code=code,
+        traceback=format_traceback(error),
+    )
+
+
 async def _record_failure(
-    run: Run, recorder: Recorder, error: ExecutionError, cancellation: Cancellation
+    prepared: PreparedRun,
+    recorder: Recorder,
+    error: ExecutionError,
+    cancellation: Cancellation,
 ) -> None:
     if error.is_cancelled:
-        await recorder.end(
+        end = _decided(
+            prepared,
+            recorder,
             Status.CANCELLED,
             message=cancellation.reason,
             code="cancelled",
             node=error.node,
         )
+        await _end(prepared, recorder, end)
         return
-    logger.warning("Run %s failed at %s: %s", run.pk, error.node, error)
-    await recorder.end(
+    logger.warning("Run %s failed at %s: %s", prepared.run.pk, error.node, error)
+    end = _decided(
+        prepared,
+        recorder,
         Status.FAILED,
         message=describe(error),
         code=error.code,
         node=error.node,
         traceback=format_traceback(error),
     )
+    await _end(prepared, recorder, end)
+
+
+def _decided(
+    prepared: PreparedRun, recorder: Recorder, status: Status, **details: str
+) -> DecidedEnd:
+    sequence = recorder.buffer.sequence
+    return DecidedEnd(status.value, prepared.run.attempt, sequence, **details)
+
+
+async def _end(
+    prepared: PreparedRun,
+    recorder: Recorder,
+    end: DecidedEnd,
+    result: str | None = None,
+) -> None:
+    """Commit the end of the run, after what follows it."""
+    if closings.has_nodes_for(prepared, end):
+        await closing_records.decide_end(recorder, end)
+        await closings.close(prepared, recorder, end, result)
+    else:
+        await recorder.end(
+            Status(end.status),
+            result=result,
+            message=end.message,
+            code=end.code,
+            node=end.node,
+            traceback=end.traceback,
+        )
 
 
 def _describe_wait(worker: str, blocked: Blocked) -> str:

@@ -43,6 +43,7 @@ def new_run(
         params=dict(params),
         graph=workflow.drawn,
         fingerprint=workflow.fingerprint,
+        has_closing=workflow.has_closing,
         secrets=RunKey.entered(token).encrypted(),
         **columns,
     )

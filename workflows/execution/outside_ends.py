@@ -14,7 +14,7 @@ from django.db import transaction
 
 from workflows.execution import recovery
 from workflows.infra import notifications
-from workflows.models import Outcome, Run, Status
+from workflows.models import Outcome, Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,8 +48,11 @@ def release(runs: Iterable[Run], reason: str, *, charged: bool = False) -> None:
 def fail(run: Run, failure: Failure) -> None:
     """Fail a run, unless it has left this attempt meanwhile."""
     with transaction.atomic():
-        changed = recovery.same_attempt(run).finish(
-            Status.FAILED,
+        held = recovery.same_attempt(run)
+        stored = held.first()
+        changed = stored is not None and recovery.fail(
+            stored,
+            held,
             message=failure.message,
             code="event_loop_blocked",
             node=failure.node,
@@ -64,7 +67,7 @@ def _release(run: Run, reason: str, *, charged: bool) -> None:
         stored = held.select_for_update().first()
         if stored is None:
             return
-        if stored.cancel_requested_at is not None:
+        if recovery.is_cancel_due(stored):
             recovery.cancel(stored, held)
             _close(run, Outcome.CANCELLED, stored.cancel_reason, "cancelled")
             return

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workflows.agents.budgets import BudgetReached
+from workflows.audit.row_adapters import stage_row
 from workflows.engine import Answer
 from workflows.execution import launching, run_tree
 from workflows.infra import clock
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable
 
+    from workflows.audit.records import StageRow
     from workflows.engine import Paused
 
 
@@ -87,6 +89,19 @@ def waiting_since(run: Run) -> dt.datetime | None:
         return None
     Stage.objects.filter(pk=stage.pk).update(attempt=run.attempt)
     return stage.created_at
+
+
+def open_stage(run: Run) -> StageRow | None:
+    """Return the row of the stage at which a run paused, None if it has none."""
+    stages = Stage.objects.filter(
+        run=run, sequence=run.sequence + 1, status=StageStatus.WAITING
+    )
+    stage = stages.order_by("-attempt").first()
+    if stage is None:
+        return None
+    row = stage_row(stage)
+    row.duration_ms = (clock.local_now() - stage.created_at).total_seconds() * 1_000
+    return row
 
 
 @dataclass(frozen=True, slots=True)

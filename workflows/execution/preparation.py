@@ -19,6 +19,8 @@ from workflows.execution.params import check_params
 from workflows.infra.database_threads import run_in_db_retrying
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from workflows.engine import Cancellation
     from workflows.execution.checkpoints import Snapshot
     from workflows.execution.history import History
@@ -39,6 +41,10 @@ class PreparedRun:
     runtime: Runtime
     initial: State
     history: History
+
+    def state_of(self, snapshot: Snapshot) -> State:
+        """Return a stored state in its type. Raises CheckpointMismatch."""
+        return _read_state(self, snapshot, snapshot.data)
 
     async def execute(self, cancellation: Cancellation) -> State:
         """Run the graph from its start or from the last checkpoint; return the final state.
@@ -133,16 +139,24 @@ def _restore(
     prepared: PreparedRun, snapshot: Snapshot, recorder: Recorder, workflow: AnyWorkflow
 ) -> None:
     """Give the recorder the last state, migrated if the workflow has changed."""
-    run, initial = prepared.run, prepared.initial
+    run = prepared.run
     data = call_contained(partial(workflow.migrated, snapshot.data, run.fingerprint))
+    is_migrated = data is not snapshot.data
+    state = _read_state(prepared, snapshot, data)
+    recorder.restore(state, workflow if is_migrated else None)
+
+
+def _read_state(
+    prepared: PreparedRun, snapshot: Snapshot, data: Mapping[str, Any]
+) -> State:
+    initial = prepared.initial
     read = partial(  # by the author's validators
         type(initial).from_data,
         data,
-        run_id=str(run.pk),
+        run_id=str(prepared.run.pk),
         checkpoint_node=snapshot.node,
         sequence=snapshot.sequence,
         secrets=initial.secrets,
         failure=Failure.from_json(snapshot.failure),
     )
-    is_migrated = data is not snapshot.data
-    recorder.restore(call_contained(read), workflow if is_migrated else None)
+    return call_contained(read)

@@ -84,7 +84,7 @@ class Recorder:
         self.buffer = RecordBuffer(run, writer)
         self.step_limit = 0  # of one attempt; 0 = no warning
         self.has_fixed_start = False  # the params decide the initial state
-        self._stages = StageEvents(self.buffer, after_node)
+        self.stages = StageEvents(self.buffer, after_node)
         self._workflows = workflows
         self._draining = draining
         self._history = NO_HISTORY
@@ -102,7 +102,7 @@ class Recorder:
     def continue_from(self, history: History) -> None:
         """Continue the pause and the tries of earlier attempts."""
         self._history = history
-        self._stages.continue_from(history)
+        self.stages.continue_from(history)
 
     def restore(self, state: State, migrated_to: AnyWorkflow | None = None) -> None:
         """Set the state to resume from, and use the items of the history.
@@ -113,13 +113,13 @@ class Recorder:
         self._state, self._migrated_to = state, migrated_to
         self._encoder.before = state.data
         self._items = self._history.items
-        self._stages.keep_items(self._items)
+        self.stages.keep_items(self._items)
 
     # -- the engine's observer and checkpoint store -----------------------------------
 
     def on_event(self, event: Event) -> None:
         """Add the rows of an event to the record."""
-        self._stages.on_event(event)
+        self.stages.on_event(event)
 
     def save(self, state: State) -> None:
         """Add the state after a step to the record. Raises StateTooLarge."""
@@ -166,6 +166,11 @@ class Recorder:
             raise CheckpointNotFound(run_id)
         return self._state
 
+    @property
+    def last_state(self) -> State | None:
+        """The state that was saved or restored last."""
+        return self._state
+
     def delete(self, run_id: str) -> None:
         """Do nothing: every step of a run stays readable."""
 
@@ -176,7 +181,7 @@ class Recorder:
     def save_item(self, run_id: str, sequence: int, index: int, value: object) -> None:  # noqa: ARG002 - the engine's signature
         """Store one finished item of a parallel node, without waiting for the commit."""
         self.buffer.record.items.append(ItemRow(sequence, index, dumps(value)))
-        self._stages.count_item()
+        self.stages.count_item()
         self.buffer.schedule_flush()
 
     def saved_items(self, run_id: str, sequence: int) -> dict[int, Any]:  # noqa: ARG002
@@ -210,7 +215,7 @@ class Recorder:
         Raises LeaseLost when another worker took over, Drained after a release, and the
         database's error when it refused the record.
         """
-        if self._stages.is_ending:
+        if self.stages.is_ending:
             return  # the executor records the end with these rows, in one transaction
         is_released = self._draining() and self.buffer.withdraw_stage()
         if is_released:
@@ -223,7 +228,7 @@ class Recorder:
             await self.buffer.flush()
         if is_released:
             raise Drained("the worker drains, and gave it back to the queue")
-        self._stages.start_clock()
+        self.stages.start_clock()
 
     def _is_start_recorded(self) -> bool:
         """Return whether the first node may begin before the record: the claim has its start.
@@ -278,13 +283,13 @@ class Recorder:
             Outcome(status.value), record.error_message, code, clean(traceback)
         )
         is_cancelled = status == Status.CANCELLED
-        self._stages.close_stage(
+        self.stages.close_stage(
             StageStatus.CANCELLED if is_cancelled else StageStatus.INTERRUPTED
         )
         for stage in record.stages:
             if stage.status == StageStatus.CANCELLED:
                 stage.error = record.error_message
-        if self.run.waiting_node and not self._stages.has_started:
+        if self.run.waiting_node and not self.stages.has_started:
             # the pause of an earlier attempt, which this one did not continue
             record.extra_writes.append(partial(chain.interrupt, self.run.pk))
         await self.buffer.flush()
@@ -300,7 +305,7 @@ class Recorder:
         record.waiting_node = paused.node
         record.wake_at = paused.until
         record.ending = Ending(Outcome.WAITING)
-        self._stages.close_stage(StageStatus.WAITING)
+        self.stages.close_stage(StageStatus.WAITING)
         record.extra_writes.append(pauses.pause_write(self.run, paused, self._child))
         await self.buffer.flush()
 
@@ -333,7 +338,7 @@ class Recorder:
         self._lift_suspicion_after_progress()
         self.buffer.record.status = Status.PENDING
         self.buffer.record.ending = ending
-        self._stages.close_stage(StageStatus.INTERRUPTED)
+        self.stages.close_stage(StageStatus.INTERRUPTED)
         await self.buffer.flush()
 
     def _lift_suspicion_after_progress(self) -> bool:

@@ -19,6 +19,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from workflows.audit import chain
+from workflows.execution import closings
 from workflows.infra import metrics, notifications, outages
 from workflows.models import (
     PROCESS_DIED,
@@ -98,12 +99,13 @@ def settle_child(claimed: Run, end: ProcessEnd) -> bool:
     with transaction.atomic():
         same = same_attempt(run)
         times = run.recoveries + 1
-        if run.cancel_requested_at is not None:
+        if is_cancel_due(run):
             moved = cancel(run, same)
         elif times >= settings.MAX_RECOVERIES:
             memory = f"; {end.memory}" if end.memory else ""
-            moved = same.finish(
-                Status.FAILED,
+            moved = fail(
+                run,
+                same,
                 message=f"{message} {_often(times)}{memory}. {ADVICE}",
                 code="process_died",
                 node=node,
@@ -131,12 +133,13 @@ def give_back(run: Run) -> bool:
 
 def end_or_requeue(run: Run, runs: RunQuerySet) -> int:
     """Requeue a run that its worker could not continue, charged, or end it: one of `runs`."""
-    if run.cancel_requested_at is not None:
+    if is_cancel_due(run):
         return cancel(run, runs)
     if run.recoveries + 1 < settings.MAX_RECOVERIES:
         return runs.recover(Suspicion(run.suspicion), is_charged=True)
-    return runs.finish(
-        Status.FAILED,
+    return fail(
+        run,
+        runs,
         message=f"The run lost its worker {_often(run.recoveries + 1)}, the last time"
         f" {run.worker}, without finishing a step. It was not tried again: check the"
         " worker's log and memory, then resume it.",
@@ -162,9 +165,29 @@ def same_attempt(run: Run) -> RunQuerySet:
     )
 
 
+def is_cancel_due(run: Run) -> bool:
+    """Return whether a run has to be cancelled; one whose end is decided ends so already."""
+    return run.cancel_requested_at is not None and run.closing is None
+
+
 def cancel(run: Run, runs: RunQuerySet) -> int:
     """End a run whose cancel was requested: one of `runs`."""
-    return runs.finish(Status.CANCELLED, message=run.cancel_reason, code="cancelled")
+    details = {"message": run.cancel_reason, "code": "cancelled"}
+    if closings.is_due(run):
+        end = closings.decided(run, Status.CANCELLED, **details)
+        return closings.decide(runs, end)
+    return runs.finish(Status.CANCELLED, **details)
+
+
+def fail(run: Run, runs: RunQuerySet, *, message: str, code: str, node: str) -> int:
+    """Fail a running run from outside: one of `runs`. Its steps are undone first."""
+    if run.closing is not None:
+        return closings.finish(runs, run, message)
+    if closings.is_due(run):
+        details = {"message": message, "code": code, "node": node}
+        end = closings.decided(run, Status.FAILED, **details)
+        return closings.decide(runs, end)
+    return runs.finish(Status.FAILED, message=message, code=code, node=node)
 
 
 def close_attempt(
@@ -192,14 +215,15 @@ def close_attempt(
 
 
 def _settle_lost(run: Run, runs: RunQuerySet) -> int:
-    if run.cancel_requested_at is not None:
+    if is_cancel_due(run):
         return cancel(run, runs)
     if run.suspicion != Suspicion.ALONE:
         return runs.recover(Suspicion(run.suspicion + 1))
     if run.recoveries + 1 < settings.MAX_RECOVERIES:
         return runs.recover(Suspicion.ALONE, is_charged=True)
-    return runs.finish(
-        Status.FAILED,
+    return fail(
+        run,
+        runs,
         message=f"The run was executed in a separate process, and was lost together with"
         f" its worker {_often(run.recoveries + 1)}, the last time {run.worker}."
         " It was not tried again: check the worker's log and the memory of its machine"

@@ -14,7 +14,7 @@ from workflows.execution.retry_records import retry_message, retry_of
 from workflows.execution.thread_waits import ALL, ThreadWaits
 from workflows.infra import clock, log_context
 from workflows.infra.text import clean
-from workflows.models import Level, StageStatus
+from workflows.models import Level, StageKind, StageStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,6 +73,8 @@ class StageEvents:
             StageStatus.STARTED,
             self._waiting_since or clock.local_now(),
             tries=self._history.tries.of(data["sequence"])[0] + 1,
+            kind=data.get("kind", StageKind.NODE),
+            undoes=data.get("undoes"),
         )
         self._waits = ThreadWaits()
         self.has_started = True

@@ -19,5 +19,7 @@ def adopt(run_id: UUID, workflow: AnyWorkflow) -> None:
     state is the old one, and would have to be migrated again.
     """
     Run.objects.filter(pk=run_id).update(
-        fingerprint=workflow.fingerprint, graph=workflow.drawn
+        fingerprint=workflow.fingerprint,
+        graph=workflow.drawn,
+        has_closing=workflow.has_closing,
     )

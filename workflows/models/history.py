@@ -12,7 +12,7 @@ from django.utils import timezone
 from workflows.engine.predicates.wording import condition_label, explain
 from workflows.models.exact_json import ExactJSONField
 from workflows.models.runs import Run
-from workflows.models.status import Level, StageStatus
+from workflows.models.status import Level, StageKind, StageStatus
 
 # Error codes of attempts
 PROCESS_DIED: Final = "process_died"  # lost: the run ended the child process it was in
@@ -83,6 +83,13 @@ class Stage(models.Model):
     )
     attempt = models.PositiveIntegerField()
     sequence = models.PositiveIntegerField()
+    kind = models.CharField(
+        max_length=6,
+        choices=StageKind.choices,
+        default=StageKind.NODE,
+        db_default=StageKind.NODE,
+    )
+    undoes = models.PositiveIntegerField(null=True)  # sequence of the step it undoes
     node_name = models.CharField(max_length=200)
     iteration = models.PositiveIntegerField()  # counted from 1 within the attempt
     tries = models.PositiveIntegerField(default=1)

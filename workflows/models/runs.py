@@ -85,6 +85,13 @@ class Run(models.Model):
     )
     cancel_reason = models.TextField(blank=True, default="")
 
+    # Whether its workflow undoes steps or has a node at the end (`execution/closings.py`);
+    # then how it will end, while these nodes run, and how many steps they undid.
+    has_closing = models.BooleanField(default=False, db_default=False)
+    closing = ExactJSONField(null=True)
+    steps_to_undo = models.PositiveIntegerField(null=True)
+    steps_undone = models.PositiveIntegerField(null=True)
+
     waiting_for = models.CharField(
         max_length=20, choices=WaitKind.choices, blank=True, default=""
     )
@@ -220,12 +227,25 @@ class Run(models.Model):
         """Return whether a cancel would be accepted, also once more if a node ignores one."""
         requested = self.cancel_requested_at
         is_open = requested is None or requested < timezone.now() - CANCEL_AGAIN
+        if self.closing is not None:
+            return False  # it ends already
         return self.status in CANCELLABLE and is_open
 
     @property
     def is_resumable(self) -> bool:
         """Return whether a resume would be accepted: it requires the last state."""
-        return self.status in RESUMABLE and self.payload_removed_at is None
+        return (
+            self.status in RESUMABLE
+            and self.payload_removed_at is None
+            and not self.steps_to_undo
+        )
+
+    @property
+    def undo_text(self) -> str:
+        """Return how many steps were undone, such as "3 of 4 undone"; "" for none to undo."""
+        if not self.steps_to_undo:
+            return ""
+        return f"{self.steps_undone or 0} of {self.steps_to_undo} undone"
 
     @property
     def elapsed(self) -> timedelta | None:

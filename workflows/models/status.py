@@ -56,6 +56,14 @@ class StageStatus(models.TextChoices):
     )  # its worker was lost or stopped
 
 
+class StageKind(models.TextChoices):
+    """What the node of a stage was executed for."""
+
+    NODE = "node", "Step"
+    UNDO = "undo", "Undo"  # of a completed step of a run that failed or was cancelled
+    ON_END = "on_end", "At the end"  # of the run
+
+
 class ApprovalStatus(models.TextChoices):
     """Status of an approval."""
 

@@ -13,6 +13,7 @@ its attempt, so that a worker whose lease was taken over changes nothing.
                                             give_back (the database was restored)
     waiting → pending                       wake
     pending, waiting → cancelled            cancel
+    running, waiting → pending              close: a worker runs what follows the end
     failed, cancelled → pending             resume
 """
 
@@ -137,6 +138,24 @@ class RunQuerySet(models.QuerySet["Run"]):
             secrets=None,
         )
 
+    def close(self, closing: dict[str, object], **changes: object) -> int:
+        """pending, waiting, running → pending: how it ends is decided.
+
+        A worker undoes its steps and runs its node at the end, then ends it as `closing` has it.
+        """
+        statuses = (Status.PENDING, Status.WAITING, Status.RUNNING)
+        undecided = self.filter(status__in=statuses, closing__isnull=True)
+        return undecided._transition(  # noqa: SLF001
+            status=Status.PENDING,
+            closing=closing,
+            lease_expires_at=None,
+            waiting_for="",
+            waiting_node="",
+            wake_at=None,
+            recoveries=0,
+            **changes,
+        )
+
     def request_cancel(self, *, by_id: int | None, reason: str) -> int:
         """Request a running run's cancellation; return 0 if one was requested just before.
 
@@ -145,15 +164,20 @@ class RunQuerySet(models.QuerySet["Run"]):
         now = timezone.now()
         first = Q(cancel_requested_at__isnull=True)
         again = Q(cancel_requested_at__lt=now - CANCEL_AGAIN)
-        return self.filter(first | again, status=Status.RUNNING)._transition(  # noqa: SLF001
+        running = self.filter(status=Status.RUNNING, closing__isnull=True)
+        return running.filter(first | again)._transition(  # noqa: SLF001
             cancel_requested_at=now,
             cancel_requested_by=by_id,
             cancel_reason=reason,
         )
 
     def resume(self, **changes: object) -> int:
-        """failed, cancelled → pending; the attempts keep the cleared values."""
-        return self.filter(status__in=RESUMABLE)._transition(  # noqa: SLF001
+        """failed, cancelled → pending; the attempts keep the cleared values.
+
+        A run whose steps were undone cannot continue.
+        """
+        kept = Q(steps_to_undo__isnull=True) | Q(steps_to_undo=0)
+        return self.filter(kept, status__in=RESUMABLE)._transition(  # noqa: SLF001
             status=Status.PENDING,
             completed_at=None,
             result=None,

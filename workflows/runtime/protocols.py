@@ -17,6 +17,7 @@ from pydantic import BaseModel, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from workflows.engine.outcomes import RunOutcome
 from workflows.runtime.errors import Unavailable
 from workflows.runtime.records import (
     DocumentInfo,
@@ -253,6 +254,17 @@ class Runtime:
                 "use the runtime that the node was given."
             )
         return self.context.key
+
+    @property
+    def outcome(self) -> RunOutcome:
+        """Return how the run ended. Raises Unavailable in any node other than `on_end`."""
+        # no part of the protocol: contexts that tests of authors declare have none
+        outcome: RunOutcome | None = getattr(self.context, "outcome", None)
+        if outcome is None:
+            raise Unavailable(
+                "The outcome of the run is not known yet: only the on_end node has it."
+            )
+        return outcome
 
     @property
     def cancelled(self) -> bool:

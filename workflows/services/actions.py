@@ -27,7 +27,14 @@ POSSIBLE: Final[Mapping[str, Callable[[Run], bool]]] = {
     "unlabel": lambda _run: True,
     "delete": lambda run: run.is_ended,
 }
-NEEDED: Final = ("status", "is_pinned", "cancel_requested_at", "payload_removed_at")
+NEEDED: Final = (
+    "status",
+    "is_pinned",
+    "cancel_requested_at",
+    "payload_removed_at",
+    "closing",
+    "steps_to_undo",
+)
 """Columns of a run that the conditions read."""
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from django.db import transaction
+from django.utils import timezone
 
 from workflows.audit import chain, trail
 from workflows.errors import InvalidStatus
-from workflows.execution import run_tree
+from workflows.execution import closings, run_tree
 from workflows.infra import notifications
 from workflows.models import CANCELLABLE, Approval, ApprovalStatus, Run, Status
 
@@ -54,7 +55,11 @@ def _cancel_some(
     idle = [run.pk for run in runs if run.status != Status.RUNNING]
     person = by.pk if by else None
     Run.objects.filter(pk__in=running).request_cancel(by_id=person, reason=reason)
-    Run.objects.filter(pk__in=idle).cancel(by_id=person, reason=reason)
+    closing = [run for run in runs if run.pk in idle and closings.is_due(run)]
+    for run in closing:  # their steps are undone first, by a worker
+        _queue_closing(run, person, reason)
+    ended = [pk for pk in idle if pk not in {run.pk for run in closing}]
+    Run.objects.filter(pk__in=ended).cancel(by_id=person, reason=reason)
     Approval.objects.filter(run__in=idle).close(ApprovalStatus.WITHDRAWN)
     chain.cancel_waiting(runs, reason)
     trail.record_each(
@@ -63,11 +68,29 @@ def _cancel_some(
             "cancel",
             by=by,
             reason=reason,
-            after=Status.RUNNING if run.pk in running else Status.CANCELLED,
+            after=Status.CANCELLED if run.pk in ended else _status_until_end(run),
         )
         for run in runs
     )
+    if closing:
+        notifications.pending_on_commit()
     for run_id in running:
         notifications.cancel_on_commit(run_id)
     notifications.changed_on_commit(*(run.pk for run in runs))
     return len(runs)
+
+
+def _queue_closing(run: Run, person: int | None, reason: str) -> None:
+    end = closings.decided(run, Status.CANCELLED, message=reason, code="cancelled")
+    closings.decide(
+        Run.objects.filter(pk=run.pk),
+        end,
+        cancel_requested_at=timezone.now(),
+        cancel_requested_by=person,
+        cancel_reason=reason,
+    )
+
+
+def _status_until_end(run: Run) -> Status:
+    """Return the status of a run whose cancel was requested, until it is cancelled."""
+    return Status.RUNNING if run.status == Status.RUNNING else Status.PENDING

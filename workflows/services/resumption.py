@@ -28,6 +28,7 @@ from workflows.errors import (
     FingerprintChanged,
     InvalidStatus,
     PayloadRemoved,
+    StepsUndone,
     WorkflowNotFound,
 )
 from workflows.execution import run_tree
@@ -58,7 +59,7 @@ def resume(
 ) -> None:
     """Queue a run and the child runs it depends on.
 
-    `token` applies to this run only. Raises InvalidStatus, PayloadRemoved,
+    `token` applies to this run only. Raises InvalidStatus, PayloadRemoved, StepsUndone,
     WorkflowNotFound, FingerprintChanged; on an error this call has resumed nothing, except
     for children if a concurrent resume of the run won.
     """
@@ -76,6 +77,8 @@ def _require_resumable(run: Run, workflows: Registry) -> None:
     """Check that a run can continue; old runs without a fingerprint pass."""
     if run.payload_removed_at is not None:
         raise PayloadRemoved
+    if run.steps_to_undo:
+        raise StepsUndone(run)
     workflow = workflows.get(run.workflow_name)
     if run.fingerprint and not workflow.accepts(run.fingerprint):
         before = GraphShape.from_json(run.graph)
@@ -92,7 +95,7 @@ def _line(run: Run, workflows: Registry) -> list[Link]:
             return [*links, Link(run)]
         try:
             _require_resumable(child, workflows)
-        except (PayloadRemoved, WorkflowNotFound, FingerprintChanged):
+        except (PayloadRemoved, WorkflowNotFound, FingerprintChanged, StepsUndone):
             return [*links, Link(run, replaced=child)]
         links.append(Link(run))
         run = child

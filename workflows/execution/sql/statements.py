@@ -88,7 +88,8 @@ NEXT_PENDING = """
 # The stage that a claim begins, in the form of `StageRow.as_current`: a new run starts at
 # the entry of its graph. Each other run records the stage itself.
 FIRST_STAGE = """
-    CASE WHEN claimed.attempt = 0 AND claimed.sequence = 0 AND {entry} <> '' THEN
+    CASE WHEN claimed.attempt = 0 AND claimed.sequence = 0 AND claimed.closing IS NULL
+        AND {entry} <> '' THEN
         CAST({json_object}('sequence', 1, 'node', {entry}, 'iteration', 1, 'tries', 1,
             'created_at', {began}) AS TEXT)
     END
@@ -115,7 +116,8 @@ RECORD_TABLES: Mapping[str, Table] = {
     "stages": table_of(
         Stage,
         "run_id attempt sequence node_name iteration tries status duration_ms"
-        " items_done items_total error_message created_at waits_for_thread seal",
+        " items_done items_total error_message created_at waits_for_thread seal kind"
+        " undoes",
         "run_id attempt sequence",
         "iteration tries status duration_ms items_done items_total error_message"
         " created_at waits_for_thread seal",

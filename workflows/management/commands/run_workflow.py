@@ -143,6 +143,8 @@ class Command(BaseCommand):
         self.stdout.write(f"Run {run.pk} is {run.get_status_display().lower()}.")
         if run.error_message:
             self.stdout.write(run.error_message)
+        if run.undo_text:
+            self.stdout.write(f"Completed steps: {run.undo_text}.")
         if run.status == Status.WAITING:
             approval = run.approvals.order_by("-sequence").first()
             self.stdout.write(approval.question if approval else "The run is waiting.")

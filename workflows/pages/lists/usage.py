@@ -13,6 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from workflows.models import ENDED, Attempt, Outcome, Stage, StageStatus
+from workflows.pages.graph.closing_nodes import ClosingNode, closing_nodes
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw
 from workflows.pages.lists.edge_shares import NodeShares, shares_of
 from workflows.pages.lists.edges import EdgeRef
@@ -78,6 +79,7 @@ class Usage:
     """A workflow's graph with shares and durations."""
 
     diagram: Diagram
+    closing_nodes: Sequence[ClosingNode]
     durations: Sequence[NodeDurations]
     runs: int  # that durations are based on
 
@@ -95,7 +97,8 @@ def usage_of(person: User, name: str, graph: Mapping[str, Any]) -> Usage:
     durations = _durations(ids, [node["name"] for node in graph.get("nodes", ())])
     nodes = {one.node: NodeState(text=one.text) for one in durations if one.text}
     edges = _edges(name, graph, shares_of(person, name, SHARES_PERIOD))
-    return Usage(draw(graph, nodes, edges), durations, len(ids))
+    diagram = draw(graph, nodes, edges)
+    return Usage(diagram, closing_nodes(graph), durations, len(ids))
 
 
 def _durations(ids: Sequence[Any], order: Sequence[str]) -> list[NodeDurations]:

@@ -6,12 +6,8 @@ import itertools
 from typing import TYPE_CHECKING
 
 from workflows.models import PROCESS_DIED, SUSPICION_LIFTED, Outcome
-from workflows.pages.run.notices import (
-    Notice,
-    is_rewound,
-    is_unrequested_release,
-    with_reason,
-)
+from workflows.pages.run.notices import Notice, with_reason
+from workflows.pages.run.recovery_texts import is_rewound, is_unrequested_release
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
-from workflows.execution import rewinds
 from workflows.models import (
-    PROCESS_DIED,
-    Outcome,
     Run,
     Status,
-    Suspicion,
     WaitKind,
     Worker,
     running_stage,
@@ -24,14 +20,16 @@ from workflows.models import (
 from workflows.models.status import CANCEL_AGAIN
 from workflows.pages.redaction import is_redacted, redact
 from workflows.pages.render.text import readable_name, span
+from workflows.pages.run.closing_notices import closing_text, closing_title
 from workflows.pages.run.hold_notices import blocking_notice, leftover_code_notice
+from workflows.pages.run.recovery_texts import recovery_of, text_after_recovery
 from workflows.system import system
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workflows.access.permissions import Permissions
-    from workflows.models import Approval, Attempt, Retry
+    from workflows.models import Approval, Retry
 
 PENDING_RECHECK_SECONDS = 3.0  # interval at which the queue position is read again
 SUBWORKFLOW_WAIT = "Waiting for a sub-workflow."
@@ -70,7 +68,8 @@ def notice(
     if run.status == Status.WAITING:
         return _waiting(run, approval, permissions)
     if run.status == Status.PENDING:
-        return _pending(run, permissions)
+        found = _pending(run, permissions)
+        return replace(found, title=f"{closing_title(run)} {found.title}".strip())
     if run.status == Status.RUNNING:
         return _running(run, usual or {})
     ended = {Status.FAILED: _failed, Status.CANCELLED: _cancelled}
@@ -97,7 +96,7 @@ def _pending(run: Run, permissions: Permissions) -> Notice:
     fresh = timezone.now() - dt.timedelta(seconds=settings.LEASE_SECONDS)
     alive = Worker.objects.filter(stopped_at=None, heartbeat_at__gte=fresh)
     workers = list(alive.values_list("running", "capacity"))
-    recovery = _recovery(run)
+    recovery = recovery_of(run)
     lead = f"{recovery} " if recovery else ""
     if not workers:
         return Notice(
@@ -112,55 +111,8 @@ def _pending(run: Run, permissions: Permissions) -> Notice:
         title = f"{lead}All workers are busy."
         return _all_busy(run, title, f"{running} of {capacity} slots", permissions)
     if recovery:
-        return Notice("warn", recovery, _after_recovery(run))
+        return Notice("warn", recovery, text_after_recovery(run))
     return Notice("quiet", "Queued.", "A worker will start the run shortly.")
-
-
-def _after_recovery(run: Run) -> str:
-    """Return where a recovered run will be executed, and what it waits for."""
-    if not run.suspicion:
-        return "Another worker will resume the run shortly."
-    lead = "A worker will resume the run in a separate process"
-    if run.suspicion == Suspicion.ALONE:
-        return f"{lead}, once no other run of that worker is in one."
-    places = settings.SUSPECT_PROCESSES
-    return f"{lead}, of which each worker starts up to {places} at once."
-
-
-def _recovery(run: Run) -> str:
-    """Return why the last attempt was recovered, "" if it was not.
-
-    `recoveries` alone does not say it: it also counts releases that no person and no
-    shutdown requested, and it is kept while an attempt waits.
-    """
-    is_recovered = run.recoveries or run.suspicion
-    attempt = run.attempts.filter(number=run.attempt).first() if is_recovered else None
-    if attempt is None:
-        return ""
-    if attempt.outcome == Outcome.LOST:
-        is_seen = attempt.error_code == PROCESS_DIED
-        lost = f"Worker {attempt.worker} stopped responding."
-        return attempt.error_message if is_seen else lost
-    if is_unrequested_release(attempt):
-        return (
-            f"Worker {attempt.worker} released the run: code in the worker cancelled"
-            " its task without a request."
-        )
-    return ""
-
-
-def is_unrequested_release(attempt: Attempt) -> bool:
-    """Return whether code cancelled the task of an attempt without a cancel request.
-
-    Such a release has a message, one by a worker that shuts down has none.
-    """
-    is_explained = attempt.outcome == Outcome.RELEASED and bool(attempt.error_message)
-    return is_explained and not is_rewound(attempt)
-
-
-def is_rewound(attempt: Attempt) -> bool:
-    """Return whether the database was rewound during an attempt."""
-    return attempt.error_code == rewinds.ERROR_CODE
 
 
 def _all_busy(run: Run, title: str, slots: str, permissions: Permissions) -> Notice:
@@ -183,7 +135,7 @@ def _all_busy(run: Run, title: str, slots: str, permissions: Permissions) -> Not
 
 def _running(run: Run, usual: Mapping[str, float]) -> Notice | None:
     now = timezone.now()
-    if run.cancel_requested_at:
+    if run.cancel_requested_at and run.closing is None:
         return _cancelling(run)
     if run.lease_expires_at and run.lease_expires_at < now:
         return _unresponsive(run, now - run.lease_expires_at)
@@ -193,7 +145,18 @@ def _running(run: Run, usual: Mapping[str, float]) -> Notice | None:
     retry = run.retries.filter(attempt=run.attempt, sequence=step).last()
     if retry is not None and is_redacted(run):
         redact(retry)
-    return _retrying(retry, now) or _slow(run, usual, now) or _separate(run)
+    return (
+        _retrying(retry, now)
+        or _closing(run)
+        or _slow(run, usual, now)
+        or _separate(run)
+    )
+
+
+def _closing(run: Run) -> Notice | None:
+    if run.closing is None:
+        return None
+    return Notice("busy", closing_title(run), closing_text(run))
 
 
 def _separate(run: Run) -> Notice | None:

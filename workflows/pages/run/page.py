@@ -12,13 +12,14 @@ from functools import cached_property
 
 from django.utils.safestring import SafeString, mark_safe
 
-from workflows.models import Run, Schedule, WebhookDelivery
+from workflows.models import Run, Schedule, StageKind, WebhookDelivery, with_current
 from workflows.pages import redaction
 from workflows.pages.access import RunPermissions
 from workflows.pages.catalog import installed_workflow
 from workflows.pages.forms.launch_form import uses_agents
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.graph import svg
+from workflows.pages.graph.closing_nodes import ClosingNode, closing_nodes
 from workflows.pages.graph.diagram import Diagram
 from workflows.pages.lists.inbox import count_open
 from workflows.pages.lists.schedules import schedule_of
@@ -47,6 +48,8 @@ from workflows.pages.run.view import RunView
 from workflows.services import actions
 
 __all__ = ["RunPage", "response_form"]
+
+MAX_CLOSING_STAGES = 200  # newest stages of the nodes that run after the end of the run
 
 
 class RunPage(ApprovalSection, ResultSection, ActivitySection):
@@ -148,6 +151,18 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
     def rows(self) -> list[Row]:
         """The stages at that time, without their texts."""
         return rows_of(self.run, self.moment)
+
+    @cached_property
+    def closing_nodes(self) -> list[ClosingNode]:
+        """The nodes that run after the end of the run, with their newest stages."""
+        nodes = closing_nodes(self.run.graph)
+        if not nodes:
+            return []
+        rows = self.moment.rows(self.run.stages.exclude(kind=StageKind.NODE))
+        newest = [*rows.order_by("-pk")[:MAX_CLOSING_STAGES]][::-1]
+        if self.moment.is_now:
+            newest = with_current(self.run, newest)
+        return closing_nodes(self.run.graph, newest)
 
     @cached_property
     def diagram(self) -> Diagram:

@@ -1,0 +1,71 @@
+"""What a recorder writes of the closing of its run: how the run will end, and its end."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from workflows.execution import pauses
+from workflows.infra.database_threads import run_in_db_retrying
+from workflows.infra.text import clean
+from workflows.models import Run, StageStatus, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+    from workflows.execution.closings import DecidedEnd
+    from workflows.execution.recorder import Recorder
+
+
+async def decide_end(recorder: Recorder, end: DecidedEnd) -> None:
+    """Commit how the run will end, before the nodes that follow its end are executed."""
+    recorder.stages.is_ending = False
+    is_cancelled = end.status == Status.CANCELLED
+    ended = StageStatus.CANCELLED if is_cancelled else StageStatus.INTERRUPTED
+    recorder.stages.close_stage(ended)
+    await _close_pause(recorder, ended)
+    for stage in recorder.buffer.record.stages:
+        if stage.status == StageStatus.CANCELLED:
+            stage.error = clean(end.message)
+    recorder.run.closing = recorder.buffer.masker.value(end.to_json())
+    set_columns(recorder, closing=recorder.run.closing)
+    await recorder.buffer.flush()
+
+
+async def _close_pause(recorder: Recorder, ended: StageStatus) -> None:
+    """Close the stage at which an earlier attempt paused, if this one did not continue it."""
+    if recorder.run.waiting_node and not recorder.stages.has_started:
+        row = await run_in_db_retrying(pauses.open_stage, recorder.run)
+        if row is not None:
+            row.status = ended
+            recorder.buffer.record.stages.append(row)
+
+
+def set_columns(recorder: Recorder, **columns: Any) -> None:
+    """Set columns of the run with the next record, for which nothing waits."""
+    write = partial(_update, recorder.run.pk, columns)
+    recorder.buffer.record.extra_writes.append(write)
+
+
+def _update(run_id: UUID, columns: Mapping[str, Any]) -> None:
+    Run.objects.filter(pk=run_id).update(**columns)
+
+
+async def end_as_decided(
+    recorder: Recorder,
+    end: DecidedEnd,
+    *,
+    result: str | None = None,
+    unfinished: str = "",
+) -> None:
+    """Commit the end of a run that was decided; `unfinished` is why its closing stopped."""
+    set_columns(recorder, closing=None)
+    await recorder.end(
+        Status(end.status),
+        result=result,
+        message=f"{end.message} {unfinished}".strip(),
+        code=end.code,
+        node=end.node,
+        traceback=end.traceback,
+    )
