@@ -60,6 +60,8 @@ FORMS: dict[str, dict[str, Any]] = {
     "POST schedules/<uuid:schedule_id>/delete/": {"reason": "x"},
     "POST webhooks/<uuid:webhook_id>/disable/": {"reason": "x"},
     "POST webhooks/<uuid:webhook_id>/delete/": {"reason": "x"},
+    "POST destinations/<uuid:destination_id>/pause/": {"reason": "x"},
+    "POST destinations/<uuid:destination_id>/delete/": {"reason": "x"},
 }
 
 
@@ -143,6 +145,8 @@ def path_of(name: str, world: World) -> str:
         "<uuid:webhook_id>": world.delivery.endpoint_id,
         "<uuid:delivery_id>": world.delivery.pk,
         "<str:path>": "0" * 32,
+        "<uuid:destination_id>": world.message.destination_id,
+        "<int:delivery_id>": world.message.pk,
         "<uuid:document_id>": world.document.pk,
         "<uuid:job_id>": world.job.pk,
         "<int:number>": 1,
@@ -180,6 +184,8 @@ def form_of(name: str, world: World) -> dict[str, Any]:
     form = dict(FORMS.get(name, {}))
     if name == "POST runs/bulk/":
         form["run"] = [str(world.run.pk)]
+    if name.endswith("/replay/"):
+        form["delivery"] = [str(world.message.pk)]
     return form
 
 

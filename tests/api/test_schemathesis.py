@@ -97,6 +97,8 @@ def fill(case: Any, world: World) -> None:
         "job_id": world.job.pk,
         "schedule_id": world.schedule.pk,
         "webhook_id": world.delivery.endpoint_id,
+        "destination_id": world.message.destination_id,
+        "delivery": world.message.pk,
         "delivery_id": world.delivery.pk,
     }
     parameters = case.path_parameters

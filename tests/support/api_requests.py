@@ -46,10 +46,17 @@ BODIES |= {
     "disable_webhook": REASON,
     "preview_webhook": {"webhook": WEBHOOK, "payload": {}},
 }
+DESTINATION = {"name": "new", "url": "http://127.0.0.1:9/hook"}
+BODIES |= {
+    "create_destination": DESTINATION,
+    "change_destination": DESTINATION,
+    "pause_destination": REASON,
+}
 QUERIES: dict[str, dict[str, Any]] = {
     "delete_run": REASON,
     "delete_schedule": REASON,
     "delete_webhook": REASON,
+    "delete_destination": REASON,
     "unpin_run": REASON,
     "remove_label": {"name": "new"},
     "remove_document": REASON,
@@ -77,6 +84,8 @@ def path_of(address: str, operation_id: str, world: World) -> str:
         "<job_id>": world.job.pk,
         "<schedule_id>": world.schedule.pk,
         "<webhook_id>": world.delivery.endpoint_id,
+        "<destination_id>": world.message.destination_id,
+        "<delivery>": world.message.pk,
         "<delivery_id>": world.delivery.pk,
     }
     for part, value in values.items():
@@ -95,6 +104,8 @@ def send(
     if operation_id == "upload_document":
         return client.post(path, b"not a PDF", content_type="application/pdf")
     body = BODIES.get(operation_id)
+    if operation_id == "replay_deliveries":
+        body = {"deliveries": [world.message.pk]}
     if body is None:
         return client.generic(method, path)
     return client.generic(

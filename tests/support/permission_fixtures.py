@@ -43,11 +43,16 @@ from workflows.models import (
     BulkJob,
     CallStatus,
     Checkpoint,
+    Delivery,
+    DeliveryAttempt,
+    DeliveryStatus,
+    Destination,
     Document,
     DocumentUse,
     EdgeTally,
     LiveText,
     MomentResult,
+    OutboxEvent,
     Outcome,
     Price,
     Profile,
@@ -100,6 +105,7 @@ class World:
     token: ApiToken  # of a service account
     schedule: Schedule
     delivery: WebhookDelivery
+    message: Delivery
     owner: User
 
     @property
@@ -196,6 +202,7 @@ def make_world() -> World:
         _token(),
         _schedule(runs[Status.COMPLETED], owner),
         _delivery(runs[Status.COMPLETED], owner),
+        _message(runs[Status.COMPLETED], owner),
         owner,
     )
 
@@ -325,6 +332,34 @@ def _delivery(run: Run, owner: User) -> WebhookDelivery:
         headers={"x-word": WORD},
         body=json.dumps({WORD: WORD}),
     )
+
+
+def _message(run: Run, owner: User) -> Delivery:
+    """Return a delivered message to a failing destination."""
+    destination = Destination.objects.create(
+        name="receiver",
+        url="http://127.0.0.1:9/hook",
+        owner=owner,
+        owner_name=owner.username,
+        failures=1,
+        next_attempt_at=timezone.now(),
+    )
+    event = OutboxEvent.objects.create(
+        kind="run.completed", workflow_name=run.workflow_name, run_id=run.pk
+    )
+    delivery = Delivery.objects.create(
+        destination=destination,
+        event_id=event.pk,
+        kind="run.completed",
+        workflow_name=run.workflow_name,
+        run_id=run.pk,
+        body="{}",
+        status=DeliveryStatus.DELIVERED,
+        attempts=1,
+        ended_at=timezone.now(),
+    )
+    DeliveryAttempt.objects.create(delivery=delivery, number=1, response_status=204)
+    return delivery
 
 
 def _agents(runs: dict[str, Run]) -> tuple[Provider, Agent]:

@@ -8,6 +8,7 @@ from django.contrib import admin
 from workflows import __version__
 from workflows.admin import (
     agents,
+    destinations,
     documents,
     history,
     lockouts,
@@ -22,6 +23,7 @@ from workflows.admin import (
 
 __all__ = [
     "agents",
+    "destinations",
     "documents",
     "history",
     "lockouts",

@@ -10,6 +10,7 @@ from workflows.api.openapi import DocumentedApi
 from workflows.api.routes import (
     approvals,
     bulk,
+    destinations,
     documents,
     exports,
     history,
@@ -61,6 +62,7 @@ api.add_router("/schedules", schedules.router)
 api.add_router("/workflows", schedules.of_workflow_router)
 api.add_router("/webhooks", webhooks.router)
 api.add_router("/workflows", webhooks.of_workflow_router)
+api.add_router("/destinations", destinations.router)
 api.add_router("/workers", operations.workers_router)
 api.add_router("/audit", operations.audit_router)
 api.add_router("", reference.router)

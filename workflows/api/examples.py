@@ -275,8 +275,67 @@ WEBHOOK_SCHEMAS: Final[dict[str, Any]] = {
         "errors": {},
     },
 }
+_destination: dict[str, Any] = {
+    "name": "erp",
+    "url": "https://erp.example.org/hooks/signalbox",
+    "events": ["run.failed"],
+    "workflows": [WORKFLOW],
+}
+_destination_out: dict[str, Any] = {
+    **_destination,
+    "id": JOB,
+    "owner": "ci",
+    "state": "working",
+    "failures": 0,
+    "failing_since": None,
+    "next_attempt_at": None,
+    "paused_by": None,
+    "pause_reason": None,
+    "created_at": T1,
+    "updated_at": T1,
+    "page": f"/destinations/{JOB}/",
+}
+_message: dict[str, Any] = {
+    "id": 12,
+    "destination": JOB,
+    "message_id": "msg_01a22a39d23473d3afc18e9ae7b59950",
+    "type": "run.failed",
+    "workflow": WORKFLOW,
+    "run": RUN,
+    "status": "delivered",
+    "attempts": 1,
+    "replayed_by": None,
+    "created_at": T1,
+    "ended_at": T2,
+}
+_secret = {"destination": _destination_out, "secret": "whsec_…"}
+DESTINATION_SCHEMAS: Final[dict[str, Any]] = {
+    "DestinationIn": _destination,
+    "DestinationOut": _destination_out,
+    "DestinationPage": {"items": [_destination_out], "next": None},
+    "DestinationSecret": _secret,
+    "DeliveryOut": _message,
+    "DeliveryPage": {"items": [_message], "next": None},
+    "DeliveryDetail": {
+        **_message,
+        "body": {"type": "run.failed", "version": 1},
+        "tries": [
+            {
+                "number": 1,
+                "started_at": T1,
+                "duration_ms": 87,
+                "response_status": 204,
+                "error": None,
+                "excerpt": "",
+            }
+        ],
+    },
+    "ReplayIn": {"deliveries": [12]},
+    "Replayed": {"deliveries": [{**_message, "id": 13, "status": "pending"}]},
+}
 SCHEMAS: Final[dict[str, Any]] = {
     **WEBHOOK_SCHEMAS,
+    **DESTINATION_SCHEMAS,
     "WorkflowSummary": _workflow,
     "WorkflowDetail": {
         **_workflow,

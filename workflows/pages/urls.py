@@ -10,6 +10,7 @@ from workflows.pages.views import (
     bulk,
     compare,
     decisions,
+    destinations,
     documents,
     history,
     home,
@@ -128,6 +129,35 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay/",
         webhooks.replay,
         name="webhook-replay",
+    ),
+    # destinations/
+    path("destinations/", destinations.list_destinations, name="destinations"),
+    path("destinations/new/", destinations.new, name="destination-new"),
+    path(
+        "destinations/deliveries/<int:delivery_id>/",
+        destinations.delivery,
+        name="delivery",
+    ),
+    path(
+        "destinations/<uuid:destination_id>/",
+        destinations.destination,
+        name="destination",
+    ),
+    *(
+        path(
+            f"destinations/<uuid:destination_id>/{name}/",
+            view,
+            name=f"destination-{name}",
+        )
+        for name, view in {
+            "edit": destinations.edit,
+            "pause": destinations.pause,
+            "resume": destinations.resume,
+            "delete": destinations.delete,
+            "rotate": destinations.rotate,
+            "test": destinations.test,
+            "replay": destinations.replay,
+        }.items()
     ),
     # workers/
     path("workers/", workers.list_workers, name="workers"),

@@ -248,6 +248,12 @@ def grants_permissions(opts: Options[Any] | str) -> bool:
 
 
 @register.filter
+def can_view_destinations(user: User) -> bool:
+    """Return whether a user may see webhook destinations."""
+    return permissions.can_view_destinations(user)
+
+
+@register.filter
 def can_audit(user: User) -> bool:
     """Return whether a user can open the audit log."""
     return permissions.can_audit(user)

@@ -1,0 +1,69 @@
+"""Webhook destinations, deliveries with their attempts, and events of the outbox."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from workflows.admin.read_only import ReadOnlyAdmin, WorkflowFilter, as_json
+from workflows.models import Delivery, DeliveryAttempt, Destination, OutboxEvent
+
+
+@admin.register(Destination)
+class DestinationAdmin(ReadOnlyAdmin):
+    """Destinations; they are changed on their pages."""
+
+    list_display = ("name", "page", "url", "state", "owner_name", "paused_at")
+    list_select_related = False
+    search_fields = ("name", "url", "owner_name", "=id")
+    ordering = ("name",)
+    readonly_fields = ("page",)
+
+    @admin.display(description="Page")
+    def page(self, destination: Destination) -> SafeString:
+        """Return a link to the page of the destination."""
+        address = reverse("destination", args=[destination.pk])
+        return format_html('<a href="{}">Open</a>', address)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(ReadOnlyAdmin):
+    """Deliveries; they are replayed on the page of their destination."""
+
+    workflow = "workflow_name"
+    list_display = ("kind", "destination", "status", "attempts", "created_at", "run_id")
+    list_filter = (WorkflowFilter, "status", "kind")
+    list_select_related = ("destination",)
+    search_fields = ("=message_id", "=run_id")
+    ordering = ("-id",)
+
+
+@admin.register(DeliveryAttempt)
+class DeliveryAttemptAdmin(ReadOnlyAdmin):
+    """Attempts to deliver a message."""
+
+    workflow = "delivery__workflow_name"
+    list_display = ("delivery", "number", "started_at", "response_status", "error")
+    list_filter = ("response_status",)
+    list_select_related = ("delivery",)
+    ordering = ("-id",)
+
+
+@admin.register(OutboxEvent)
+class OutboxEventAdmin(ReadOnlyAdmin):
+    """Events of the outbox."""
+
+    workflow = "workflow_name"
+    list_display = ("kind", "workflow_name", "run_id", "created_at", "expanded_at")
+    list_filter = (WorkflowFilter, "kind")
+    search_fields = ("=run_id",)
+    ordering = ("-id",)
+    exclude = ("facts",)
+    readonly_fields = ("formatted_facts",)
+
+    @admin.display(description="Facts")
+    def formatted_facts(self, event: OutboxEvent) -> SafeString:
+        """Return the facts, indented."""
+        return as_json(event.facts)
