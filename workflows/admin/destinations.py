@@ -61,9 +61,9 @@ class OutboxEventAdmin(ReadOnlyAdmin):
     search_fields = ("=run_id",)
     ordering = ("-id",)
     exclude = ("facts",)
-    readonly_fields = ("formatted_facts",)
+    readonly_fields = ("details_shown",)
 
     @admin.display(description="Facts")
-    def formatted_facts(self, event: OutboxEvent) -> SafeString:
+    def details_shown(self, event: OutboxEvent) -> SafeString:
         """Return the facts, indented."""
         return as_json(event.facts)
