@@ -26,6 +26,18 @@ class Limits(BaseSettings):
         description="Maximum bytes of the params of a run or of a response to an "
         "approval, as JSON.",
     )
+    max_batch_rows: int = Field(
+        5_000,
+        ge=1,
+        le=20_000,
+        description="Maximum rows of a batch of launches.",
+    )
+    max_batch_bytes: int = Field(
+        10_000_000,
+        ge=1_000,
+        description="Maximum bytes of the file of a batch; on its page, MAX_FORM_BYTES "
+        "applies as well.",
+    )
     max_state_bytes: int = Field(
         20_000_000,
         ge=10_000,

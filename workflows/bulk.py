@@ -1,4 +1,4 @@
-"""Bulk operations: one action on many runs, executed by workers as a job.
+"""Bulk operations: one action on many runs, or many launches, executed by workers as a job.
 
 The job stores its runs, so that exactly the confirmed runs are processed. A worker holds
 the job by a lease and processes the runs in batches. The action on a run and its result
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -22,9 +22,9 @@ from django.utils import timezone
 from workflows.access import permissions
 from workflows.audit import trail
 from workflows.engine.errors import RequestError
-from workflows.errors import EmptySelection, JobNotFound, NotAllowed
+from workflows.errors import EmptySelection, InvalidParams, JobNotFound, NotAllowed
 from workflows.infra import clock, notifications, outages
-from workflows.models import BulkItem, BulkJob, ItemResult
+from workflows.models import BulkItem, BulkJob, ItemResult, Profile
 from workflows.models.runs import new_run_id
 from workflows.system import system
 
@@ -43,6 +43,7 @@ CHUNK = 1_000  # rows per INSERT
 BATCH = 20  # runs between two renewals of the lease
 SLOT_SECONDS = 2.0  # of a worker per call
 FAILED = "Internal error; see the server log."
+MAX_PRIORITY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,15 @@ BULK_ACTIONS = {
     )
 }
 
+LAUNCH = BulkAction(
+    "launch", "Launch", "A run is launched for each row.", "Launched", "execute"
+)
+
+
+def action_of(job: BulkJob) -> BulkAction:
+    """Return the action of a job; LAUNCH for a batch of launches."""
+    return LAUNCH if job.action == LAUNCH.name else BULK_ACTIONS[job.action]
+
 
 # Requests -------------------------------------------------------------------------------
 
@@ -145,11 +155,51 @@ def start(  # noqa: PLR0913 - all but the first two are named
     The runs need only id, status and workflow_name. A `job_id` that is in use returns the
     existing job: its form was sent again. Raises EmptySelection.
     """
+    job = BulkJob(id=job_id or new_run_id(), action=action.name)
+    job.label, job.reason = label, reason
+    items = (
+        BulkItem(
+            run_id=run.pk, workflow_name=run.workflow_name, status_before=run.status
+        )
+        for run in runs
+    )
+    return _start(job, items, by)
+
+
+def start_launches(  # noqa: PLR0913 - options of a launch
+    workflow: str,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    by: User,
+    profile: str | None = None,
+    priority: int = 0,
+    job_id: UUID | None = None,
+) -> BulkJob:
+    """Create a job that launches a run with each of these params, which were checked.
+
+    Each launch is checked again, also for permissions. `job_id` as for `start`. Raises
+    WorkflowNotFound, NotAllowed, InvalidParams, EmptySelection.
+    """
+    system.find_workflow(workflow, by=by)
+    permissions.require(permissions.can_launch(by, workflow), "launch this workflow")
+    known = Profile.objects.filter(workflow_name=workflow, name=profile)
+    if profile and not known.exists():
+        raise InvalidParams({"profile": [f"There is no profile “{profile}”."]})
+    if abs(priority) > MAX_PRIORITY:
+        text = f"Enter -{MAX_PRIORITY} to {MAX_PRIORITY}."
+        raise InvalidParams({"priority": [text]})
+    job = BulkJob(id=job_id or new_run_id(), action=LAUNCH.name)
+    job.workflow_name = workflow
+    job.options = {"profile": profile, "priority": priority}
+    items = (BulkItem(params=dict(row), workflow_name=workflow) for row in rows)
+    return _start(job, items, by)
+
+
+def _start(job: BulkJob, items: Iterable[BulkItem], by: User) -> BulkJob:
     try:
-        job = _create(action, runs, by=by, reason=reason, label=label, job_id=job_id)
+        _create(job, items, by)
     except IntegrityError:
-        own = BulkJob.objects.filter(person=by)
-        existing = own.filter(pk=job_id).first() if job_id else None
+        existing = BulkJob.objects.filter(person=by, pk=job.pk).first()
         if existing is None:
             raise
         return existing
@@ -158,42 +208,23 @@ def start(  # noqa: PLR0913 - all but the first two are named
     return job
 
 
-def _create(  # noqa: PLR0913 - as above
-    action: BulkAction,
-    runs: Iterable[Run],
-    *,
-    by: User,
-    reason: str,
-    label: str,
-    job_id: UUID | None,
-) -> BulkJob:
+def _create(job: BulkJob, items: Iterable[BulkItem], by: User) -> None:
+    job.person, job.person_name = by, by.get_username()
+    job.address = trail.address()
     with transaction.atomic():
-        job = BulkJob.objects.create(
-            id=job_id or new_run_id(),
-            action=action.name,
-            label=label,
-            reason=reason,
-            person=by,
-            person_name=by.get_username(),
-            address=trail.address(),
-        )
-        items = (
-            BulkItem(
-                job=job,
-                position=position,
-                run_id=run.pk,
-                workflow_name=run.workflow_name,
-                status_before=run.status,
-            )
-            for position, run in enumerate(islice(runs, MAX_RUNS), 1)
-        )
-        while chunk := list(islice(items, CHUNK)):
-            BulkItem.objects.bulk_create(chunk)
+        job.save(force_insert=True)
+        numbered = enumerate(islice(items, MAX_RUNS), 1)
+        while chunk := list(islice(numbered, CHUNK)):
+            for position, item in chunk:
+                item.job, item.position = job, position
+            BulkItem.objects.bulk_create([item for _, item in chunk])
             job.total += len(chunk)
         if not job.total:
             raise EmptySelection
         job.save(update_fields=["total"])
-    return job
+        if job.action == LAUNCH.name:
+            text = f"{job.workflow_name}: {job.total} runs"
+            trail.note("launch batch", by=by, reason=text, workflow=job.workflow_name)
 
 
 def stop(job_id: UUID, *, by: User) -> BulkJob:
@@ -205,6 +236,7 @@ def stop(job_id: UUID, *, by: User) -> BulkJob:
     active = BulkJob.objects.filter(pk=job.pk, ended_at=None)
     with transaction.atomic():
         if active.update(stopped_at=now, ended_at=now, lease_expires_at=None):
+            job.items.filter(params__isnull=False).update(params=None)
             trail.note(
                 "cancel job", by=by, reason=f"{job}, {job.remaining} not processed"
             )
@@ -304,15 +336,17 @@ def _apply(job: BulkJob, item: BulkItem) -> None:
     2. A rejected request is recorded; so is an internal error, with its cause in the log.
     3. An outage is raised: the job continues afterwards.
     """
-    action, person = BULK_ACTIONS[job.action], job.person
+    action, person = action_of(job), job.person
     try:
         if person is None or not person.is_active:
             raise NotAllowed("The requester has no active account.")  # noqa: TRY301 - recorded like other rejections
         with transaction.atomic():
-            arguments = (
-                (item.run_id, job.label) if action.needs_label else (item.run_id,)
-            )
-            getattr(system, action.method)(*arguments, by=person, reason=job.reason)
+            if action is LAUNCH:
+                item.run_id = _launch(job, item, person)
+            else:
+                label = (job.label,) if action.needs_label else ()
+                act = getattr(system, action.method)
+                act(item.run_id, *label, by=person, reason=job.reason)
             _record_result(job, item, ItemResult.DONE, f"{action.done}.")
     except _AlreadyProcessed:
         return
@@ -321,11 +355,26 @@ def _apply(job: BulkJob, item: BulkItem) -> None:
     except Exception as error:
         if outages.of(error):
             raise
-        logger.exception("%s failed for run %s.", action.verb, item.run_id)
+        logger.exception("%s failed for %s of %s.", action.verb, item, job.pk)
         _refuse(job, item, FAILED)
 
 
+def _launch(job: BulkJob, item: BulkItem, person: User) -> UUID:
+    """Launch the run of a row, once: its idempotency key names job and row."""
+    run = system.execute(
+        job.workflow_name,
+        item.params,
+        by=person,
+        idempotency_key=f"batch {job.pk.hex} {item.position}",
+        profile=job.options.get("profile"),
+        priority=job.options.get("priority", 0),
+    )
+    return run.pk
+
+
 def _refuse(job: BulkJob, item: BulkItem, why: str) -> None:
+    if job.action == LAUNCH.name:
+        item.run_id = None  # of a transaction that was rolled back
     try:
         with transaction.atomic():
             _record_result(job, item, ItemResult.REFUSED, why)
@@ -336,7 +385,8 @@ def _refuse(job: BulkJob, item: BulkItem, why: str) -> None:
 def _record_result(job: BulkJob, item: BulkItem, result: ItemResult, text: str) -> None:
     """Record the result of a run. Raises _AlreadyProcessed if it has one."""
     open_item = BulkItem.objects.filter(pk=item.pk, result=ItemResult.OPEN)
-    if not open_item.update(result=result, text=text):
+    changes = {"result": result, "text": text, "run_id": item.run_id, "params": None}
+    if not open_item.update(**changes):
         raise _AlreadyProcessed
     counted = "done" if result == ItemResult.DONE else "refused"
     BulkJob.objects.filter(pk=job.pk).update(**{counted: F(counted) + 1})

@@ -26,6 +26,7 @@ RequestError
 ├─ InvalidToken       422   of an API token
 ├─ InvalidSchedule    422
 ├─ InvalidDestination 422   of webhooks
+├─ InvalidBatch       422   one message per row and column
 ├─ InvalidWebhook     422
 ├─ InvalidPayload     422   of a delivery to a webhook
 ├─ SignatureInvalid   401   of a delivery to a webhook
@@ -332,6 +333,10 @@ class InvalidSchedule(InputInvalid):
 
 class InvalidWebhook(InputInvalid):
     """Some fields of a webhook are invalid."""
+
+
+class InvalidBatch(InputInvalid):
+    """Some rows of a batch of launches are invalid."""
 
 
 class InvalidPayload(RequestError):

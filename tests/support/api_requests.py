@@ -103,6 +103,8 @@ def send(
     path = path_of(address, operation_id, world)
     if operation_id == "upload_document":
         return client.post(path, b"not a PDF", content_type="application/pdf")
+    if operation_id == "launch_batch":
+        return client.post(path, b"threshold\n0.5\n", content_type="text/csv")
     body = BODIES.get(operation_id)
     if operation_id == "replay_deliveries":
         body = {"deliveries": [world.message.pk]}

@@ -9,6 +9,7 @@ from workflows.api.auth import SessionAuth, TokenAuth
 from workflows.api.openapi import DocumentedApi
 from workflows.api.routes import (
     approvals,
+    batches,
     bulk,
     destinations,
     documents,
@@ -61,6 +62,7 @@ api.add_router("/exports", exports.router)
 api.add_router("/schedules", schedules.router)
 api.add_router("/workflows", schedules.of_workflow_router)
 api.add_router("/webhooks", webhooks.router)
+api.add_router("/workflows", batches.router)
 api.add_router("/workflows", webhooks.of_workflow_router)
 api.add_router("/destinations", destinations.router)
 api.add_router("/workers", operations.workers_router)

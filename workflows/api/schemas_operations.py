@@ -190,7 +190,7 @@ class BulkItemOut(Schema):
     """The result for one run."""
 
     position: int
-    run: UUID
+    run: UUID | None = Field(description="Null: a row that launched none.")
     workflow: str
     result: str = Field(description="“done”, “refused”, or “” while it is open.")
     message: str

@@ -58,7 +58,13 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         *(f"{verb} webhook" for verb in ("create", "change", "enable", "disable")),
         *("rotate webhook secret", "delete webhook", "replay webhook"),
     ),
-    "Views and jobs": ("save view", "change view", "delete view", "cancel job"),
+    "Views and jobs": (
+        "save view",
+        "change view",
+        "delete view",
+        "cancel job",
+        "launch batch",
+    ),
     "Retention": ("purge data", "purge run", "purge history"),
     IN_ADMIN: (),  # declared by its pages
 }

@@ -1,4 +1,4 @@
-"""Bulk operations: one action on many runs, and the result for each run."""
+"""Bulk operations: one action on many runs, or many launches, with a result for each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from workflows.models.exact_json import ExactJSONField
 from workflows.models.runs import new_run_id
 
 
@@ -21,12 +22,17 @@ class ItemResult(models.TextChoices):
 
 
 class BulkJob(models.Model):
-    """An action requested on many runs; workers process it in batches."""
+    """An action requested on many runs, or a batch of launches; workers process it."""
 
     id = models.UUIDField(primary_key=True, default=new_run_id, editable=False)
     action = models.CharField(max_length=20)
     label = models.CharField(max_length=40, blank=True, default="")
     reason = models.TextField(blank=True, default="")
+    # Of a batch of launches: the workflow, and "profile" and "priority" of the runs.
+    workflow_name = models.CharField(
+        max_length=100, blank=True, default="", db_default=""
+    )
+    options = models.JSONField(default=dict, db_default={})
     person = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
@@ -69,13 +75,15 @@ class BulkJob(models.Model):
 
 
 class BulkItem(models.Model):
-    """One run of a bulk operation."""
+    """One run of a bulk operation, or one row of a batch of launches."""
 
     job = models.ForeignKey(
         BulkJob, on_delete=models.CASCADE, related_name="items", db_index=False
     )  # the unique constraint begins with it
     position = models.PositiveIntegerField()
-    run_id = models.UUIDField()  # the run may have been deleted
+    # The run may have been deleted; null: a row that has not launched one.
+    run_id = models.UUIDField(null=True)
+    params = ExactJSONField(null=True)  # of a row that is not processed yet
     workflow_name = models.CharField(max_length=100)
     status_before = models.CharField(max_length=10)  # of the run, when selected
     result = models.CharField(
@@ -96,9 +104,9 @@ class BulkItem(models.Model):
 
     def __str__(self) -> str:
         """Return the run id and the result."""
-        return f"{self.run_id} {self.result or 'open'}"
+        return f"{self.run_id or self.position} {self.result or 'open'}"
 
     @property
     def short_id(self) -> str:
-        """Return the last eight hex digits of the run id."""
-        return self.run_id.hex[-8:]
+        """Return the last eight hex digits of the run id, "" without a run."""
+        return self.run_id.hex[-8:] if self.run_id else ""

@@ -106,12 +106,13 @@ def payload_of(body: str, content_type: str) -> Any:
             raise InvalidPayload(f"The form in the body has no field “{FORM_FIELD}”.")
         body = fields[FORM_FIELD][0]
     try:
-        return json.loads(body, parse_constant=_refuse_constant)
+        return json.loads(body, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidPayload("The body is not valid JSON.") from error
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN and Infinity, which Python reads as JSON. Raises ValueError."""
     raise ValueError(f"{name} is not JSON")
 
 

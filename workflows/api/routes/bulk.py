@@ -99,8 +99,9 @@ def list_bulk_results(
     if query.result:
         rows = rows.filter(result=query.result)
     page = forward_page(
-        rows, after=query.after_number, size=query.limit, key="position"
+        rows.defer("params"), after=query.after_number, size=query.limit, key="position"
     )
+    bulk_operations.redact_items(page.rows, request.user)
     return {
         "items": [representations.bulk_item(row) for row in page.rows],
         "next": link_next(request, response, page.after),

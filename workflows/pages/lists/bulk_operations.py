@@ -9,14 +9,16 @@ from workflows import bulk
 from workflows.access import permissions
 from workflows.errors import JobNotFound
 from workflows.models import BulkItem, ItemResult
+from workflows.pages.lists.export import csv_cell, csv_lines
 from workflows.pages.lists.pagination import forward_page, iter_chunks
 from workflows.pages.lists.run_filters import RunFilters
 from workflows.pages.query_string import int_in, parse_query, uuid_in
+from workflows.pages.redaction import HIDDEN
 from workflows.pages.visible_rows import visible_runs
 from workflows.services import actions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from uuid import UUID
 
     from django.contrib.auth.models import User
@@ -107,13 +109,52 @@ def _job_context(
     items = permissions.visible(person, BulkItem.objects.filter(job=job))
     if only:
         items = items.filter(result=only)
-    page = forward_page(items, after=after, size=MAX_SHOWN_RUNS, key="position")
+    page = forward_page(
+        items.defer("params"), after=after, size=MAX_SHOWN_RUNS, key="position"
+    )
+    redact_items(page.rows, person)
     return {
         "job": job,
-        "action": bulk.BULK_ACTIONS[job.action],
+        "action": bulk.action_of(job),
+        "is_launch": job.action == bulk.LAUNCH.name,
         "items": page.rows,
         "only": only,
         "after": after,
         "next": page.after,
         "can_stop": bulk.can_stop(person, job),
     }
+
+
+def redact_items(items: Iterable[BulkItem], person: User) -> None:
+    """Hide the texts of refused rows whose data a person may not read: they quote params."""
+    readable = permissions.permissions_for(person).read
+    for item in items:
+        if item.result == ItemResult.REFUSED and item.workflow_name not in readable:
+            item.text = HIDDEN
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The results of a bulk operation as CSV."""
+
+    job: BulkJob
+    person: User
+
+    def parts(self) -> Iterator[str]:
+        """Yield the parts of the file; each is read when the previous one was sent."""
+        yield "\ufeff" + csv_lines([("row", "run", "workflow", "result", "message")])
+        items = permissions.visible(self.person, BulkItem.objects.filter(job=self.job))
+        last = 0
+        while True:
+            rows = items.filter(position__gt=last).order_by("position")
+            found = list(rows.defer("params")[:READ])
+            redact_items(found, self.person)
+            yield csv_lines([csv_cell(cell) for cell in _cells(one)] for one in found)
+            if len(found) < READ:
+                return
+            last = found[-1].position
+
+
+def _cells(item: BulkItem) -> tuple[Any, ...]:
+    run = str(item.run_id) if item.run_id else ""
+    return item.position, run, item.workflow_name, item.result or "open", item.text
