@@ -176,7 +176,7 @@ def test_each_row_launches_one_run_although_the_worker_is_killed(
             raise OperationalError("server closed the connection unexpectedly")
         return run
 
-    monkeypatch.setattr(bulk.system, "execute", dies)
+    monkeypatch.setattr(system, "execute", dies)
     monkeypatch.setattr(
         outages, "of", lambda error: isinstance(error, OperationalError)
     )

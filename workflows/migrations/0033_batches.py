@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("workflows", "0031_webhooks"),
+        ("workflows", "0032_closings"),
     ]
 
     operations = [
