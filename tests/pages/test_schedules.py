@@ -13,17 +13,21 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pydantic import BaseModel
 
+from tests.pages.test_consumers import opened
 from tests.support.factories import make_run
 from workflows.engine import State, Workflow, node
+from workflows.infra import notifications
+from workflows.infra.database_threads import run_in_db
 from workflows.models import (
     MomentResult,
+    Run,
     Schedule,
     ScheduleMoment,
     Status,
     WorkflowPermission,
 )
 from workflows.registry import registry
-from workflows.schedules import service
+from workflows.schedules import due, service
 from workflows.schedules.service import Plan
 
 if TYPE_CHECKING:
@@ -383,3 +387,28 @@ def test_the_page_of_a_run_names_the_schedule_that_launched_it(
     assert f"/schedules/{schedule.pk}/" in text
     schedule.delete()
     assert "Scheduled for" in page(alice_client, f"/runs/{run.pk}/")
+
+
+# Live -----------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_open_pages_of_schedules_show_new_results(alice: User) -> None:
+    schedule = await run_in_db(schedule_of, alice)
+    detail = f"/ws/lists/schedule/?schedule={schedule.pk}"
+    async with (
+        opened(detail, alice) as page,
+        opened("/ws/lists/schedules/", alice) as rows,
+    ):
+        assert "No time of this schedule has come yet." in await page.next_shown()
+        assert "None yet" in await rows.next_shown()
+        moved = timezone.now() - dt.timedelta(seconds=1)
+        due_now = {"next_moment": moved, "due_at": moved}
+        await run_in_db(Schedule.objects.filter(pk=schedule.pk).update, **due_now)
+        await run_in_db(due.launch_due)
+        run = await run_in_db(Run.objects.get)
+        assert run.short_id in await page.next_shown()
+        assert run.short_id in await rows.next_shown()
+        await run_in_db(schedule.delete)
+        await run_in_db(notifications.lists_changed_on_commit)
+        assert "The schedule was deleted." in await page.next_shown()

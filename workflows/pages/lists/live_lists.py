@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from workflows.access import permissions
 from workflows.models import RemovedRun, RunLabel, Status
-from workflows.pages.lists import bulk_operations, inbox
+from workflows.pages.lists import bulk_operations, inbox, schedules
 from workflows.pages.lists.columns import Columns, Row
 from workflows.pages.lists.decision_filters import DecisionFilters
 from workflows.pages.lists.overview import overview
@@ -210,6 +210,14 @@ LISTS: dict[str, LiveList] = {
         may=permissions.can_view_workers,
     ),
     "workflow": LiveList(workflow_context, "workflows/detail.html", ("workflow-runs",)),
+    "schedules": LiveList(
+        schedules.list_context, "schedules/list.html", ("schedules-rows",)
+    ),
+    "schedule": LiveList(
+        schedules.detail_context,
+        "schedules/detail.html",
+        ("schedule-next", "schedule-history"),
+    ),
     "approvals": LiveList(
         approvals_context,
         "approvals/list.html",

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.db.models import Count, OuterRef, Subquery
+from django.utils.dateparse import parse_datetime
 
 from workflows.access import permissions
+from workflows.errors import ScheduleNotFound
 from workflows.infra import clock
 from workflows.models import MomentResult, Schedule, ScheduleMoment
+from workflows.pages.catalog import title_of
 from workflows.pages.lists.pagination import PAGE_SIZE, Page
+from workflows.pages.query_string import clean_text, uuid_in
 from workflows.pages.redaction import redact
 from workflows.pages.visible_rows import visible_runs
 from workflows.schedules import calendar, service
@@ -30,6 +34,8 @@ FIXED_TEXTS: Final = (MomentResult.MISSED, MomentResult.SKIPPED)
 RECENT: Final = dt.timedelta(days=1)  # in which home and lists report failures
 MAX_SCHEDULES: Final = 500  # on one page
 SHORT_LIST: Final = 4
+NEXT_TIMES: Final = 5
+MAX_MOMENT_LENGTH: Final = 40  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +168,62 @@ def schedule_of(run: Run) -> Schedule | None:
     found = ScheduleMoment.objects.filter(run_id=run.pk).select_related("schedule")
     moment = found.first()
     return moment.schedule if moment is not None else None
+
+
+# Pages ----------------------------------------------------------------------------------
+
+
+def list_context(query: Mapping[str, str], person: User) -> dict[str, Any]:
+    """Return the schedules that a person may see, of one workflow or of all."""
+    visible = service.visible_schedules(person)
+    name = clean_text(query.get("workflow", ""))
+    found = visible.filter(workflow_name=name) if name else visible
+    names = visible.order_by("workflow_name").values_list("workflow_name", flat=True)
+    return {
+        "rows": schedule_rows(person, found),
+        "workflow": name,
+        "workflows": [(one, title_of(one)) for one in names.distinct()],
+    }
+
+
+def detail_context(query: Mapping[str, str], person: User) -> dict[str, Any]:
+    """Return a schedule with its next times and a page of its moments; None if deleted."""
+    schedule_id = uuid_in(query.get("schedule", ""))
+    try:
+        found = service.find(schedule_id, by=person) if schedule_id else None
+    except ScheduleNotFound:
+        found = None
+    if found is None:
+        return {"schedule": None}
+    can_read = permissions.can_read(person, found.workflow_name)
+    before = _moment_in(clean_text(query.get("before", ""), MAX_MOMENT_LENGTH))
+    page = moments_page(found, before, can_read=can_read)
+    after = page.after and page.after.astimezone(dt.UTC)
+    return {
+        "description": calendar.describe(found.cron),
+        "times": _next_times(found),
+        "can_read": can_read,
+        "rows": moment_rows(person, page.rows),
+        "after": after and after.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "before": before,
+        "schedule": found if can_read else redact(found),
+    }
+
+
+def _next_times(found: Schedule) -> list[dt.datetime]:
+    """Return the next times in the zone of the schedule; [] if it is paused."""
+    if found.next_moment is None:
+        return []
+    first = found.next_moment - dt.timedelta(seconds=1)
+    times = calendar.next_times(found.cron, found.zone, first, NEXT_TIMES)
+    zone = calendar.zone_of(found.zone)
+    ends = found.ends_at
+    return [one.astimezone(zone) for one in times if ends is None or one < ends]
+
+
+def _moment_in(text: str) -> dt.datetime | None:
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        return None
+    return found if found is not None and found.tzinfo is not None else None

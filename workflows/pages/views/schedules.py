@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.shortcuts import redirect, render
-from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_http_methods, require_safe
 
 from workflows.access import permissions
 from workflows.errors import InvalidParams, InvalidSchedule
 from workflows.infra import clock
 from workflows.pages.access import members_only
-from workflows.pages.catalog import entries, entry, installed_workflow, title_of
+from workflows.pages.catalog import entries, entry, installed_workflow
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.launch_form import PREFIX
 from workflows.pages.forms.schedules import (
-    PREVIEWED,
     BackfillForm,
     ScheduleForm,
     initial_of,
@@ -28,10 +25,8 @@ from workflows.pages.forms.schedules import (
     zone_names,
 )
 from workflows.pages.forms.schema_form import SchemaForm
-from workflows.pages.lists.schedules import moment_rows, moments_page, schedule_rows
+from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.methods import posts_only
-from workflows.pages.query_string import clean_text, text_in
-from workflows.pages.redaction import redact
 from workflows.pages.requests import reason_of, status_of_form
 from workflows.pages.views.workflows import params_of, params_schema
 from workflows.schedules import calendar, service
@@ -52,15 +47,9 @@ if TYPE_CHECKING:
 @members_only
 def list_schedules(request: HtmxRequest) -> HttpResponse:
     """Show the schedules that the user may see, of one workflow or of all."""
-    visible = service.visible_schedules(request.user)
-    name = clean_text(request.GET.get("workflow", ""))
-    found = visible.filter(workflow_name=name) if name else visible
-    names = visible.order_by("workflow_name").values_list("workflow_name", flat=True)
     launchable = permissions.permissions_for(request.user).launch
     context = {
-        "rows": schedule_rows(request.user, found),
-        "workflow": name,
-        "workflows": [(one, title_of(one)) for one in names.distinct()],
+        **LISTS["schedules"].context(request.GET.dict(), request.user),
         "launchable": [one for one in entries(request.user) if one.name in launchable],
     }
     return render(request, "schedules/list.html", context)
@@ -72,45 +61,16 @@ def list_schedules(request: HtmxRequest) -> HttpResponse:
 def schedule(request: HtmxRequest, schedule_id: UUID) -> HttpResponse:
     """Show a schedule, its next times and a page of its moments."""
     found = service.find(schedule_id, by=request.user)
-    can_read = permissions.can_read(request.user, found.workflow_name)
-    before = _moment_in(text_in(request.GET, "before", 40))
-    page = moments_page(found, before, can_read=can_read)
     can_change = service.can_change(request.user, found)
+    query = {"schedule": str(schedule_id), "before": request.GET.get("before", "")}
     context = {
-        "schedule": found if can_read else redact(found),
-        "description": calendar.describe(found.cron),
-        "times": _next_times(found),
-        "can_read": can_read,
+        **LISTS["schedule"].context(query, request.user),
         "can_change": can_change,
         "can_backfill": can_change and found.owner_id == request.user.pk,
         "can_pause": service.can_pause(request.user, found),
         "is_installed": installed_workflow(found.workflow_name) is not None,
-        "rows": moment_rows(request.user, page.rows),
-        "after": page.after.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        if page.after
-        else None,
-        "before": before,
     }
     return render(request, "schedules/detail.html", context)
-
-
-def _next_times(found: Schedule) -> list[dt.datetime]:
-    """Return the next times in the zone of the schedule; [] if it is paused."""
-    if found.next_moment is None:
-        return []
-    first = found.next_moment - dt.timedelta(seconds=1)
-    times = calendar.next_times(found.cron, found.zone, first, PREVIEWED)
-    zone = calendar.zone_of(found.zone)
-    ends = found.ends_at
-    return [one.astimezone(zone) for one in times if ends is None or one < ends]
-
-
-def _moment_in(text: str) -> dt.datetime | None:
-    try:
-        found = parse_datetime(text)
-    except ValueError:
-        return None
-    return found if found is not None and found.tzinfo is not None else None
 
 
 # Form -----------------------------------------------------------------------------------
