@@ -32,7 +32,7 @@ from tests.support.permission_fixtures import (
     World,
     leaks,
     make_world,
-    person_of,
+    user_of,
 )
 from tests.support.permission_table import Entry, entries
 from tests.support.responses import text_of
@@ -224,7 +224,7 @@ def asked_of(client: Client, entry: Entry, world: World) -> Any:
 
 @pytest.mark.django_db
 def test_every_role_gets_the_response_in_the_table(column: str) -> None:
-    world, person = make_world(), person_of(column)
+    world, person = make_world(), user_of(column)
     client = Client(raise_request_exception=True)
     if person is not None:
         client.force_login(person)
@@ -255,7 +255,7 @@ def test_a_file_of_runs_reports_no_more_than_the_list(
     settings: Settings, kind: str, looking: str
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"
-    world, person = make_world(), person_of(looking)
+    world, person = make_world(), user_of(looking)
     assert person is not None
     client = Client()
     client.force_login(person)
@@ -289,7 +289,7 @@ async def looked_at(path: str, person: Any) -> tuple[str, str]:
 @pytest.mark.django_db(transaction=True)
 async def test_every_socket_behaves_as_in_the_table(column: str) -> None:
     world = await run_in_db(make_world)
-    person = await run_in_db(person_of, column)
+    person = await run_in_db(user_of, column)
     wrong = []
     for entry in TABLE:
         if entry.verb != "socket":
@@ -309,7 +309,7 @@ async def test_a_hidden_run_closes_as_one_that_does_not_exist(
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"
     world = await run_in_db(make_world)
-    person = await run_in_db(person_of, "member")
+    person = await run_in_db(user_of, "member")
     for run_id in (world.run.pk, uuid4()):
         async with opened(f"/ws/runs/{run_id}/", person) as page:
             assert await page.closed_with() == 4404
@@ -320,7 +320,7 @@ async def test_a_hidden_run_closes_as_one_that_does_not_exist(
 
 @pytest.mark.django_db
 def test_actions_of_admin_succeed_for_the_roles_of_the_table(column: str) -> None:
-    world, person = make_world(), person_of(column)
+    world, person = make_world(), user_of(column)
     client = Client()
     if person is not None:
         client.force_login(person)
@@ -354,7 +354,7 @@ def test_a_hidden_run_gets_the_response_of_a_missing_one(
 ) -> None:
     """Of every address with a run: the same status, and the same page but for the id."""
     settings.DEFAULT_ACCESS = "closed"
-    world, person = make_world(), person_of("member")
+    world, person = make_world(), user_of("member")
     assert person is not None
     client = Client()
     client.force_login(person)
@@ -375,7 +375,7 @@ def test_a_filter_for_hidden_rows_gets_the_response_of_missing_ones(
     settings: Settings,
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"
-    world, person = make_world(), person_of("member")
+    world, person = make_world(), user_of("member")
     assert person is not None
     client = Client()
     client.force_login(person)
@@ -410,7 +410,7 @@ def _plain(answer: Any, name: str) -> str:
 def test_parents_and_children_are_shown_only_if_visible(settings: Settings) -> None:
     """Of a parent that one may see, the child is named to those only who may see it."""
     settings.DEFAULT_ACCESS = "closed"
-    person, boss = person_of("member"), person_of("superuser")
+    person, boss = user_of("member"), user_of("superuser")
     assert person is not None
     assert boss is not None
     parent = make_run(
@@ -440,7 +440,7 @@ async def test_revoking_a_permission_closes_the_page_immediately(
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"
     world = await run_in_db(make_world)
-    person = await run_in_db(person_of, "viewer")
+    person = await run_in_db(user_of, "viewer")
     async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
         await page.next_shown()
         await run_in_db(cast("User", person).groups.clear)
@@ -455,7 +455,7 @@ async def test_a_permission_revoked_without_notification_closes_the_page(
     monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.2)
     settings.DEFAULT_ACCESS = "closed"
     world = await run_in_db(make_world)
-    person = cast("User", await run_in_db(person_of, "viewer"))
+    person = cast("User", await run_in_db(user_of, "viewer"))
     async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
         await page.next_shown()
         theirs = User.groups.through.objects.filter(user_id=person.pk)
@@ -469,7 +469,7 @@ async def test_a_list_drops_rows_after_their_permission_is_revoked(
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"
     world = await run_in_db(make_world)
-    person = await run_in_db(person_of, "viewer")
+    person = await run_in_db(user_of, "viewer")
     async with opened("/ws/lists/runs/", person) as page:
         assert world.run.short_id in await page.next_shown()
         await run_in_db(cast("User", person).groups.clear)
@@ -480,7 +480,7 @@ async def test_a_list_drops_rows_after_their_permission_is_revoked(
 async def test_values_that_are_hidden_leave_the_open_page(settings: Settings) -> None:
     settings.DEFAULT_ACCESS = "closed"
     world = await run_in_db(make_world)
-    person = await run_in_db(person_of, "viewer")
+    person = await run_in_db(user_of, "viewer")
     async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
         assert WORD in await page.next_shown()
         group = await run_in_db(Group.objects.create, name="readers")
@@ -501,7 +501,7 @@ def test_redacted_values_are_marked_hidden_in_every_place(
     settings: Settings,
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"
-    world, person = make_world(), person_of("no values")
+    world, person = make_world(), user_of("no values")
     assert person is not None
     client = Client()
     client.force_login(person)

@@ -11,7 +11,13 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from pydantic import BaseModel, Field
 
-from tests.support.agent_rows import KEY, CallTask, calling, make_agent, make_provider
+from tests.support.agent_rows import (
+    KEY,
+    AgentSetup,
+    agent_setup,
+    make_agent,
+    make_provider,
+)
 from tests.support.openai_server import Answer, Gate, ModelServer, failing
 from workflows.agents.lookup import cost_of
 from workflows.agents.provider_api import service
@@ -53,10 +59,10 @@ def writer(server: ModelServer) -> Agent:
 
 
 @pytest.fixture
-async def here(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[CallTask]:
+async def here(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AgentSetup]:
     monkeypatch.setattr(service, "FIRST_WAIT_SECONDS", 0.001)
     monkeypatch.setattr(service, "JITTER_SECONDS", 0.0)
-    made = calling()
+    made = agent_setup()
     yield made
     await made.clients.close()
 
@@ -65,7 +71,7 @@ async def here(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[CallTask]:
 
 
 async def test_a_chat_returns_the_response_and_its_usage(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     server.script(Answer("Good day."))
     reply = await here.agents.chat("writer", "Hello?")
@@ -75,12 +81,12 @@ async def test_a_chat_returns_the_response_and_its_usage(
     assert request.path == "/v1/chat/completions"
     assert request.headers["authorization"] == f"Bearer {KEY}"
     assert request.body["messages"] == [{"role": "user", "content": "Hello?"}]
-    [call] = here.books.calls
+    [call] = here.ledger.calls
     assert (call.kind, call.status, call.usage.tries) == ("chat", "completed", 1)
 
 
 async def test_prompt_and_options_of_the_agent_are_sent_and_a_call_can_override_them(
-    server: ModelServer, here: CallTask
+    server: ModelServer, here: AgentSetup
 ) -> None:
     await run_in_db(
         make_agent,
@@ -96,7 +102,7 @@ async def test_prompt_and_options_of_the_agent_are_sent_and_a_call_can_override_
 
 
 async def test_a_system_prompt_in_the_conversation_replaces_that_of_the_agent(
-    server: ModelServer, here: CallTask
+    server: ModelServer, here: AgentSetup
 ) -> None:
     await run_in_db(make_agent, server, system_prompt="Be brief.")
     messages = [
@@ -116,9 +122,9 @@ async def test_a_system_prompt_in_the_conversation_replaces_that_of_the_agent(
 
 
 async def test_a_token_from_the_launch_or_the_call_overrides_the_stored_key(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
-    launched = calling("at-launch")
+    launched = agent_setup("at-launch")
     await launched.agents.chat("writer", "Hello?")
     await launched.agents.chat("writer", "Hello?", token="of-the-call")
     await launched.clients.close()
@@ -127,7 +133,7 @@ async def test_a_token_from_the_launch_or_the_call_overrides_the_stored_key(
 
 
 async def test_connections_are_reused(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     for _ in range(3):
         await here.agents.chat("writer", "Hello?")
@@ -135,7 +141,7 @@ async def test_connections_are_reused(
 
 
 async def test_azure_requests_use_the_deployment_url_and_the_api_key_header(
-    server: ModelServer, here: CallTask
+    server: ModelServer, here: AgentSetup
 ) -> None:
     provider = await run_in_db(
         make_provider,
@@ -155,16 +161,16 @@ async def test_azure_requests_use_the_deployment_url_and_the_api_key_header(
 
 
 async def test_missing_token_counts_are_estimated(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     server.script(Answer("x" * 40, usage=None))
     await here.agents.chat("writer", "y" * 8)
-    usage = here.books.calls[0].usage
+    usage = here.ledger.calls[0].usage
     assert (usage.tokens_in, usage.tokens_out, usage.is_estimated) == (2, 10, True)
 
 
 async def test_without_a_name_the_default_agent_is_called(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     await here.agents.chat("", "the only one")
     await run_in_db(make_agent, server, "judge", is_default=True, model="large")
@@ -176,51 +182,51 @@ async def test_without_a_name_the_default_agent_is_called(
 
 
 async def test_a_stream_yields_and_shows_pieces_as_they_arrive(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     gate = Gate()
     server.script(Answer(pieces=["Good ", "day", "."], gate=gate))
     pieces = here.agents.chat_stream("writer", "Hello?")
     gate.let()
     assert await anext(pieces) == "Good "
-    assert here.books.shown[0].text == "Good "
-    assert here.books.calls == []
+    assert here.ledger.shown[0].text == "Good "
+    assert here.ledger.calls == []
     gate.let(2)
     assert [piece async for piece in pieces] == ["day", "."]
-    [call] = here.books.calls
+    [call] = here.ledger.calls
     assert (call.status, call.usage.tokens_in, call.usage.tokens_out) == (
         "completed",
         7,
         5,
     )
-    assert here.books.shown[0].is_over
+    assert here.ledger.shown[0].is_over
     assert server.requests[0].body["stream_options"] == {"include_usage": True}
 
 
 async def test_a_broken_stream_fails_and_its_usage_is_counted(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     server.script(Answer(pieces=["Good ", "day"], breaks_after=1))
     pieces = here.agents.chat_stream("writer", "Hello?")
     assert await anext(pieces) == "Good "
     with pytest.raises(UpstreamFailed, match="broke off"):
         await anext(pieces)
-    [call] = here.books.calls
+    [call] = here.ledger.calls
     assert (call.status, call.usage.is_estimated) == ("failed", True)
     assert call.usage.tokens_out == 2
 
 
 async def test_a_stream_is_retried_before_its_first_piece(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     server.script(failing(503), Answer("Good day."))
     pieces = [piece async for piece in here.agents.chat_stream("writer", "Hello?")]
     assert "".join(pieces) == "Good day. "
-    assert here.books.calls[0].usage.tries == 2
+    assert here.ledger.calls[0].usage.tries == 2
 
 
 async def test_a_reader_that_stops_closes_the_connection(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     gate = Gate()
     server.script(Answer(pieces=["a", "b", "c"], gate=gate))
@@ -229,12 +235,12 @@ async def test_a_reader_that_stops_closes_the_connection(
     await anext(pieces)
     await pieces.aclose()
     await asyncio.to_thread(server.wait_closed, 1.0)
-    assert here.books.calls[0].status == "cancelled"
+    assert here.ledger.calls[0].status == "cancelled"
 
 
 @pytest.mark.parametrize("kind", ["chat", "chat_stream"])
 async def test_a_cancelled_call_closes_the_connection_at_once(
-    server: ModelServer, writer: Agent, here: CallTask, kind: str
+    server: ModelServer, writer: Agent, here: AgentSetup, kind: str
 ) -> None:
     gate = Gate()
     server.script(Answer("never", gate=gate))
@@ -251,14 +257,14 @@ async def test_a_cancelled_call_closes_the_connection_at_once(
     with pytest.raises(asyncio.CancelledError):
         await task
     await asyncio.to_thread(server.wait_closed, 1.0)
-    assert here.books.calls[0].status == "cancelled"
+    assert here.ledger.calls[0].status == "cancelled"
 
 
 # Images, vectors --------------------------------------------------------------
 
 
 async def test_images_are_sent_as_data_uris(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     await here.agents.vision("writer", "What is it?", [PNG, "data:image/jpeg;base64,x"])
     text, first, second = server.requests[0].body["messages"][0]["content"]
@@ -279,7 +285,7 @@ async def test_images_are_sent_as_data_uris(
 async def test_an_invalid_image_is_refused_before_the_call(
     server: ModelServer,
     writer: Agent,
-    here: CallTask,
+    here: AgentSetup,
     images: list[bytes | str],
     says: str,
 ) -> None:
@@ -289,7 +295,7 @@ async def test_an_invalid_image_is_refused_before_the_call(
 
 
 async def test_vectors_are_returned_in_the_order_of_the_texts(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     assert await here.agents.embed("writer", ["a", "bcd"]) == ((1.0, 1.0), (3.0, 1.0))
     assert server.requests[0].path == "/v1/embeddings"
@@ -304,7 +310,7 @@ async def test_vectors_are_returned_in_the_order_of_the_texts(
 
 
 async def test_a_response_is_parsed_into_a_model_also_from_a_code_fence(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     fenced = (
         'Here you are:\n```json\n{"label": "SECRET", "confidence": 0.9}\n```\nFine?'
@@ -317,7 +323,7 @@ async def test_a_response_is_parsed_into_a_model_also_from_a_code_fence(
 
 
 async def test_an_invalid_response_is_requested_again(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     server.script(
         Answer('{"label": "SECRET", "confidence": 7}'),
@@ -333,11 +339,11 @@ async def test_an_invalid_response_is_requested_again(
     assert (
         "confidence: Input should be less than or equal to 1" in messages[1]["content"]
     )
-    assert [call.kind for call in here.books.calls] == ["ask", "ask"]
+    assert [call.kind for call in here.ledger.calls] == ["ask", "ask"]
 
 
 async def test_a_response_that_stays_invalid_fails_with_the_errors(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     server.script(Answer("I would rather not."), Answer("No."))
     with pytest.raises(InvalidResponse, match=r"no valid Verdict.*contains no JSON"):
@@ -350,16 +356,16 @@ async def test_a_response_that_stays_invalid_fails_with_the_errors(
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 async def test_temporary_errors_are_retried(
-    server: ModelServer, writer: Agent, here: CallTask, status: int
+    server: ModelServer, writer: Agent, here: AgentSetup, status: int
 ) -> None:
     server.script(failing(status), failing(status), Answer("At last."))
     reply = await here.agents.chat("writer", "Hello?")
     assert reply.text == "At last."
-    assert here.books.calls[0].usage.tries == 3
+    assert here.ledger.calls[0].usage.tries == 3
 
 
 async def test_a_retry_after_header_sets_the_delay(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     server.script(
         failing(429, headers={"Retry-After": "0.3"}),
@@ -372,7 +378,7 @@ async def test_a_retry_after_header_sets_the_delay(
 
 
 async def test_a_long_retry_after_is_not_waited_for(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     server.script(failing(429, "Slow down", headers={"Retry-After": "600"}))
     with pytest.raises(UpstreamFailed, match=r"too many requests.*wait 600 s"):
@@ -381,14 +387,14 @@ async def test_a_long_retry_after_is_not_waited_for(
 
 
 async def test_the_last_error_states_the_number_of_tries(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     server.script(*[failing(503, "Overloaded")] * 4)
     with pytest.raises(
         UpstreamFailed, match=r"failed \(503\) in 4 attempts: Overloaded\."
     ):
         await here.agents.chat("writer", "Hello?")
-    [call] = here.books.calls
+    [call] = here.ledger.calls
     assert (call.status, call.usage.tries) == ("failed", 4)
 
 
@@ -405,7 +411,7 @@ async def test_the_last_error_states_the_number_of_tries(
 async def test_permanent_errors_are_not_retried(  # noqa: PLR0913, PLR0917 - a table
     server: ModelServer,
     writer: Agent,
-    here: CallTask,
+    here: AgentSetup,
     status: int,
     kind: type[ProviderError],
     says: str,
@@ -424,7 +430,7 @@ async def test_permanent_errors_are_not_retried(  # noqa: PLR0913, PLR0917 - a t
     "raw", [b"{broken", b"<html>", b"", b"[]", b'{"choices": null}', b'"x"']
 )
 async def test_a_malformed_response_fails_with_a_readable_message(
-    server: ModelServer, writer: Agent, here: CallTask, raw: bytes
+    server: ModelServer, writer: Agent, here: AgentSetup, raw: bytes
 ) -> None:
     server.script(Answer(raw=raw))
     with pytest.raises(InvalidResponse, match="“Local”"):
@@ -432,7 +438,7 @@ async def test_a_malformed_response_fails_with_a_readable_message(
 
 
 async def test_a_malformed_stream_fails_with_a_readable_message(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     server.script(
         Answer(raw=b"data: {broken\n\n", headers={"Content-Type": "text/event-stream"})
@@ -443,18 +449,18 @@ async def test_a_malformed_stream_fails_with_a_readable_message(
 
 
 async def test_a_timed_out_call_is_not_retried(
-    server: ModelServer, here: CallTask
+    server: ModelServer, here: AgentSetup
 ) -> None:
     provider = await run_in_db(make_provider, server, timeout_seconds=0.2)
     await run_in_db(make_agent, server, provider=provider)
     server.script(Answer("late", gate=Gate()))
     with pytest.raises(TimedOut, match="timed out"):
         await here.agents.chat("writer", "Hello?")
-    assert here.books.calls[0].usage.tries == 1
+    assert here.ledger.calls[0].usage.tries == 1
 
 
 async def test_an_unreachable_server_is_an_error_with_the_number_of_attempts(
-    server: ModelServer, here: CallTask
+    server: ModelServer, here: AgentSetup
 ) -> None:
     provider = await run_in_db(
         make_provider, server, base_url="http://127.0.0.1:9/v1", tries=2
@@ -465,7 +471,7 @@ async def test_an_unreachable_server_is_an_error_with_the_number_of_attempts(
 
 
 async def test_each_missing_part_has_a_distinct_message(
-    server: ModelServer, here: CallTask
+    server: ModelServer, here: AgentSetup
 ) -> None:
     with pytest.raises(Unavailable, match="no provider of agents is set up"):
         await here.agents.chat("writer", "Hello?")
@@ -489,7 +495,7 @@ async def test_each_missing_part_has_a_distinct_message(
 
 
 async def test_a_key_encrypted_with_another_secret_key_has_to_be_entered_again(
-    writer: Agent, here: CallTask, settings: object
+    writer: Agent, here: AgentSetup, settings: object
 ) -> None:
     settings.SECRET_KEY = "another" * 10  # type: ignore[attr-defined]
     with pytest.raises(Unavailable, match="enter it again"):

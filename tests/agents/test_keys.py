@@ -11,7 +11,7 @@ from django.apps import apps
 from django.contrib.auth.models import User
 from django.test import Client
 
-from tests.support.agent_rows import KEY, calling, make_agent, make_provider
+from tests.support.agent_rows import KEY, agent_setup, make_agent, make_provider
 from tests.support.openai_server import Answer, ModelServer
 from workflows.agents.keys import INVALID_KEY
 from workflows.agents.lookup import find_service
@@ -113,7 +113,7 @@ async def test_a_changed_url_in_the_row_alone_sends_no_key(server: ModelServer) 
     with ModelServer() as evil:
         await run_in_db(Provider.objects.update, base_url=evil.url)
         with pytest.raises(Unavailable, match=r"entered for another address.*again"):
-            await calling().agents.chat("writer", "Hello?")
+            await agent_setup().agents.chat("writer", "Hello?")
         assert evil.connections == 0
 
 
@@ -123,7 +123,7 @@ async def test_redirects_are_not_followed(server: ModelServer) -> None:
     with ModelServer() as other:
         to = {"Location": f"{other.url}/chat/completions"}
         server.script(Answer(status=307, headers=to))
-        task = calling()
+        task = agent_setup()
         with pytest.raises(Invalid, match=r"redirects to another address \(307\)"):
             await task.agents.chat("writer", "Hello?")
         await task.clients.close()
@@ -149,8 +149,8 @@ async def test_the_key_of_a_run_is_not_sent_to_an_address_entered_later(
 ) -> None:
     await run_in_db(make_agent, server, key="")
     key = RunKey.decrypted((await run_in_db(RunKey.entered, "at-launch")).encrypted())
-    task = calling()
-    agents = type(task.agents)(task.books, key, lambda: task.clients)
+    task = agent_setup()
+    agents = type(task.agents)(task.ledger, key, lambda: task.clients)
     await agents.chat("writer", "Hello?")
     assert server.requests[0].headers["authorization"] == "Bearer at-launch"
     with ModelServer() as evil:
@@ -181,7 +181,7 @@ async def test_a_non_ascii_key_from_code_is_refused_before_the_request(
 ) -> None:
     await run_in_db(make_agent, server)
     with pytest.raises(AuthenticationFailed, match="only ASCII"):
-        await calling("schlüssel").agents.chat("writer", "Hello?")
+        await agent_setup("schlüssel").agents.chat("writer", "Hello?")
     assert server.connections == 0
 
 
@@ -226,14 +226,14 @@ async def test_a_call_to_an_internal_address_is_refused_once_and_names_the_setti
 ) -> None:
     await run_in_db(make_agent, server)
     settings.ALLOW_PRIVATE_PROVIDERS = False
-    task = calling()
+    task = agent_setup()
     wanted = r"“127\.0\.0\.1” is a private.*ALLOW_PRIVATE_PROVIDERS"
     with pytest.raises(Unavailable, match=wanted):
         await task.agents.chat("writer", "Hello?")
     with pytest.raises(Unavailable, match=wanted):
         async for _ in task.agents.chat_stream("writer", "Hello?"):
             pass
-    assert [call.usage.tries for call in task.books.calls] == [1, 1]
+    assert [call.usage.tries for call in task.ledger.calls] == [1, 1]
     assert server.connections == 0
     await task.clients.close()
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.support.agent_rows import CallTask, calling, make_agent
+from tests.support.agent_rows import AgentSetup, agent_setup, make_agent
 from tests.support.openai_server import Answer, ModelServer
 from workflows.models import Agent
 from workflows.runtime import Invalid, InvalidResponse, Tool, ToolCall
@@ -27,8 +27,8 @@ def writer(server: ModelServer) -> Agent:
 
 
 @pytest.fixture
-async def here() -> AsyncIterator[CallTask]:
-    made = calling()
+async def here() -> AsyncIterator[AgentSetup]:
+    made = agent_setup()
     yield made
     await made.clients.close()
 
@@ -39,7 +39,7 @@ def a_tool_call(name: str, arguments: str) -> Answer:
 
 
 async def test_tool_definitions_are_sent_and_calls_are_returned_typed(
-    server: ModelServer, writer: Agent, here: CallTask
+    server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     server.script(a_tool_call("weather", '{"city": "Bern"}'), Answer("It rains."))
     [name_or_default] = await here.agents.tools("writer", "Will it rain?", [WEATHER])
@@ -66,7 +66,7 @@ async def test_tool_definitions_are_sent_and_calls_are_returned_typed(
 async def test_a_tool_call_that_is_none_fails_with_a_sentence(  # noqa: PLR0913, PLR0917
     server: ModelServer,
     writer: Agent,
-    here: CallTask,
+    here: AgentSetup,
     name: str,
     arguments: str,
     says: str,
@@ -74,7 +74,7 @@ async def test_a_tool_call_that_is_none_fails_with_a_sentence(  # noqa: PLR0913,
     server.script(a_tool_call(name, arguments))
     with pytest.raises(InvalidResponse, match=says):
         await here.agents.tools("writer", "Will it rain?", [WEATHER])
-    assert here.books.calls[0].status == "failed"
+    assert here.ledger.calls[0].status == "failed"
 
 
 FORECAST = Tool(
@@ -103,7 +103,7 @@ FORECAST = Tool(
     ],
 )
 async def test_arguments_that_do_not_fit_the_functions_schema_are_refused(
-    server: ModelServer, writer: Agent, here: CallTask, arguments: str, says: str
+    server: ModelServer, writer: Agent, here: AgentSetup, arguments: str, says: str
 ) -> None:
     server.script(
         a_tool_call("forecast", arguments),
@@ -127,7 +127,7 @@ async def test_arguments_that_do_not_fit_the_functions_schema_are_refused(
 async def test_a_tool_without_a_usable_schema_is_the_authors_mistake(
     server: ModelServer,
     writer: Agent,
-    here: CallTask,
+    here: AgentSetup,
     schema: dict[str, str],
     says: str,
 ) -> None:

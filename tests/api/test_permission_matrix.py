@@ -22,7 +22,7 @@ from tests.support.permission_fixtures import (
     World,
     leaks,
     make_world,
-    person_of,
+    user_of,
 )
 from tests.support.permission_table import entries
 from tests.support.responses import text_of
@@ -74,7 +74,7 @@ def test_every_role_gets_the_response_in_the_table(
     api_client: Caller, settings: Settings, column: str
 ) -> None:
     settings.DEFAULT_ACCESS = "open" if column == "open" else "closed"
-    world, person = make_world(), person_of(column)
+    world, person = make_world(), user_of(column)
     assert person is not None
     client, wrong = api_client(person), []
     for method, address, name in operations():
@@ -109,7 +109,7 @@ def test_a_hidden_run_gets_the_response_of_a_missing_one(
     api_client: Caller, settings: Settings
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"
-    world, person = make_world(), person_of("member")
+    world, person = make_world(), user_of("member")
     assert person is not None
     client, missing = api_client(person), str(uuid4())
     for method, address, name in operations():

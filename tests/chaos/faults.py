@@ -88,7 +88,7 @@ class Faults:
         if fault.what == "restart redis":
             return self._alone("redis", redis.stop, redis.start)
         if redis.is_running:
-            redis.forget()
+            redis.flush()
         return None
 
     def _break_server(self, fault: Fault) -> End | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.labelled_pages import Marked, marked
+from tests.support.labelled_pages import LabelledPage, labelled_page
 from workflows.definitions.classify_document import (
     Classification,
     Params,
@@ -327,7 +327,7 @@ def test_an_unparsable_reading_of_an_agent_goes_to_review() -> None:
 # Generated documents -----------------------------------------------------------------
 
 
-def faults(document: Marked, outcome: Outcome[Classification]) -> list[str]:
+def faults(document: LabelledPage, outcome: Outcome[Classification]) -> list[str]:
     """Return what is wrong with how a document was classified."""
     state = outcome.state
     if outcome.status == "waiting":
@@ -337,24 +337,24 @@ def faults(document: Marked, outcome: Outcome[Classification]) -> list[str]:
         found.append(f"{document.name}: published as {state.label}")
     if not document.caveats <= set(state.caveats):
         found.append(f"{document.name}: published without {document.caveats}")
-    if document.must_ask:
+    if document.needs_review:
         found.append(f"{document.name}: published unasked")
     return found
 
 
-def text_of(document: Marked) -> Page:
+def text_of(document: LabelledPage) -> Page:
     """Return the text layer of a document."""
     return pdf.read_page(document.pdf, 1)
 
 
 def check_that_none_is_published_lower(seeds: range) -> None:
-    documents = [marked(seed) for seed in seeds]
+    documents = [labelled_page(seed) for seed in seeds]
     wrong = [faults(one, classified(text_of(one))) for one in documents]
     assert [fault for found in wrong for fault in found] == []
 
 
 def check_that_plain_ones_are_published(seeds: range) -> None:
-    documents = [marked(seed, is_plain=True) for seed in seeds]
+    documents = [labelled_page(seed, is_plain=True) for seed in seeds]
     labels = {one.name: classified(text_of(one)).state.result for one in documents}
     asked = [name for name, result in labels.items() if result is None]
     assert len(asked) <= len(documents) / 100

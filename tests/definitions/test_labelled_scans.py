@@ -9,7 +9,7 @@ import pytest
 
 from tests.definitions.test_labelled_lines import faults
 from tests.definitions.test_scans import Scanned
-from tests.support.labelled_pages import marked
+from tests.support.labelled_pages import labelled_page
 from tests.support.memos import copied
 from workflows.definitions.classify_document import (
     Classification,
@@ -65,7 +65,7 @@ def test_a_block_of_labels_on_a_scan_is_read_whole_at_the_first_view(
 def test_no_scan_of_a_generated_document_is_published_below_its_marking(
     machine: str, reader: Pool
 ) -> None:
-    documents = [marked(seed) for seed in range(5_000, 5_030)]
+    documents = [labelled_page(seed) for seed in range(5_000, 5_030)]
     outcomes = [classified(one.sheet, machine, reader) for one in documents]
     found = [
         faults(one, outcome) for one, outcome in zip(documents, outcomes, strict=True)
@@ -76,7 +76,7 @@ def test_no_scan_of_a_generated_document_is_published_below_its_marking(
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_most_clear_copies_of_plain_documents_are_published(reader: Pool) -> None:
-    documents = [marked(seed, is_plain=True) for seed in range(6_000, 6_030)]
+    documents = [labelled_page(seed, is_plain=True) for seed in range(6_000, 6_030)]
     outcomes = [classified(one.sheet, "copier", reader) for one in documents]
     published = [outcome for outcome in outcomes if outcome.status == "completed"]
     assert len(published) >= len(documents) / 2, "asking about everything helps nobody"

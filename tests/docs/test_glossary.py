@@ -32,7 +32,6 @@ BANNED_IN_PROSE = re.compile(
 PROSE_EXCEPTIONS = (
     "project/server.py",  # to be reworded with its next change
     "tests/docs/test_glossary.py",
-    "tests/lifecycle/",  # quotes the cases of tests/golden
     "workflows/audit/",  # names that are part of stored seals
 )
 BANNED = frozenset(_IN_NAMES.split())

@@ -1,33 +1,38 @@
-"""Replays the lifecycle cases through System, a database and a real worker.
+"""Replays the lifecycle cases of the reference through System, a database and a real worker.
 
-    cases      reads them                 graphs     the workflow a case describes
-    process    System and a worker        pace       when time passes for its nodes
-    script     the actions, one by one    requests   pages and lists
-    forced     rows put in by force       story      our rows in the reference's words
-    compare    with the recorded trace    truth      what holds after every case
-    faults     a database that refuses    corrected  what should have been recorded
+    cases         loads the cases             graphs        builds the workflow of a case
+    player        performs the script         processes     System and a worker per process
+    node_gate     blocks nodes until the      page_client   requests to pages, list of runs
+                  script waits for them       api_client    requests to the REST API
+    snapshot      rows of a run in the        forced_rows   rows changed directly, as a
+                  format of the reference                   crashed process leaves them
+    compare       with the recorded trace     corrections   expected results where the trace
+    invariants    checked after every case                  is wrong
+    faults        a database that rejects
+                  writes
 
-Where we differ from the reference on purpose, the place says so. In short:
+Intended differences from the reference; the modules named in parentheses handle them:
 
-- The row is the queue: a run belongs to no process, and a resume returns at once. A
-  `resume` of a script therefore waits until the run has ended.
-- An edge that was evaluated leaves a row, also when it did not hold and when a run goes
-  on from its checkpoint. The reference has rows of edges taken by a walk (story.py).
-- Stages store no snapshots: what a stage was given and what it left come from the
-  checkpoints. A failed one left nothing (compare.py).
-- The initial state is checkpointed. The reference has no checkpoint by then (story.py).
-- Params that no one gave are an empty object; the reference has null (compare.py).
-- A run that continues shows nothing of its last end any more (compare.py).
-- The stage of a run that was cancelled has the status cancelled; the reference leaves it
-  open, or calls it failed (compare.py).
-- A process that is shut down gives its runs back: they are pending, not cancelled, and
-  the next process continues with them (compare.py).
-- A database that refuses a part of a step's history fails the run; the reference goes
-  on without that part (faults.py).
-- Of two cancels the second is told that it comes second (compare.py).
-- Only the outcome of a request is compared: it answers in JSON, we in pages. A run in
-  the wrong status is 409 with us, 400 with the reference (requests.py). Cases that
-  compare bodies are not applicable, and expected to fail (test_lifecycle.py).
-- A run that is put back into a status by force has no result while it continues, as after
-  a resume; the reference's row keeps that of its last end (forced.py).
+- The database row is the queue: no process owns a run, and a resume returns at once. The
+  `resume` action of a script therefore waits until the run has ended.
+- Every evaluated edge leaves a row, also when its condition is not met and when a run
+  continues from its checkpoint. The reference stores only edges taken within an attempt
+  (snapshot).
+- Stages store no snapshots: input and output of a stage come from the checkpoints. A
+  failed stage has no output (compare).
+- The initial state is checkpointed; the reference has no checkpoint yet (snapshot).
+- Omitted params are an empty object; the reference stores null (compare).
+- A run that continues has no result and no error of its previous end (compare).
+- The stage of a cancelled run has the status cancelled; the reference leaves it open or
+  marks it failed (compare).
+- A process that shuts down releases its runs: they become pending, not cancelled, and the
+  next process continues them (compare).
+- When the database rejects a part of a step's history, the run fails; the reference
+  continues without that part (faults).
+- The second of two cancels is reported as redundant (compare).
+- Requests are compared by outcome: the reference answers in JSON, the pages in HTML. A run
+  in the wrong status gives 409 here and 400 in the reference (page_client). Cases that
+  compare bodies use the REST API (api_client).
+- A run whose status is changed directly has no result while it continues, as after a
+  resume; the row of the reference keeps the previous result (forced_rows).
 """

@@ -1,4 +1,4 @@
-"""The lifecycle cases: those recorded, from the folder in GOLDEN_DIR, and more of ours."""
+"""Loads the lifecycle cases: recorded ones, those in GOLDEN_DIR, and additional ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Action = Mapping[str, Any]
 
 
 def lifecycle_cases(folder: Path) -> list[Case]:
-    """Every case of a service's life in a folder."""
+    """Return the lifecycle cases of a folder."""
     return [
         case
         for path in sorted(folder.glob("lifecycle*.json"))
@@ -32,13 +32,13 @@ def lifecycle_cases(folder: Path) -> list[Case]:
 
 
 def recorded_script(case: Case) -> list[Mapping[str, Any]]:
-    """What was recorded of each action: nothing where only invariants hold."""
+    """Return the recorded answer of each action; empty ones if only invariants are given."""
     recorded = case["expected"].get("script")
     return list(recorded) if recorded else [{} for _ in case["script"]]
 
 
 def needs_the_api(case: Case) -> bool:
-    """Whether a case compares the bodies and headers of a REST API."""
+    """Return whether a case compares bodies and headers of a REST API."""
     recorded = recorded_script(case)
     return any(BODY & answer.keys() for answer in recorded)
 
@@ -47,9 +47,9 @@ BODY = {"body", "body_keys", "body_is_list", "sse_event_lines"}
 
 
 def text_of(case: Case) -> str:
-    """What should have been recorded, in words."""
-    spoken = [
+    """Return the text that describes the required behaviour of a case."""
+    texts = [
         case.get("correct_behaviour", ""),
         *case["expected"].get("invariants", ()),
     ]
-    return "; ".join(filter(None, spoken))
+    return "; ".join(filter(None, texts))

@@ -1,4 +1,4 @@
-"""Compares what a script gave with the recorded answers, put into our words."""
+"""Compares the answers of a script with the recorded ones."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from tests.engine.traces.compare import assert_equal, same
 from tests.lifecycle.cases import Case, recorded_script
 from tests.lifecycle.graphs import TOKEN_RECEIVED, operations
-from tests.lifecycle.requests import OUTCOMES, Listed, is_sortable, wanted_page
-from tests.lifecycle.script import Answer, Script
-from tests.lifecycle.story import Row
+from tests.lifecycle.page_client import OUTCOMES, Listed, is_sortable, wanted_page
+from tests.lifecycle.player import Answer, ScriptPlayer
+from tests.lifecycle.snapshot import Row
 from workflows.infra.database_threads import run_in_db
 from workflows.models import ENDED, Status
 from workflows.services.run_order import SORTABLE
 
 Wanted = Mapping[str, Any]
-STREAM_BUFFER = 100  # events of the reference; a late reader loses what is beyond
+STREAM_BUFFER = 100  # events that the reference buffers; a late reader loses later ones
 
 ALL = frozenset(
     {"errors", "run", "stages", "decisions", "checkpoint", "stream", "visits"}
@@ -24,26 +24,26 @@ ALL = frozenset(
 
 
 async def assert_same(
-    case: Case, script: Script, aspects: Collection[str] = ALL
+    case: Case, player: ScriptPlayer, aspects: Collection[str] = ALL
 ) -> None:
-    """The script gave all that was recorded, or those aspects of it."""
-    for number, (wanted, answer) in enumerate(answers(case, script)):
+    """Assert that the script gave the recorded answers, in the given aspects."""
+    for number, (wanted, answer) in enumerate(answers(case, player)):
         where = f"action {number + 1}, {answer.action}"
-        await _assert_answer(script, wanted, answer, aspects, where)
+        await _assert_answer(player, wanted, answer, aspects, where)
     if "visits" in aspects:
-        assert dict(script.world.visits) == case["expected"]["visits"]
+        assert dict(player.world.visits) == case["expected"]["visits"]
 
 
-def answers(case: Case, script: Script) -> Iterator[tuple[Wanted, Answer]]:
-    """What was recorded of each action, next to what came of it here."""
+def answers(case: Case, player: ScriptPlayer) -> Iterator[tuple[Wanted, Answer]]:
+    """Pair the recorded answer of each action with the actual one."""
     recorded = [_plain(wanted) for wanted in recorded_script(case)]
-    return zip(recorded, script.answers, strict=True)
+    return zip(recorded, player.answers, strict=True)
 
 
 def _plain(value: Any) -> Any:
-    """A recorded value; whatever a node told of its token is whether it had one.
+    """Return a recorded value in which each token is reduced to whether there was one.
 
-    The format leaves open what `use_token` tells, except that it is null without one.
+    The format does not define the value that `use_token` stores, only null for no token.
     """
     if isinstance(value, Mapping):
         return {
@@ -54,21 +54,21 @@ def _plain(value: Any) -> Any:
 
 
 async def _assert_answer(
-    script: Script,
+    player: ScriptPlayer,
     wanted: Wanted,
     answer: Answer,
     aspects: Collection[str],
     where: str,
 ) -> None:
-    messages = {key: value for key, value in wanted.items() if key in CHECKS}
-    unknown = wanted.keys() - messages.keys() - UNCOMPARED
-    assert not unknown, f"{where}: the adapter does not know the answer's {unknown}"
-    for key, value in messages.items():
+    compared = {key: value for key, value in wanted.items() if key in CHECKS}
+    unknown = wanted.keys() - compared.keys() - UNCOMPARED
+    assert not unknown, f"{where}: unknown fields {unknown}"
+    for key, value in compared.items():
         aspect, check = CHECKS[key]
         if aspect in aspects:
-            check(script, value, answer, f"{where}, {key}")
+            check(player, value, answer, f"{where}, {key}")
     if "db" in wanted:
-        assert_rows(script, wanted["db"], answer, aspects, where)
+        assert_rows(player, wanted["db"], answer, aspects, where)
     if "sql" in wanted:
         await assert_list(wanted, answer, where)
 
@@ -76,20 +76,22 @@ async def _assert_answer(
 # -- single values -----------------------------------------------------------------------
 
 
-def _assert_do(_script: Script, wanted: str, answer: Answer, where: str) -> None:
+def _assert_do(_player: ScriptPlayer, wanted: str, answer: Answer, where: str) -> None:
     assert answer.action["do"] == wanted, where
 
 
 def _assert_error(
-    _script: Script, wanted: str | None, answer: Answer, where: str
+    _player: ScriptPlayer, wanted: str | None, answer: Answer, where: str
 ) -> None:
-    """A request is compared by its status; who cancels a second time is told so."""
-    if answer.response is None and not answer.was_needless:
+    """Skip HTTP requests, which are compared by status, and redundant requests."""
+    if answer.response is None and not answer.is_redundant:
         assert answer.error == wanted, where
 
 
-def _assert_errors(_script: Script, wanted: Any, answer: Answer, where: str) -> None:
-    """Of two callers at once it is open which one is refused."""
+def _assert_errors(
+    _player: ScriptPlayer, wanted: Any, answer: Answer, where: str
+) -> None:
+    """Ignore the order: either of two concurrent callers may be refused."""
     assert sorted(map(str, answer.errors)) == sorted(map(str, _errors(wanted))), where
 
 
@@ -101,25 +103,33 @@ def _errors(value: Any) -> list[str | None]:
     return [value]
 
 
-def _assert_run(script: Script, wanted: Row | None, answer: Answer, where: str) -> None:
+def _assert_run(
+    player: ScriptPlayer, wanted: Row | None, answer: Answer, where: str
+) -> None:
     if wanted is None:
         assert answer.run is None, where
     else:
         assert answer.run is not None, f"{where}: {answer.errors}"
-        assert_run(script, wanted, answer.run, where)
+        assert_run(player, wanted, answer.run, where)
 
 
-def _assert_count(_script: Script, wanted: int, answer: Answer, where: str) -> None:
-    if answer.stream is None:  # else it is that of the stream, which is compared itself
+def _assert_count(
+    _player: ScriptPlayer, wanted: int, answer: Answer, where: str
+) -> None:
+    if answer.stream is None:  # a stream is compared event by event
         assert answer.count == wanted, where
 
 
-def _assert_reached(_script: Script, wanted: Any, answer: Answer, where: str) -> None:
+def _assert_reached(
+    _player: ScriptPlayer, wanted: Any, answer: Answer, where: str
+) -> None:
     assert answer.reached is wanted, where
 
 
-def _assert_status(_script: Script, wanted: int, answer: Answer, where: str) -> None:
-    if answer.response is not None:  # the status of a list is that of its order
+def _assert_status(
+    _player: ScriptPlayer, wanted: int, answer: Answer, where: str
+) -> None:
+    if answer.response is not None:  # lists are compared by assert_list
         assert answer.response.status in OUTCOMES[wanted], f"{where}: {answer.response}"
 
 
@@ -127,116 +137,120 @@ def _assert_status(_script: Script, wanted: int, answer: Answer, where: str) -> 
 
 
 def _assert_stream(
-    script: Script, wanted: list[Row], answer: Answer, where: str
+    player: ScriptPlayer, wanted: list[Row], answer: Answer, where: str
 ) -> None:
-    """The page shows what the stream told.
+    """Assert that the run's page shows the recorded events.
 
-    It shows more of a run that was resumed, which there has no stream, and to a reader
-    who is late; and no end of one whose process was shut down, for that is none.
+    The page shows more than the reference for a resumed run, which has no stream there,
+    and to a late reader. It shows no end of a run that was released by a shutdown.
     """
-    messages = answer.stream or []
+    compared = answer.stream or []
     if len(wanted) == STREAM_BUFFER:
-        messages = messages[:STREAM_BUFFER]
+        compared = compared[:STREAM_BUFFER]
     if not wanted and answer.before.attempts[1:]:
         return
-    if was_shut_down(script) and answer.since.status == Status.PENDING:
+    if was_shut_down(player) and answer.run_after.status == Status.PENDING:
         wanted = [event for event in wanted if event["data"].keys() != {"message"}]
-    kinds = [event["type"] for event in messages]
+    kinds = [event["type"] for event in compared]
     assert kinds == [event["type"] for event in wanted], where
-    for ours, theirs in zip(messages, wanted, strict=True):
-        # its wording is its own, and empty for a node
-        data = {key: v for key, v in theirs["data"].items() if key != "message"}
-        assert_equal(ours["data"], data, f"{where}, {theirs['type']}")
+    for ours, recorded_row in zip(compared, wanted, strict=True):
+        # messages have the wording of the reference
+        data = {key: v for key, v in recorded_row["data"].items() if key != "message"}
+        assert_equal(ours["data"], data, f"{where}, {recorded_row['type']}")
 
 
 # -- the rows ----------------------------------------------------------------------------
 
 
 def assert_rows(
-    script: Script, wanted: Wanted, answer: Answer, aspects: Collection[str], where: str
+    player: ScriptPlayer,
+    wanted: Wanted,
+    answer: Answer,
+    aspects: Collection[str],
+    where: str,
 ) -> None:
-    """The rows after an action are the recorded ones."""
-    story = answer.after
+    """Assert that the rows after an action are the recorded ones."""
+    snapshot = answer.after
     if "run" in aspects and wanted.get("run") is None:
-        assert story.run is None, f"{where}, run"
+        assert snapshot.run is None, f"{where}, run"
     elif "run" in aspects:
-        assert story.run is not None, f"{where}, run"
-        assert_run(script, wanted["run"], story.run, f"{where}, run")
+        assert snapshot.run is not None, f"{where}, run"
+        assert_run(player, wanted["run"], snapshot.run, f"{where}, run")
     if "stages" in aspects:
-        _assert_stages(wanted, story.stages, f"{where}, stages")
+        _assert_stages(wanted, snapshot.stages, f"{where}, stages")
     if "decisions" in aspects:
         decisions = [
             {key: row[key] for key in ("from_node", "to_node", "predicate_result")}
             for row in wanted.get("decisions") or ()
         ]
-        assert story.decisions == decisions, f"{where}, decisions"
+        assert snapshot.decisions == decisions, f"{where}, decisions"
     if "checkpoint" in aspects:
         state = (wanted.get("checkpoint") or {}).get("state")
         recorded = state and {key: state[key] for key in ("checkpoint_node", "data")}
-        assert same(story.checkpoint, recorded), f"{where}: {story.checkpoint}"
+        assert same(snapshot.checkpoint, recorded), f"{where}: {snapshot.checkpoint}"
 
 
-def assert_run(script: Script, wanted: Row, ours: Row, where: str) -> None:
-    """A run's row is as recorded.
+def assert_run(player: ScriptPlayer, wanted: Row, ours: Row, where: str) -> None:
+    """Assert that the row of a run is as recorded, with these differences.
 
-    - Params that no one gave are an empty object with us.
-    - `completed` says whether the run has ended. The reference's row keeps the time of
-      an earlier end while the run continues, and its error; ours is cleared.
-    - A run whose process was shut down is pending: the next process continues with it.
+    - Omitted params are an empty object.
+    - `completed` is whether the run has ended. The reference keeps the time and the error
+      of an earlier end while the run continues; here both are cleared.
+    - A run whose process was shut down is pending: the next process continues it.
     """
-    if _is_released(script, wanted, ours):
+    if _is_released(player, wanted, ours):
         wanted = wanted | {"status": "pending", "error_message": None}
-    goes_on = wanted["status"] not in ENDED
+    is_active = wanted["status"] not in ENDED
     for key, value in wanted.items():
         at = f"{where}, {key}: {ours}"
         if key == "params":
             assert same(ours[key], value or {}), at
         elif key == "completed":
-            assert ours[key] is not goes_on, at
+            assert ours[key] is not is_active, at
         elif key == "error_message":
-            _assert_message(script, None if goes_on else value, ours[key], at)
-        elif key != "result" or not goes_on or ours[key] is not None:
+            _assert_message(player, None if is_active else value, ours[key], at)
+        elif key != "result" or not is_active or ours[key] is not None:
             assert same(ours[key], value), at
 
 
-def _is_released(script: Script, wanted: Row, ours: Row) -> bool:
-    stopped = wanted["status"] in {Status.CANCELLED, Status.RUNNING}
-    return was_shut_down(script) and stopped and ours["status"] == Status.PENDING
+def _is_released(player: ScriptPlayer, wanted: Row, ours: Row) -> bool:
+    is_stopped = wanted["status"] in {Status.CANCELLED, Status.RUNNING}
+    return was_shut_down(player) and is_stopped and ours["status"] == Status.PENDING
 
 
-def was_shut_down(script: Script) -> bool:
-    """Return whether a process of the script was."""
-    return any(one.action["do"] == "shutdown" for one in script.answers)
+def was_shut_down(player: ScriptPlayer) -> bool:
+    """Return whether the script shuts down a process."""
+    return any(one.action["do"] == "shutdown" for one in player.answers)
 
 
 def _assert_message(
-    script: Script, wanted: str | None, ours: str | None, where: str
+    player: ScriptPlayer, wanted: str | None, ours: str | None, where: str
 ) -> None:
-    """There is an error or there is none; it tells what the author's node said."""
+    """Assert that an error is present or absent, and contains the message of the node."""
     assert (ours is None) is (wanted is None), where
-    text = {op["message"] for op in operations(script.case) if op["op"] == "fail"}
-    text |= {script.case.get("factory_error", "")} - {""}
-    for words in text:
-        if wanted is not None and wanted.endswith(words):
+    texts = {op["message"] for op in operations(player.case) if op["op"] == "fail"}
+    texts |= {player.case.get("factory_error", "")} - {""}
+    for text in texts:
+        if wanted is not None and wanted.endswith(text):
             assert ours is not None
-            assert words in ours, where
+            assert text in ours, where
 
 
 def _assert_stages(wanted: Wanted, ours: list[Row], where: str) -> None:
     recorded = wanted.get("stages") or []
     names = [row["node_name"] for row in ours]
     assert names == [row["node_name"] for row in recorded], where
-    for row, theirs in zip(ours, recorded, strict=True):
-        assert_stage(theirs, row, where)
+    for row, recorded_row in zip(ours, recorded, strict=True):
+        assert_stage(recorded_row, row, where)
 
 
 def assert_stage(wanted: Row, ours: Row, where: str) -> None:
-    """A stage's row is as recorded.
+    """Assert that the row of a stage is as recorded, with these differences.
 
-    - One that the reference left open when its run was stopped is closed with us, as
-      failed, cancelled or interrupted, with its duration.
-    - What a failed node handed back is not kept: the run continues from its input.
-    - Our stage tells what went wrong; the reference's never does.
+    - A stage that the reference leaves open when its run stops is closed here, as failed,
+      cancelled or interrupted, with its duration.
+    - The state returned by a failed node is discarded: the run continues from its input.
+    - A failed stage has an error message; in the reference it has none.
     """
     where = f"{where}: {ours} is not {wanted}"
     for key in ("node_name", "iteration", "input_snapshot"):
@@ -256,10 +270,10 @@ def assert_stage(wanted: Row, ours: Row, where: str) -> None:
 
 
 async def assert_list(wanted: Wanted, answer: Answer, where: str) -> None:
-    """The page has the rows that the recorded statement selects, in its order.
+    """Assert that the page has the rows that the recorded statement selects, in its order.
 
-    An order by anything else than the fields we know is refused with a sentence; the
-    reference hands it to the database as it came.
+    An unknown sort field is rejected with an error message; the reference passes it to the
+    database.
     """
     listed = answer.listed
     assert listed is not None, where
@@ -274,7 +288,7 @@ async def assert_list(wanted: Wanted, answer: Answer, where: str) -> None:
         assert all(field in listed.message for field in SORTABLE), where
 
 
-Check = Callable[[Script, Any, Answer, str], None]
+Check = Callable[[ScriptPlayer, Any, Answer, str], None]
 
 CHECKS: dict[str, tuple[str, Check]] = {
     "do": ("errors", _assert_do),
@@ -290,9 +304,9 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "http_status": ("errors", _assert_status),
     "status": ("errors", _assert_status),
 }
-OF_THE_API = {  # compared in api.py
+API_FIELDS = {  # compared in api_client.py
     *("content_type", "has_x_run_id"),
     *("body_is_list", "body_keys", "sse_event_lines"),
 }
-# what is compared below, and what the reference says in its own words
-UNCOMPARED = {"db", "sql", "message", "body", "request", *OF_THE_API}
+# compared elsewhere, or worded by the reference
+UNCOMPARED = {"db", "sql", "message", "body", "request", *API_FIELDS}

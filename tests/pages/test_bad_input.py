@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from project.asgi import application
 from tests.support.bad_values import BAD, DEEP, LONG, NUMBERS, TEXTS, texts
-from tests.support.hostile_rows import KNOWN, World, make_world
+from tests.support.hostile_rows import REGISTERED, World, make_world
 from workflows.infra.database_threads import run_in_db
 from workflows.models import AuditEvent, Document, Run
 from workflows.pages.urls import urlpatterns
@@ -112,7 +112,7 @@ class Sender:
 
     def __init__(self, world: World) -> None:
         self.client, self.failed = Client(), dict[str, str]()
-        self.client.force_login(world.person)
+        self.client.force_login(world.user)
 
     def get(
         self, address: str, told: dict[str, str] | None = None, **more: Any
@@ -152,7 +152,7 @@ def sender(world: World) -> Iterator[Sender]:
 
 def addresses(world: World) -> dict[str, str]:
     """Return an address for every page, for rows that are there."""
-    arguments = world.arguments(KNOWN)
+    arguments = world.arguments(REGISTERED)
     return {
         one.name: reverse(
             one.name,
@@ -431,7 +431,7 @@ async def test_no_message_fails_a_socket() -> None:
             f"/ws/agents/{world.agent.pk}/try/",
         ):
             for query in QUERIES:
-                await send_everything(world.person, path, query)
+                await send_everything(world.user, path, query)
 
 
 async def send_everything(person: User, path: str, query: bytes) -> None:
@@ -460,8 +460,8 @@ def test_no_argument_fails_a_command(world: World, capsys: Any) -> None:
             ("run_workflow", f"-{text}"),
             ("run_workflow", "reasoning", f"--param={text}"),
             ("run_workflow", "reasoning", f"--param=nothing={text}", "--json"),
-            ("run_workflow", KNOWN, f"--param=document={text}"),
-            ("run_workflow", KNOWN, f"--param=document=@{text}"),
+            ("run_workflow", REGISTERED, f"--param=document={text}"),
+            ("run_workflow", REGISTERED, f"--param=document=@{text}"),
             ("run_workflow", "summarize", f"--profile={text}"),
             ("checkpoints", f"x{text}"),
         ):

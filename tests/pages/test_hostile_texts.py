@@ -22,7 +22,7 @@ from django.test.signals import template_rendered
 from django.urls import URLPattern, reverse
 
 from project.env import ROOT
-from tests.support.hostile_rows import KNOWN, World, make_world
+from tests.support.hostile_rows import REGISTERED, World, make_world
 from workflows.models import BulkJob, Run, Status
 from workflows.pages import access
 from workflows.pages.forms.agent_trial import Trial
@@ -113,14 +113,18 @@ class Inspector:
     """Looks at answers, and counts those that show the hostile text."""
 
     def __init__(self, world: World) -> None:
-        self.evil, self.shown, self.wrong = world.evil, 0, dict[str, Any]()
+        self.payload, self.shown, self.wrong = (
+            world.payload,
+            0,
+            dict[str, Any](),
+        )
 
     def at(self, what: str, html: str) -> None:
         """Inspector at some HTML."""
         found = looked_through(html)
         if found.wrong:
             self.wrong[what] = found.wrong[:3]
-        if any(self.evil[:60] in text for text in found.texts):
+        if any(self.payload[:60] in text for text in found.texts):
             self.shown += 1
 
     def at_answer(self, what: str, answer: Any, *allowed: int) -> None:
@@ -148,34 +152,39 @@ def pages_of(world: World) -> Iterator[str]:
 
 def views_of(world: World) -> Iterator[str]:
     """Yield the addresses of pages looked at in every way, hostile ones among them."""
-    evil, ids = quote(world.evil[:200]), [*world.runs.values()]
+    payload, ids = quote(world.payload[:200]), [*world.runs.values()]
     for run in ids:
         yield reverse("run", args=[run.pk])
-    for query in ("at=1", f"node={evil}", f"edge={evil}.1", f"node={evil}&at=99"):
+    for query in (
+        "at=1",
+        f"node={payload}",
+        f"edge={payload}.1",
+        f"node={payload}&at=99",
+    ):
         yield f"{reverse('run', args=[world.rich.pk])}?{query}"
-    log = f"level=20&find={evil}"
+    log = f"level=20&find={payload}"
     yield f"{reverse('run', args=[world.rich.pk])}?{log}"
     yield f"{reverse('run-log', args=[world.rich.pk])}?{log}"
-    yield f"{reverse('run-state', args=[world.rich.pk, 1])}?other={evil}"
+    yield f"{reverse('run-state', args=[world.rich.pk, 1])}?other={payload}"
     names = (
         *("q", "status", "where", "text", "label", "by", "workflow", "when", "from"),
         *("to", "column", "fields", "before", "node", "edge", "outcome", "who", "run"),
     )
-    everything = "&".join(f"{name}={evil}" for name in names)
+    everything = "&".join(f"{name}={payload}" for name in names)
     for name in ("runs", "decisions", "documents", "approvals", "workers", "home"):
         yield f"{reverse(name)}?{everything}"
     for name in names:
-        yield f"{reverse('runs')}?{name}={evil}"
-        yield f"{reverse('decisions')}?{name}={evil}"
+        yield f"{reverse('runs')}?{name}={payload}"
+        yield f"{reverse('decisions')}?{name}={payload}"
     first, second = world.runs[Status.COMPLETED].pk, world.runs["timer"].pk
     yield f"{reverse('compare')}?a={first}&b={second}"
     yield f"{reverse('compare')}?a={first}&b={second}&a_at=1&b_at=2&at=1"
     yield f"{reverse('compare')}?a={first}"
-    yield f"{reverse('workflow', args=[KNOWN])}?again={first}"
+    yield f"{reverse('workflow', args=[REGISTERED])}?again={first}"
     yield reverse("workflow", args=["reasoning"])
     yield f"{reverse('profiles', args=['summarize'])}?{everything}"
     viewer = reverse("document-viewer", args=[world.document.pk, 1])
-    yield f"{viewer}?run={world.rich.pk}&box={evil}&mark={evil}&zoom={evil}"
+    yield f"{viewer}?run={world.rich.pk}&box={payload}&mark={payload}&zoom={payload}"
     yield f"{viewer}?box=0.1,0.1,0.5,0.2&run={world.rich.pk}"
 
 
@@ -188,13 +197,13 @@ def read_page_images(world: World, look: Inspector, client: Client) -> None:
 
 def check_admin(world: World, look: Inspector, client: Client) -> None:
     """Inspector at every page of the admin, and what it answers to audit events."""
-    evil = quote(world.evil[:200])
+    payload = quote(world.payload[:200])
     look.at_answer("index", client.get("/admin/"))
     for model in apps.get_models():
         if not admin.site.is_registered(model):
             continue
         name = f"admin:{model._meta.label_lower.replace('.', '_')}"  # noqa: SLF001
-        for query in (f"?q={evil}", f"?o=1&p=0&{evil}={evil}"):
+        for query in (f"?q={payload}", f"?o=1&p=0&{payload}={payload}"):
             address = reverse(f"{name}_changelist") + query
             look.at_answer(address, client.get(address), 200, 302, 400)
         for row in model._default_manager.all()[:1]:  # noqa: SLF001
@@ -216,19 +225,33 @@ def check_graphs(world: World, look: Inspector, _client: Client) -> None:
     """Inspector at everything that sockets send."""
     for what, html in [*drawings_of(world), *lists_of(world)]:
         look.at(what, html)
-    evil = world.evil
-    trial = Trial(evil, evil, world.person.pk, text=evil, error=evil, is_over=True)
-    for message in (trial, Trial(evil, evil, world.person.pk, text=evil)):
+    payload = world.payload
+    trial = Trial(
+        payload,
+        payload,
+        world.user.pk,
+        text=payload,
+        error=payload,
+        is_over=True,
+    )
+    for message in (
+        trial,
+        Trial(payload, payload, world.user.pk, text=payload),
+    ):
         html = render_to_string("agents/agent.html#try-answer", {"trial": message})
         look.at("try", html)
 
 
 def drawings_of(world: World) -> Iterator[tuple[str, str]]:
     """Yield every region of every run's page; those of the richest, in several views."""
-    evil = world.evil
-    views = [RunView(), RunView(at=1, node=evil), RunView(find=evil, edge=(evil, 1))]
+    payload = world.payload
+    views = [
+        RunView(),
+        RunView(at=1, node=payload),
+        RunView(find=payload, edge=(payload, 1)),
+    ]
     for run in Run.objects.all():
-        rights = access.run_permissions(world.person, run)
+        rights = access.run_permissions(world.user, run)
         parts = [
             part
             for view in views[: 3 if run == world.rich else 1]
@@ -244,8 +267,12 @@ def lists_of(world: World) -> Iterator[tuple[str, str]]:
     """Yield every region of every list that is kept up to date."""
     for kind, live in LISTS.items():
         job = str(BulkJob.objects.get().pk)
-        for query in ({}, {"workflow": KNOWN}, {"q": world.evil, "job": job}):
-            for name, html in live.render(query, world.person).items():
+        for query in (
+            {},
+            {"workflow": REGISTERED},
+            {"q": world.payload, "job": job},
+        ):
+            for name, html in live.render(query, world.user).items():
                 yield f"{kind} {name}", html
 
 
@@ -257,60 +284,121 @@ LIVE = {"HX-Request": "true"}
 
 def forms_of(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield forms that are full of the text: some are taken, most are refused."""
-    evil = world.evil
+    payload = world.payload
     ids = [str(pk) for pk in world.ids]
     running, waiting = world.runs[Status.RUNNING], world.runs[Status.WAITING]
-    everything = {"reason": evil, "text": evil, "name": evil, "off": evil}
+    everything = {
+        "reason": payload,
+        "text": payload,
+        "name": payload,
+        "off": payload,
+    }
     for event in ("run-note", "run-label", "run-resume", "run-cancel"):
         for run in (running, waiting, world.rich):
             yield reverse(event, args=[run.pk]), everything
-            yield reverse(event, args=[run.pk]), {"name": evil[:30]}
+            yield reverse(event, args=[run.pk]), {"name": payload[:30]}
     yield (
         reverse("run-respond", args=[world.asked.run_id]),
-        {"question": world.asked.sequence, "response-outcome": evil, "reason": evil},
+        {
+            "question": world.asked.sequence,
+            "response-outcome": payload,
+            "reason": payload,
+        },
     )
-    for name in (KNOWN, "summarize", "reasoning"):
-        form = {"launch-once": evil, "launch-profile": evil, "launch-token": evil}
+    for name in (REGISTERED, "summarize", "reasoning"):
+        form = {
+            "launch-once": payload,
+            "launch-profile": payload,
+            "launch-token": payload,
+        }
         yield (
             reverse("workflow", args=[name]),
-            form | dict.fromkeys(("document", "agent", "prompt", "question"), evil),
+            form | dict.fromkeys(("document", "agent", "prompt", "question"), payload),
         )
-    for do in ("cancel", "resume", "label", "unlabel", "delete", "compare", evil):
-        asked = {"do": do, "run": ids, "query": f"q={quote(evil)}", "label": evil}
+    for do in (
+        "cancel",
+        "resume",
+        "label",
+        "unlabel",
+        "delete",
+        "compare",
+        payload,
+    ):
+        asked = {
+            "do": do,
+            "run": ids,
+            "query": f"q={quote(payload)}",
+            "label": payload,
+        }
         yield reverse("runs-bulk"), asked
         if do != "delete":
-            yield reverse("runs-bulk"), asked | {"confirmed": "1", "reason": evil}
+            yield (
+                reverse("runs-bulk"),
+                asked | {"confirmed": "1", "reason": payload},
+            )
     yield reverse("runs-bulk"), {"do": "cancel"}
-    yield reverse("views"), {"name": evil, "query": f"q={quote(evil)}"}
-    yield reverse("view-change", args=[world.view.pk]), {"name": evil * 3}
-    agent = {"name": evil, "model": evil, "options": evil, "provider": evil}
+    yield reverse("views"), {"name": payload, "query": f"q={quote(payload)}"}
+    yield reverse("view-change", args=[world.view.pk]), {"name": payload * 3}
+    agent = {
+        "name": payload,
+        "model": payload,
+        "options": payload,
+        "provider": payload,
+    }
     for address in ("agent-new", "provider-new"):
-        yield reverse(address), agent | {"base_url": evil, "timeout_seconds": evil}
+        yield (
+            reverse(address),
+            agent | {"base_url": payload, "timeout_seconds": payload},
+        )
     yield reverse("agent", args=[world.agent.pk]), agent
-    yield reverse("provider", args=[world.provider.pk]), agent | {"kind": evil}
+    yield reverse("provider", args=[world.provider.pk]), agent | {"kind": payload}
     yield reverse("agent-try", args=[world.agent.pk]), {"prompt": ""}
-    yield reverse("profile-new", args=["summarize"]), {"name": evil, "weight": evil}
+    yield (
+        reverse("profile-new", args=["summarize"]),
+        {"name": payload, "weight": payload},
+    )
     yield from forms_of_automation(world)
-    yield reverse("documents"), {"file": SimpleUploadedFile(f"{evil[:90]}.pdf", b"x")}
-    yield reverse("password"), {"old_password": evil, "new_password1": evil}
-    yield "/admin/auth/user/add/", {"username": evil, "password1": evil}
+    yield (
+        reverse("documents"),
+        {"file": SimpleUploadedFile(f"{payload[:90]}.pdf", b"x")},
+    )
+    yield (
+        reverse("password"),
+        {"old_password": payload, "new_password1": payload},
+    )
+    yield "/admin/auth/user/add/", {"username": payload, "password1": payload}
 
 
 def forms_of_automation(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield forms of tokens and schedules."""
-    evil = world.evil
-    yield reverse("token-new"), {"name": evil, "scopes": ["read"], "expires_in": evil}
-    token = {"name": evil[:50], "scopes": ["read"], "owner": world.person.pk}
+    payload = world.payload
+    yield (
+        reverse("token-new"),
+        {"name": payload, "scopes": ["read"], "expires_in": payload},
+    )
+    token = {"name": payload[:50], "scopes": ["read"], "owner": world.user.pk}
     yield reverse("token-new"), token
-    backfill = {"first": evil, "last": evil, "reason": evil}
+    backfill = {"first": payload, "last": payload, "reason": payload}
     yield reverse("schedule-backfill", args=[world.schedule.pk]), backfill
-    webhook = {"launch-name": evil, "launch-style": "token", "map-0-param": evil}
-    webhook |= {"map-0-source": "body", "map-0-value": evil, "if-0-source": "header"}
-    webhook |= {"if-0-value": evil, "if-0-values": evil, "launch-token_header": evil}
+    webhook = {
+        "launch-name": payload,
+        "launch-style": "token",
+        "map-0-param": payload,
+    }
+    webhook |= {
+        "map-0-source": "body",
+        "map-0-value": payload,
+        "if-0-source": "header",
+    }
+    webhook |= {
+        "if-0-value": payload,
+        "if-0-values": payload,
+        "launch-token_header": payload,
+    }
     yield reverse("webhook-new", args=["summarize"]), webhook
     yield (
         reverse("webhook-new", args=["summarize"]),
-        webhook | {"preview": "1", "sample": evil},
+        webhook | {"preview": "1", "sample": payload},
     )
 
 
@@ -327,7 +415,11 @@ def check_responses(world: World, look: Inspector, client: Client) -> None:
 def check_lockout(world: World, look: Inspector, _client: Client) -> None:
     """Inspector at what those see who guess passwords."""
     for _ in range(6):
-        form = {"username": world.evil[:150], "password": "?", "next": world.evil}
+        form = {
+            "username": world.payload[:150],
+            "password": "?",
+            "next": world.payload,
+        }
         answer = Client().post("/accounts/login/", form)
         look.at_answer("signing in", answer, 429, 200)
 
@@ -335,14 +427,14 @@ def check_lockout(world: World, look: Inspector, _client: Client) -> None:
 def check_ended_sessions(world: World, look: Inspector, _client: Client) -> None:
     """Inspector at forms that come too late, and at what is filled in again."""
     page = reverse("run", args=[world.rich.pk])
-    form = {"text": world.evil, world.evil[:50]: world.evil}
+    form = {"text": world.payload, world.payload[:50]: world.payload}
     member, ours = Client(enforce_csrf_checks=True), {"Origin": "http://testserver"}
-    member.force_login(world.person)
+    member.force_login(world.user)
     for address in (f"{page}notes/", f"{page}respond/"):
         late = member.post(address, form, headers=ours)
         look.at_answer("a page before the last sign-in", late, 403)
         look.at_answer("what was typed", member.get(page), 200)
-    named = f"http://testserver/{quote(world.evil[:500])}"
+    named = f"http://testserver/{quote(world.payload[:500])}"
     for headers in ({"Referer": named}, LIVE | {"HX-Current-URL": named}):
         late = Client().post(f"{page}notes/", form, headers=headers)
         look.at_answer("signed out", late, 401)
@@ -375,17 +467,25 @@ def check_files(world: World, _look: Inspector, client: Client) -> None:
 def check_failures(world: World, look: Inspector, client: Client) -> None:
     """Inspector at the pages that show failures, and at the reference of the API."""
     look.at_answer("the reference", client.get("/api/v1/docs"), 200)
-    evil = quote(world.evil[:500])
-    look.at_answer("404", client.get(f"/{evil}/?{evil}={evil}"), 404)
-    look.at_answer("403", Client(enforce_csrf_checks=True).post("/", {evil: evil}), 403)
+    payload = quote(world.payload[:500])
+    look.at_answer("404", client.get(f"/{payload}/?{payload}={payload}"), 404)
+    look.at_answer(
+        "403",
+        Client(enforce_csrf_checks=True).post("/", {payload: payload}),
+        403,
+    )
     for name in ("400.html", "403.html", "500.html", "standalone.html", "refused.html"):
-        request = RequestFactory().get("/", {"q": world.evil})
-        request.user = world.person
-        context = {"sentence": world.evil, "message": world.evil, "back": "/"}
+        request = RequestFactory().get("/", {"q": world.payload})
+        request.user = world.user
+        context = {
+            "sentence": world.payload,
+            "message": world.payload,
+            "back": "/",
+        }
         look.at(name, render_to_string(name, context, request=request))
     for method in ("get", "post"):
         for headers in ({}, {"HX-Request": "true"}):
-            request = getattr(RequestFactory(), method)(f"/{evil}/", headers=headers)
+            request = getattr(RequestFactory(), method)(f"/{payload}/", headers=headers)
             look.at_answer("503", unavailable(request, *STUCK), 503)
     long = {"text": "W" * 3_000_000}
     address = reverse("run-note", args=[world.rich.pk])
@@ -401,10 +501,10 @@ FORM = "application/x-www-form-urlencoded"
 
 def check_empty_pages(world: World, look: Inspector, _client: Client) -> None:
     """Inspector at the empty states of pages, which this world does not have."""
-    request = RequestFactory().get("/", {"q": world.evil})
-    request.user = world.person
+    request = RequestFactory().get("/", {"q": world.payload})
+    request.user = world.user
     for name in ("_no_runs.html", "_no_workflows.html"):
-        look.at(name, render_to_string(name, {"q": world.evil}, request=request))
+        look.at(name, render_to_string(name, {"q": world.payload}, request=request))
 
 
 # All of it --------------------------------------------------------------------------
@@ -432,7 +532,7 @@ def check_walks(
     world = make_world(HOSTILE[kind])
     look = Inspector(world)
     client = Client()
-    client.force_login(world.person)
+    client.force_login(world.user)
     for walk in walks:
         walk(world, look, client)
     assert look.wrong == {}

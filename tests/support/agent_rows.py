@@ -1,4 +1,4 @@
-"""Agents as rows for tests, asked at a scripted server; and books that keep everything."""
+"""Agents of a scripted model server, and a ledger that records their calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVERYTHING = ["chat", "vision", "tools", "embed"]
 
 
 def make_provider(server: ModelServer, name: str = "Local", **fields: Any) -> Provider:
-    """Return a provider at the scripted server, with a key."""
+    """Return a provider with a key whose base URL is the scripted server."""
     key = fields.pop("key", KEY)
     values = {"kind": Kind.OPENAI, "base_url": server.url, "timeout_seconds": 10}
     provider = Provider(name=name, **{**values, **fields})
@@ -29,7 +29,7 @@ def make_provider(server: ModelServer, name: str = "Local", **fields: Any) -> Pr
 def make_agent(
     server: ModelServer, name: str = "writer", *, key: str = KEY, **fields: Any
 ) -> Agent:
-    """Return an agent that can do everything, of a provider at the scripted server."""
+    """Return an agent with all capabilities at the scripted server."""
     provider = fields.pop("provider", None) or Provider.objects.first()
     values = {"model": "tiny", "capabilities": EVERYTHING}
     return Agent.objects.create(
@@ -40,7 +40,7 @@ def make_agent(
 
 
 def make_call(run: Run | None = None, **fields: Any) -> AgentCall:
-    """Return a call of 12 tokens; each call to the scripted server takes as many."""
+    """Return a call of 12 tokens, the number that each call to the scripted server uses."""
     values: dict[str, Any] = {
         "run": run,
         "workflow_name": run.workflow_name if run else "",
@@ -57,56 +57,53 @@ def make_call(run: Run | None = None, **fields: Any) -> AgentCall:
 
 
 @dataclass
-class RecordedCalls:
-    """Words of a streamed answer, kept."""
+class RecordedText:
+    """A live text that records a streamed answer."""
 
     text: str = ""
     is_over: bool = False
 
     def add(self, piece: str) -> None:
-        """Keep a piece."""
         self.text += piece
 
     async def end(self) -> None:
-        """Note the end."""
         self.is_over = True
 
 
 @dataclass
-class Books:
-    """A ledger that keeps the calls it gets."""
+class RecordingLedger:
+    """A ledger that records calls in memory."""
 
     calls: list[Call] = field(default_factory=list)
-    shown: list[RecordedCalls] = field(default_factory=list)
+    shown: list[RecordedText] = field(default_factory=list)
     stop: BaseException | None = None
 
     async def allow(self, _context: NodeContext | None) -> None:
-        """Let the call be made, or not."""
+        """Raise `stop` if it is set."""
         if self.stop is not None:
             raise self.stop
 
     def enter(self, call: Call) -> None:
-        """Keep a call."""
         self.calls.append(call)
 
-    def preview(self, _call: Call) -> RecordedCalls:
-        """Return where its words are kept."""
-        self.shown.append(RecordedCalls())
+    def preview(self, _call: Call) -> RecordedText:
+        """Return a live text for a call."""
+        self.shown.append(RecordedText())
         return self.shown[-1]
 
 
 @dataclass
-class CallTask:
-    """Agents with their books and clients, for one test."""
+class AgentSetup:
+    """Agents with their ledger and clients."""
 
     agents: DatabaseAgents
-    books: Books
+    ledger: RecordingLedger
     clients: Clients
 
 
-def calling(token: str = "") -> CallTask:
-    """Return agents with clients of their own; close them in the end."""
-    books, clients = Books(), Clients()
-    return CallTask(
-        DatabaseAgents(books, RunKey(token), lambda: clients), books, clients
+def agent_setup(token: str = "") -> AgentSetup:
+    """Return agents with separate clients, which the caller closes."""
+    ledger, clients = RecordingLedger(), Clients()
+    return AgentSetup(
+        DatabaseAgents(ledger, RunKey(token), lambda: clients), ledger, clients
     )

@@ -1,4 +1,4 @@
-"""A request for each operation of the API, for the rows of the permission fixtures."""
+"""Requests for all operations of the API, with the rows of the permission fixtures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from django.test import Client
 
 ROOT = "/api/v1/"
-REASON = {"reason": "As the table says."}
+REASON = {"reason": "Check of permissions."}
 BODIES: dict[str, Any] = {
     "launch_run": {"params": {}},
     "cancel_run": REASON,

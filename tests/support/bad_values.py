@@ -1,4 +1,4 @@
-"""What should never be sent to anyone, and is: texts, numbers and JSON of all bad kinds."""
+"""Invalid and hostile input values: texts, numbers and JSON."""
 
 from __future__ import annotations
 
@@ -82,4 +82,4 @@ PLAIN_TEXTS = (
 BAD = (*TEXTS, *NUMBERS, *PLAIN_TEXTS)
 
 texts = st.one_of(st.sampled_from(BAD), st.text(max_size=40))
-"""One bad text, or any text at all."""
+"""A bad value, or an arbitrary text."""

@@ -1,4 +1,4 @@
-"""PDFs put together by hand, byte by byte: the odd, the broken and the hostile."""
+"""PDFs assembled from bytes: unusual, damaged and hostile ones."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ LETTER = b"[0 0 612 792]"
 def written(
     text: str, *, left: float = 270, up: float = 760, size: float = 16
 ) -> bytes:
-    """Return what draws one line of text; places in points from the lower left."""
+    """Return the operators for a line of text, positioned in points from the lower left."""
     return f"BT /F {size} Tf {left} {up} Td ({text}) Tj ET ".encode()
 
 
-def stream(data: bytes, facts: bytes = b"") -> bytes:
+def stream(data: bytes, entries: bytes = b"") -> bytes:
     """Return a compressed stream object."""
     packed = zlib.compress(data, 9)
-    head = b"<<%s/Filter/FlateDecode/Length %d>>stream\n" % (facts, len(packed))
+    head = b"<<%s/Filter/FlateDecode/Length %d>>stream\n" % (entries, len(packed))
     return head + packed + b"\nendstream"
 
 
-def image(facts: bytes, data: bytes) -> bytes:
-    """Return a picture object."""
-    return stream(data, b"/Type/XObject/Subtype/Image" + facts)
+def image(entries: bytes, data: bytes) -> bytes:
+    """Return an image object."""
+    return stream(data, b"/Type/XObject/Subtype/Image" + entries)
 
 
 def one_page(
@@ -38,7 +38,7 @@ def one_page(
     resources: bytes = b"",
     more: Sequence[bytes] = (),
 ) -> bytes:
-    """Return a PDF of one page; `more` are the objects from number 6 on."""
+    """Return a PDF with one page; `more` are the objects with numbers from 6."""
     page = (
         b"<</Type/Page/Parent 2 0 R/MediaBox%s/Contents 4 0 R"
         b"/Resources<</Font<</F 5 0 R>>%s>>%s>>" % (box, resources, attributes)
@@ -54,7 +54,7 @@ def one_page(
 
 
 def many_pages(count: int) -> bytes:
-    """Return a PDF of so many equal pages."""
+    """Return a PDF with `count` identical pages."""
     kids = b" ".join(b"%d 0 R" % (5 + number) for number in range(count))
     page = (
         b"<</Type/Page/Parent 2 0 R/MediaBox%s/Contents 3 0 R"
@@ -75,13 +75,13 @@ def without_pages() -> bytes:
 
 
 def file_of(*objects: bytes, trailer: bytes = b"") -> bytes:
-    """Return a PDF of these objects; the first is its catalogue."""
-    file, begins = bytearray(b"%PDF-1.7\n"), []
+    """Return a PDF with these objects; the first is the catalogue."""
+    file, offsets = bytearray(b"%PDF-1.7\n"), []
     for number, content in enumerate(objects, start=1):
-        begins.append(len(file))
+        offsets.append(len(file))
         file += b"%d 0 obj\n%s\nendobj\n" % (number, content)
     table, count = len(file), len(objects) + 1
-    rows = b"".join(b"%010d 00000 n \n" % begin for begin in begins)
+    rows = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
     file += b"xref\n0 %d\n0000000000 65535 f \n%s" % (count, rows)
     file += b"trailer<</Size %d/Root 1 0 R%s>>\n" % (count, trailer)
     return bytes(file + b"startxref\n%d\n%%%%EOF" % table)
@@ -93,13 +93,13 @@ _PADDING = bytes.fromhex(
 
 
 def encrypted(password: bytes) -> bytes:
-    """Return a PDF that opens with this password only (the oldest kind, 40 bits)."""
+    """Return a PDF encrypted with a password (revision 2, 40 bits)."""
     identity, rights = b"0123456789abcdef", -4
     padded = (password + _PADDING)[:32]
     owner = _rc4(_md5(padded)[:5], padded)
     seed = padded + owner + rights.to_bytes(4, "little", signed=True) + identity
     user = _rc4(_md5(seed)[:5], _PADDING)
-    lock = b"<</Filter/Standard/V 1/R 2/O<%s>/U<%s>/P %d>>" % (
+    encryption = b"<</Filter/Standard/V 1/R 2/O<%s>/U<%s>/P %d>>" % (
         owner.hex().encode(),
         user.hex().encode(),
         rights,
@@ -109,7 +109,7 @@ def encrypted(password: bytes) -> bytes:
         b"<</Type/Catalog/Pages 2 0 R>>",
         b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
         b"<</Type/Page/Parent 2 0 R/MediaBox%s>>" % LETTER,
-        lock,
+        encryption,
         trailer=trailer,
     )
 

@@ -1,15 +1,15 @@
-"""Reading the code and the tables on a page of documentation, and running the code.
+"""Reads code blocks and tables of a documentation page, and runs the code.
 
 A page is one program: its python blocks run from top to bottom in one module, and so do
-the tests that they define. The line that opens a block says what is special about it:
+the tests that they define. The info string of a block defines how it is run:
 
-    ```python            runs; a `text` block right below is what it prints
+    ```python            runs; a `text` block directly below is its output
     ```python raises     raises; the `text` block below is the error
-    ```python mistyped   runs, but mypy refuses it; the `text` block below is why
-    ```python django     runs too, but needs Django
-    ```sh                is for a shell, and is not run
+    ```python mistyped   runs, but mypy rejects it; the `text` block below is the message
+    ```python django     runs and needs Django
+    ```sh                is not run
 
-Anything else is an error, and so is a `text` block alone: no block is passed over.
+Any other block is an error, and so is a `text` block without code: no block is skipped.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ FENCE = re.compile(r"^( *)```(.*)$")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A piece of code on a page."""
+    """A python block of a page."""
 
     page: Path
     line: int  # of its first line of code, from 1
     kind: str  # one of KINDS
     code: str
-    shown: str | None = None  # the `text` block right below it
+    shown: str | None = None  # the `text` block directly below it
 
     @property
     def where(self) -> str:
-        """Return its place, as an editor takes it."""
+        """Return file and line in the format that editors open."""
         return f"{self.page.name}:{self.line}"
 
     @property
     def lines(self) -> range:
-        """Return the lines of the page that it takes up."""
+        """Return the line numbers of the block."""
         return range(self.line, self.line + self.code.count("\n") + 1)
 
 
@@ -62,11 +62,11 @@ class Fenced:
     line: int
     info: str  # the text after the opening fence
     text: str
-    follows: bool  # nothing but empty lines are between it and the one before
+    follows: bool  # only empty lines are between it and the previous block
 
 
 def blocks(page: Path) -> list[Block]:
-    """Return the code of a page in order. Raises ValueError for what it cannot place."""
+    """Return the python blocks of a page in order. Raises ValueError for unknown blocks."""
     found: list[Block] = []
     for each in fenced(page):
         language, _, kind = each.info.partition(" ")
@@ -75,17 +75,19 @@ def blocks(page: Path) -> list[Block]:
         elif each.info == "text" and each.follows and found and not found[-1].shown:
             found[-1] = replace(found[-1], shown=each.text)
         elif each.info != "sh":
-            raise ValueError(f"{page.name}:{each.line}: what is “{each.info}”?")
+            raise ValueError(
+                f"{page.name}:{each.line}: unknown kind of block “{each.info}”."
+            )
     return found
 
 
 def fenced(page: Path) -> Iterator[Fenced]:
-    """Yield all code blocks. Raises ValueError for an odd fence."""
+    """Yield all code blocks. Raises ValueError for an invalid fence."""
     opened, info, follows, inside = 0, "", False, list[str]()
     for number, line in enumerate(page.read_text().splitlines(), 1):
         fence = FENCE.match(line)
         if fence and fence[1]:
-            raise ValueError(f"{page.name}:{number}: begin the block at the margin.")
+            raise ValueError(f"{page.name}:{number}: the fence must not be indented.")
         if fence and not opened:
             opened, info, inside = number, fence[2], []
         elif fence:
@@ -102,7 +104,7 @@ def fenced(page: Path) -> Iterator[Fenced]:
 def rows(page: Path, *header: str) -> list[list[str]]:
     """Return the cells of every table of a page that has this header."""
     found: list[list[str]] = []
-    at = -1  # which line of such a table this is, from its header
+    at = -1  # number of the line within such a table; the header is 0
     for line in page.read_text().splitlines():
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
         if cells == list(header):
@@ -111,18 +113,18 @@ def rows(page: Path, *header: str) -> list[list[str]]:
             at += 1
         else:
             at = -1
-        if at > 1:  # below the header and its rule
+        if at > 1:  # below the header and its separator
             found.append(cells)
     return found
 
 
 def ticked(text: str) -> list[str]:
-    """Return the text between backticks."""
+    """Return all texts between backticks."""
     return re.findall(r"`([^`]+)`", text)
 
 
 def dead_links(page: Path) -> set[str]:
-    """Return what a page links to within itself that is not there."""
+    """Return the anchors that a page links to and does not define."""
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     there = {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
@@ -135,10 +137,10 @@ def dead_links(page: Path) -> set[str]:
 def run(page: Path, *, django: bool = True) -> ModuleType:
     """Run a page from top to bottom; return the module in which it ran.
 
-    Raises AssertionError with the place where it shows something else than it says.
+    Raises AssertionError with the position of a block whose output differs from the page.
     """
     module = ModuleType(f"page_{page.stem.lower()}")
-    sys.modules[module.__name__] = module  # where types look names up
+    sys.modules[module.__name__] = module  # needed to resolve type annotations
     tested: set[str] = set()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -150,7 +152,7 @@ def run(page: Path, *, django: bool = True) -> ModuleType:
 
 
 def _run_block(block: Block, module: ModuleType) -> None:
-    # at its own place, so that a traceback names the line of the page
+    # Leading newlines make tracebacks show the line numbers of the page.
     code = compile("\n" * (block.line - 1) + block.code, str(block.page), "exec")
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -171,7 +173,7 @@ def _raised(code: Any, module: ModuleType) -> str:
 
 
 def _run_tests(module: ModuleType, tested: set[str]) -> None:
-    """Run the tests that a page defines, as pytest would, each once."""
+    """Run each test that a page defines once."""
     for name, test in list(vars(module).items()):
         if name.startswith("test_") and name not in tested:
             tested.add(name)
@@ -181,7 +183,7 @@ def _run_tests(module: ModuleType, tested: set[str]) -> None:
 
 
 def in_place(page: Path) -> str:
-    """Return the code of a page as one file, with empty lines for what is between."""
+    """Return the code of a page as one module, with empty lines in place of prose."""
     lines: list[str] = []
     for block in blocks(page):
         lines += [""] * (block.line - 1 - len(lines))

@@ -1,4 +1,4 @@
-"""Server-sent events as a client of the ASGI application reads them."""
+"""A client of the ASGI application that reads server-sent events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """An event."""
+    """A received event."""
 
     kind: str
     id: str
@@ -23,7 +23,7 @@ class Received:
 
 
 def parsed(text: str) -> tuple[list[Received], str]:
-    """Return the complete events of a text, and its rest."""
+    """Return the complete events of a text, and the incomplete remainder."""
     *blocks, rest = text.split("\n\n")
     events = []
     for block in blocks:
@@ -40,7 +40,7 @@ def parsed(text: str) -> tuple[list[Received], str]:
 
 @dataclass(slots=True)
 class Connection:
-    """An open response, from the side of the client."""
+    """An open response, as the client sees it."""
 
     communicator: Any
     status: int
@@ -65,7 +65,7 @@ class Connection:
         return found
 
     async def body(self) -> Any:
-        """Return the body of a response that is no stream, as JSON."""
+        """Return the parsed JSON body of a response that is not a stream."""
         while not self.is_ended:
             await self._read(keep=True)
         return json.loads(self._text)
@@ -91,7 +91,7 @@ class Connection:
 async def connected(
     application: Any, path: str, secret: str = "", **headers: str
 ) -> AsyncIterator[Connection]:
-    """Send a GET request; it is disconnected at the end."""
+    """Send a GET request; disconnect at the end."""
     given = {"host": "localhost", "authorization": f"Bearer {secret}", **headers}
     if not secret:
         del given["authorization"]

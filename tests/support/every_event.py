@@ -1,4 +1,4 @@
-"""A tour of small runs that meet every event there is, and every datum an event may have."""
+"""Small runs that emit every kind of event, with all fields that an event can have."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from workflows.engine import (
 )
 from workflows.engine.testing import run_in_memory
 
-AGAIN = Retry(attempts=2, wait=0)
+RETRY_ONCE = Retry(attempts=2, wait=0)
 CHECKPOINTS = GraphConfig(checkpoint=CheckpointConfig(interval=1, preserve=True))
 ITEMS = {"items": [1, 2]}
 
@@ -41,34 +41,31 @@ class Answer(BaseModel):
 
 
 class Observer:
-    """Keeps what it gets."""
+    """Records events."""
 
     def __init__(self) -> None:
-        """Start with nothing."""
         self.events: list[Event] = []
 
     def on_event(self, event: Event) -> None:
-        """Keep an event."""
         self.events.append(event)
 
 
-class Fails:
-    """Fails the first time it is called with a value, and not again."""
+class FailsOnce:
+    """Fails on the first call with a value, and succeeds afterwards."""
 
     def __init__(self, value: int) -> None:
-        """Take the value."""
-        self.left = [value]
+        self.remaining = [value]
 
     def on(self, value: int) -> int:
-        """Return the value, unless it is its turn to fail."""
-        if value in self.left:
-            self.left.remove(value)
+        """Return the value, or raise ConnectionError on the first call with it."""
+        if value in self.remaining:
+            self.remaining.remove(value)
             raise ConnectionError("the line is dead")
         return value
 
 
 def events() -> list[Event]:
-    """Return the events of all runs of the tour."""
+    """Return the events of all runs."""
     return [
         *run_in_memory(_a_loop_with_retries(), ITEMS).events,
         *run_in_memory(_all_patterns(), ITEMS).events,
@@ -79,27 +76,27 @@ def events() -> list[Event]:
 
 
 def _a_loop_with_retries() -> Workflow[State]:
-    """Return one that retries a node and an item, goes round, and asks a person."""
-    step, item = Fails(0), Fails(1)
+    """Return a workflow that retries a node and an item, loops, and has an approval."""
+    step, item = FailsOnce(0), FailsOnce(1)
 
-    @node(retry=AGAIN)
+    @node(retry=RETRY_ONCE)
     def count(state: State) -> State:
         step.on(0)
         return state.set(count=state.get("count", 0) + 1)
 
-    @node(retry=AGAIN)
+    @node(retry=RETRY_ONCE)
     def check(value: int) -> int:
         return item.on(value)
 
-    looking = parallel(check, over="items", into="seen")
+    checks = parallel(check, over="items", into="seen")
     ask = approval("Is it?", answer=Answer, into="answer")
     return Workflow(
         "loop",
         state=State,
         start=count,
         routes={
-            count: [when(key("count").above(1), looking), otherwise(count)],
-            looking: ask,
+            count: [when(key("count").above(1), checks), otherwise(count)],
+            checks: ask,
         },
     )
 
@@ -117,7 +114,7 @@ def _all_patterns() -> Workflow[State]:
 
 
 def _a_chain_that_breaks() -> Workflow[State]:
-    second = Fails(2)
+    second = FailsOnce(2)
 
     def step(state: State, item: int) -> State:
         return state.set(last=second.on(item))
@@ -127,21 +124,21 @@ def _a_chain_that_breaks() -> Workflow[State]:
 
 
 def _tries_that_wait_for_a_thread() -> Workflow[State]:
-    """Return one whose node and item time out; the next try waits for their threads."""
-    step, item = Fails(0), Fails(1)
+    """Return a workflow whose node and item time out; the next try waits for their threads."""
+    step, item = FailsOnce(0), FailsOnce(1)
 
-    def outlive_the_timeout(fails: Fails, value: int) -> int:
+    def outlive_the_timeout(fails: FailsOnce, value: int) -> int:
         with contextlib.suppress(ConnectionError):
             return fails.on(value)
         time.sleep(0.2)
         return value
 
-    @node(timeout=0.05, retry=AGAIN)
+    @node(timeout=0.05, retry=RETRY_ONCE)
     def late(state: State) -> State:
         outlive_the_timeout(step, 0)
         return state
 
-    @node(timeout=0.05, retry=AGAIN)
+    @node(timeout=0.05, retry=RETRY_ONCE)
     def late_item(value: int) -> int:
         return outlive_the_timeout(item, value)
 
@@ -150,14 +147,14 @@ def _tries_that_wait_for_a_thread() -> Workflow[State]:
 
 
 def _a_resume_with_kept_items() -> list[Event]:
-    second = Fails(2)
+    second = FailsOnce(2)
 
     @node
     def same(state: State) -> State:
         return state
 
-    looking = parallel(second.on, over="items", into="seen", limit=1)
-    workflow = Workflow("kept", state=State, start=same, routes={same: looking})
+    checks = parallel(second.on, over="items", into="seen", limit=1)
+    workflow = Workflow("kept", state=State, start=same, routes={same: checks})
     observer = Observer()
     graph = Graph("kept", CHECKPOINTS, observer, MemoryStore())
     start = workflow.factory(graph, None, ITEMS).stamped(run_id="kept")

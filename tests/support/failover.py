@@ -1,6 +1,6 @@
-"""PostgreSQL servers that lose commits: a promoted replica, a point-in-time restore.
+"""PostgreSQL servers that lose commits: a promoted replica and a point-in-time restore.
 
-Both take over the address of the first server, as a virtual IP or a pooler would do it.
+Both take over the address of the first server, as with a virtual IP or a pooler.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ archive_command = 'cp "%p" "{archive}/%f"'
 
 
 class Cluster:
-    """The data directory of a server that listens on a port of this machine."""
+    """A data directory with its server, which listens on a local port."""
 
     def __init__(self, own: OwnPostgres, directory: Path, port: int) -> None:
-        """Take the programs and the system user of `own`."""
+        """Use the programs and the system user of `own`."""
         self.directory, self.port = directory, port
         self._bin_path = own.bin_path
         self._user = own.system_user
@@ -38,22 +38,22 @@ class Cluster:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
 
     def start(self) -> None:
-        """Start it; return once it accepts connections."""
+        """Start the server; return when it accepts connections."""
         options = f'-h 127.0.0.1 -p {self.port} -k ""'
         log = str(self.directory / "log")
         self._control("-o", options, "-l", log, "start")
         wait_for_port(self.port)
 
     def stop(self, mode: str = "immediate") -> None:
-        """Stop it, by default as a power cut would."""
+        """Stop the server, by default without a shutdown checkpoint."""
         self._control("-m", mode, "stop")
 
     def promote(self) -> None:
-        """Make a replica a primary."""
+        """Promote a replica to primary."""
         self._control("promote")
 
     def configure(self, text: str) -> None:
-        """Add to its settings; they apply when it starts or reloads."""
+        """Append settings; they apply at the next start or reload."""
         with (self.directory / "postgresql.conf").open("a") as file:
             file.write(f"{text}\n")
 
@@ -86,7 +86,7 @@ class Cluster:
         return row[0]
 
     def wait_until(self, query: str) -> None:
-        """Return once a query gives a true value."""
+        """Wait until a query returns a true value."""
         deadline = time.monotonic() + TIMEOUT
         while not self.ask(query):
             assert time.monotonic() < deadline, f"never true: {query}"
@@ -102,7 +102,7 @@ class Cluster:
 
 
 class Loss(Protocol):
-    """A way to lose the commits after a point in time."""
+    """A failure that loses the commits after a point in time."""
 
     primary: Cluster
 
@@ -120,14 +120,14 @@ def primary_of(own: OwnPostgres, home: Path) -> Cluster:
     archive = home / "archive"
     archive.mkdir()
     primary.give(archive)
-    primary.give(home)  # for the copies beside it
+    primary.give(home)  # for copies in the same directory
     primary.configure(SETTINGS.format(archive=archive))
     primary.start()
     return primary
 
 
 class Promotion:
-    """The promotion of an asynchronous replica that a partition cut off."""
+    """Promotion of an asynchronous replica after a network partition."""
 
     def __init__(self, own: OwnPostgres, home: Path) -> None:
         """Start both servers, and the replication."""
@@ -140,7 +140,7 @@ class Promotion:
         self._replica.start()
 
     def mark(self) -> None:
-        """Let the replica catch up, then cut it off."""
+        """Wait for the replica to catch up, then stop the replication."""
         reached = self.primary.ask("SELECT pg_current_wal_flush_lsn()")
         self._replica.wait_until(f"SELECT pg_last_wal_replay_lsn() >= '{reached}'")
         self._replica.configure("primary_conninfo = ''")
@@ -148,7 +148,7 @@ class Promotion:
         self.primary.wait_until("SELECT count(*) = 0 FROM pg_stat_replication")
 
     def happen(self) -> Cluster:
-        """Stop the primary, promote the replica, give it the address."""
+        """Stop the primary, promote the replica and move it to the primary's address."""
         self.primary.stop()
         self._replica.promote()
         self._replica.stop("fast")
@@ -158,7 +158,7 @@ class Promotion:
 
 
 class PointInTimeRestore:
-    """The restore of a base backup and the archived WAL up to a restore point."""
+    """Restore of a base backup and the archived WAL up to a restore point."""
 
     def __init__(self, own: OwnPostgres, home: Path) -> None:
         """Start the server and take the base backup."""
@@ -175,7 +175,7 @@ class PointInTimeRestore:
         """Archive all WAL, stop the server, start the restored one at its address."""
         last = self.primary.ask("SELECT pg_walfile_name(pg_switch_wal())")
         self.primary.wait_until(
-            f"SELECT last_archived_wal >= '{last}' FROM pg_stat_archiver"  # noqa: S608 - a name of PostgreSQL's
+            f"SELECT last_archived_wal >= '{last}' FROM pg_stat_archiver"  # noqa: S608 - a WAL file name from PostgreSQL
         )
         self.primary.stop()
         self._restored.configure(

@@ -22,7 +22,7 @@ CREATE_PERMISSIONS = "django.contrib.auth.management.create_permissions"
 
 
 class Restorer:
-    """Does what `emit_post_migrate_signal` does; from its second call on with copies."""
+    """Replaces `emit_post_migrate_signal`; from its second call it inserts copies."""
 
     def __init__(self) -> None:
         self._types: list[ContentType] = []
@@ -44,7 +44,7 @@ class Restorer:
 
 @contextmanager
 def _without_creation() -> Iterator[None]:
-    """Disconnect the two receivers whose rows are there already."""
+    """Disconnect the two receivers whose rows exist already."""
     assert post_migrate.disconnect(create_contenttypes)
     assert post_migrate.disconnect(create_permissions, dispatch_uid=CREATE_PERMISSIONS)
     try:

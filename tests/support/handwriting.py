@@ -1,4 +1,4 @@
-"""Handwritten capitals: own strokes with random jitter for every letter."""
+"""Draws capital letters as handwriting: strokes with random jitter."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ STROKES = {
 
 
 def written_by_hand(text: str, height: int, chance: random.Random) -> Image.Image:
-    """Return a line of capitals, so many pixels high: 255 where there is ink."""
+    """Return a line of capitals, `height` pixels high; ink is 255."""
     step, slant = height * 0.72, chance.uniform(0.05, 0.25)
     size = (round(step * (len(text) + 2)), height * 2)
     ink = Image.new("L", size)
     draw = ImageDraw.Draw(ink)
     pen = max(3, round(height * chance.uniform(0.06, 0.1)))
-    for at, letter in enumerate(text):
+    for index, letter in enumerate(text):
         lift, grow = chance.uniform(-0.06, 0.06), chance.uniform(0.9, 1.08)
         for stroke in STROKES[letter]:
             points = []
@@ -52,7 +52,9 @@ def written_by_hand(text: str, height: int, chance: random.Random) -> Image.Imag
                 x, y = int(point[0]) / 4, int(point[1]) / 6
                 x += chance.uniform(-0.045, 0.045)
                 y += chance.uniform(-0.035, 0.035) + lift
-                left = step * (at + 0.6) + height * (0.5 * x * grow + slant * (1 - y))
+                left = step * (index + 0.6) + height * (
+                    0.5 * x * grow + slant * (1 - y)
+                )
                 points.append((left, height * (0.5 + y * grow)))
             _curve(draw, points, pen)
     return ink
@@ -61,7 +63,7 @@ def written_by_hand(text: str, height: int, chance: random.Random) -> Image.Imag
 def _curve(
     draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], pen: int
 ) -> None:
-    """Draw a stroke whose corners are a little round."""
+    """Draw a stroke with rounded corners."""
     for (x0, y0), (x1, y1) in itertools.pairwise(points):
         steps = max(2, round(math.dist((x0, y0), (x1, y1)) / 3))
         for step in range(steps + 1):

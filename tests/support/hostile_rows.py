@@ -1,8 +1,8 @@
-"""A database in which every text that someone can give is hostile, to be looked at.
+"""A database in which every text that a user can enter is hostile.
 
-The rows are made as usual; then every text and JSON value of every model is replaced,
-but for what the rows could not be read without. A field that is added later is hostile
-too, with no line to be added here.
+The rows are created with valid values. Then every text and JSON value of every model is
+replaced, except for the fields that are needed to read the rows. This includes fields that
+are added later.
 """
 
 from __future__ import annotations
@@ -73,10 +73,8 @@ from workflows.models import (
 if TYPE_CHECKING:
     from uuid import UUID
 
-KNOWN = (
-    "classify-document"  # a workflow there is; runs of one that is gone are made too
-)
-KEPT = {
+REGISTERED = "classify-document"  # other runs belong to a workflow that was removed
+EXCLUDED_FIELDS = {
     "workflows.Retention.workflow_name",
     "auth.Group.name",
     "auth.User.password",
@@ -126,15 +124,15 @@ KEPT = {
     "workflows.WebhookEndpoint.path",
     "workflows.WebhookEndpoint.workflow_name",
 }
-"""What a page finds rows by, or what has a shape; those that show get hostile values below."""
+"""Lookup keys and structured values; those that pages show are made hostile individually."""
 
 
 @dataclass
 class World:
-    """What the pages of the test are about."""
+    """The rows that the pages show."""
 
-    evil: str
-    person: User
+    payload: str
+    user: User
     runs: dict[str, Run]
     rich: Run
     asked: Approval
@@ -155,7 +153,7 @@ class World:
         return list(Run.objects.values_list("pk", flat=True))
 
     def arguments(self, workflow: str) -> dict[str, Any]:
-        """Return what addresses name, for rows that are there."""
+        """Return values for all URL arguments."""
         return {
             "name": workflow,
             "run_id": self.rich.pk,
@@ -177,69 +175,69 @@ class World:
         }
 
 
-def make_world(evil: str) -> World:
-    """Return a database full of one hostile text."""
-    person = User.objects.create_superuser("somebody", password="somebody's")
-    group = Group.objects.create(name=evil[:150])
-    person.groups.add(group)
-    graph = hostile_graph(evil)
+def make_world(payload: str) -> World:
+    """Create rows of all models with one hostile text."""
+    user = User.objects.create_superuser("user", password="password")
+    group = Group.objects.create(name=payload[:150])
+    user.groups.add(group)
+    graph = hostile_graph(payload)
     node = graph["entry"]
     runs = {
-        status: make_run(status=status, graph=graph, launched_by=person)
+        status: make_run(status=status, graph=graph, launched_by=user)
         for status in Status.values
     }
-    # names of workflows are their authors': a registry takes none with a slash
-    named = evil[:100].replace("/", "")
-    gone = make_run(workflow_name=named, graph=graph, launched_by=person)
-    child = make_run(parent=gone, graph=graph, parent_sequence=1)
-    runs |= {"gone": gone, "child": child}
+    # The registry rejects workflow names with a slash.
+    name = payload[:100].replace("/", "")
+    removed = make_run(workflow_name=name, graph=graph, launched_by=user)
+    child = make_run(parent=removed, graph=graph, parent_sequence=1)
+    runs |= {"gone": removed, "child": child}
     runs["timer"] = make_run(
         status=Status.WAITING, graph=graph, waiting_for=WaitKind.WAIT
     )
     for name, run in runs.items():
-        _history(run, node, evil, parted=name == "timer")
-    for sequence in range(3, 16):  # a loop, to be folded
+        _history(run, node, payload, diverging=name == "timer")
+    for sequence in range(3, 16):  # a loop, which pages collapse
         make_stage(runs[Status.CANCELLED], node, sequence=sequence)
     rich = runs[Status.FAILED]
-    rich.cancel_requested_by = person
+    rich.cancel_requested_by = user
     rich.cancel_requested_at = timezone.now()
     rich.save()
-    document = make_document(content_type="image/svg+xml", uploaded_by=person)
-    _evidence(runs[Status.COMPLETED], document, evil)
-    asked = _questions(runs, document, person, evil)
-    provider, agent = _agents(rich, person)
-    profile = _profiles(runs[Status.COMPLETED], person, evil)
-    view = SavedView.objects.create(owner=person, name="a", query="q=1", shared=True)
-    _operations(runs, person, node)
-    Retention.objects.create(payload_days=1)  # for every workflow, whatever its name
-    _make_hostile(evil)
-    person.refresh_from_db()
+    document = make_document(content_type="image/svg+xml", uploaded_by=user)
+    _evidence(runs[Status.COMPLETED], document, payload)
+    asked = _questions(runs, document, user, payload)
+    provider, agent = _agents(rich, user)
+    profile = _profiles(runs[Status.COMPLETED], user, payload)
+    view = SavedView.objects.create(owner=user, name="a", query="q=1", shared=True)
+    _operations(runs, user, node)
+    Retention.objects.create(payload_days=1)  # applies to all workflows
+    _make_hostile(payload)
+    user.refresh_from_db()
     return World(
-        evil, person, runs, rich, asked, document, agent, provider, profile, view
+        payload, user, runs, rich, asked, document, agent, provider, profile, view
     )
 
 
-def _operations(runs: dict[str, Run], person: User, node: str) -> None:
-    """Add a worker, a bulk operation, numbers, a token and a schedule."""
+def _operations(runs: dict[str, Run], user: User, node: str) -> None:
+    """Add a worker, a bulk operation, tallies, a token and a schedule."""
     make_worker("worker-2", host="there")
-    _job(runs, person)
+    _job(runs, user)
     _tallies(node)
-    _automation(person)
+    _automation(user)
 
 
-def _automation(person: User) -> None:
+def _automation(user: User) -> None:
     """Add a token, and a schedule with a moment of each result."""
     account = User.objects.create_user("program")
-    ServiceAccount.objects.create(user=account, created_by=person)
+    ServiceAccount.objects.create(user=account, created_by=user)
     ApiToken.objects.create(
-        owner=person, name="t", digest="0" * 64, scopes=["read"], created_by=person
+        owner=user, name="t", digest="0" * 64, scopes=["read"], created_by=user
     )
     schedule = Schedule.objects.create(
-        workflow_name=KNOWN,
+        workflow_name=REGISTERED,
         name="s",
         cron="0 9 * * *",
         zone="UTC",
-        owner=person,
+        owner=user,
         owner_name="x",
         paused_at=timezone.now(),
     )
@@ -250,14 +248,14 @@ def _automation(person: User) -> None:
             result=result,
         )
     webhook = WebhookEndpoint.objects.create(
-        workflow_name=KNOWN,
+        workflow_name=REGISTERED,
         name="w",
         path="0" * 32,
         digest="0" * 64,
         style=VerificationStyle.TOKEN,
         token_header="x",
         secrets=b"0",
-        owner=person,
+        owner=user,
         owner_name="x",
         rejected=1,
         rejected_at=timezone.now(),
@@ -269,47 +267,47 @@ def _automation(person: User) -> None:
         )
 
 
-def hostile_graph(evil: str) -> dict[str, Any]:
-    """Return the drawing of a graph whose every name and text is hostile."""
-    node, other = evil[:200], f"{evil[:180]} too"
+def hostile_graph(payload: str) -> dict[str, Any]:
+    """Return a graph whose names and texts are all hostile."""
+    node, other = payload[:200], f"{payload[:180]} too"
     return {
         "entry": node,
         "exits": [other],
         "nodes": [
-            {"name": node, "kind": "parallel", "doc": evil},
-            {"name": other, "kind": "approval", "doc": evil},
+            {"name": node, "kind": "parallel", "doc": payload},
+            {"name": other, "kind": "approval", "doc": payload},
         ],
         "edges": [
-            {"source": node, "target": other, "index": 0, "predicate": evil},
-            {"source": node, "target": node, "index": 1, "predicate": evil},
+            {"source": node, "target": other, "index": 0, "predicate": payload},
+            {"source": node, "target": node, "index": 1, "predicate": payload},
         ],
     }
 
 
-def _history(run: Run, node: str, evil: str, *, parted: bool) -> None:
-    """Add two steps to a run; a diverging run takes another route."""
+def _history(run: Run, node: str, payload: str, *, diverging: bool) -> None:
+    """Add two steps to a run; the second differs if the run is `diverging`."""
     make_attempt(run)
-    other = f"{evil[:180]} too"
+    other = f"{payload[:180]} too"
     for sequence in (1, 2):
         status = StageStatus.FAILED if sequence > 1 else StageStatus.COMPLETED
         make_stage(
             run,
-            other if parted and sequence > 1 else node,
+            other if diverging and sequence > 1 else node,
             sequence=sequence,
             status=status,
             items_total=3,
             items_done=1,
         )
         for index, target in enumerate((other, node)):
-            taken = (index == 0) is parted
+            taken = (index == 0) is diverging
             make_decision(
                 run, node, target, sequence=sequence, index=index, taken=taken
             )
     make_retry(run, sequence=2, number=1, wait_seconds=1)
     for level in (Level.INFO, Level.ERROR):
-        make_line(run, evil, level=level)
-    state = {evil: evil, "list": [evil, {evil: [evil]}]}
-    change = [{"op": "add", "path": "/more", "value": {evil: evil}}]
+        make_line(run, payload, level=level)
+    state = {payload: payload, "list": [payload, {payload: [payload]}]}
+    change = [{"op": "add", "path": "/more", "value": {payload: payload}}]
     make_checkpoint(run, sequence=0)
     for sequence, kind, data in (
         (1, Checkpoint.Kind.FULL, state),
@@ -325,38 +323,45 @@ def _history(run: Run, node: str, evil: str, *, parted: bool) -> None:
             node_name=node,
         )
     Run.objects.filter(pk=run.pk).update(
-        sequence=2, result={"result": {evil: [evil]}, evil: evil}
+        sequence=2, result={"result": {payload: [payload]}, payload: payload}
     )
     make_audit_event(run)
     make_note(run)
     RunLabel.objects.create(run=run, name="urgent")
 
 
-def _evidence(run: Run, document: Document, evil: str) -> None:
-    marks = [{"box": [0.1, 0.1, 0.5, 0.2], "text": evil, "label": evil, "note": evil}]
+def _evidence(run: Run, document: Document, payload: str) -> None:
+    marks = [
+        {
+            "box": [0.1, 0.1, 0.5, 0.2],
+            "text": payload,
+            "label": payload,
+            "note": payload,
+        }
+    ]
     result = {
         "document": str(document.pk),
-        "pages": [{"page": 1, "marks": marks, "text": evil, "note": evil}],
-        evil: evil,
+        "pages": [{"page": 1, "marks": marks, "text": payload, "note": payload}],
+        payload: payload,
     }
     Run.objects.filter(pk=run.pk).update(result={"result": result, **result})
 
 
 def _questions(
-    runs: dict[str, Run], document: Document, person: User, evil: str
+    runs: dict[str, Run], document: Document, user: User, payload: str
 ) -> Approval:
     form = {
         "type": "object",
-        "title": evil,
-        "description": evil,
+        "title": payload,
+        "description": payload,
         "properties": {
             "outcome": {
-                "enum": [evil, "b"],
+                "enum": [payload, "b"],
                 "type": "string",
-                "title": evil,
-                "description": evil,
+                "title": payload,
+                "description": payload,
             },
-            "text": {"type": "string", "title": evil, "default": evil},
+            "text": {"type": "string", "title": payload, "default": payload},
         },
         "required": ["outcome"],
     }
@@ -365,24 +370,26 @@ def _questions(
         "pages": [
             {
                 "page": 1,
-                "text": evil,
-                "marks": [{"box": [0.1, 0.1, 0.5, 0.2], "label": evil, "text": evil}],
+                "text": payload,
+                "marks": [
+                    {"box": [0.1, 0.1, 0.5, 0.2], "label": payload, "text": payload}
+                ],
             }
         ],
-        evil: {evil: [evil]},
+        payload: {payload: [payload]},
     }
-    shown = {"form": form, "evidence": evidence, "groups": [evil[:150]]}
+    shown = {"form": form, "evidence": evidence, "groups": [payload[:150]]}
     make_approval(
         runs[Status.COMPLETED],
         status=ApprovalStatus.ANSWERED,
-        responded_by=person,
+        responded_by=user,
         responded_at=timezone.now(),
         **shown,
     )
     return make_approval(runs[Status.WAITING], node_name="review", **shown)
 
 
-def _agents(run: Run, person: User) -> tuple[Provider, Agent]:
+def _agents(run: Run, user: User) -> tuple[Provider, Agent]:
     provider = Provider.objects.create(
         name="p", base_url="http://localhost/v1", tries=1, is_enabled=False
     )
@@ -400,7 +407,7 @@ def _agents(run: Run, person: User) -> tuple[Provider, Agent]:
             latency_ms=1,
             status=status,
             cost=Decimal(1),
-            person=person,
+            user=user,
         )
     running = Run.objects.filter(status=Status.RUNNING)[0]
     LiveText.objects.create(
@@ -409,24 +416,30 @@ def _agents(run: Run, person: User) -> tuple[Provider, Agent]:
     return provider, agent
 
 
-def _profiles(run: Run, person: User, evil: str) -> Profile:
+def _profiles(run: Run, user: User, payload: str) -> Profile:
     profile = Profile.objects.create(
         workflow_name="summarize", name="p", weight=1, stages={}
     )
     Run.objects.filter(pk=run.pk).update(
-        profile_name=evil[:60],
-        profile_stages={evil: {"agent": evil, "prompt": evil, "options": {evil: evil}}},
+        profile_name=payload[:60],
+        profile_stages={
+            payload: {
+                "agent": payload,
+                "prompt": payload,
+                "options": {payload: payload},
+            }
+        },
     )
     budget = Budget.objects.create(name="b", scope=Scope.RUN, tokens=1)
     BudgetRaise.objects.create(
-        budget=budget, by=person, by_name="x", day=dt.date(2026, 1, 1)
+        budget=budget, by=user, by_name="x", day=dt.date(2026, 1, 1)
     )
     return profile
 
 
-def _job(runs: dict[str, Run], person: User) -> None:
+def _job(runs: dict[str, Run], user: User) -> None:
     job = BulkJob.objects.create(
-        action="label", person=person, person_name="x", total=9, done=1, refused=1
+        action="label", user=user, person_name="x", total=9, done=1, refused=1
     )
     results = ("done", "refused", "")
     for position, result in enumerate(results, 1):
@@ -434,7 +447,7 @@ def _job(runs: dict[str, Run], person: User) -> None:
             job=job,
             position=position,
             run_id=runs["gone"].pk,
-            workflow_name=KNOWN,
+            workflow_name=REGISTERED,
             status_before="failed",
             result=result,
         )
@@ -443,11 +456,11 @@ def _job(runs: dict[str, Run], person: User) -> None:
 def _tallies(node: str) -> None:
     hour = timezone.now().replace(minute=0, second=0, microsecond=0)
     RunTally.objects.create(
-        hour=hour, workflow_name=KNOWN, status=Status.FAILED, count=3
+        hour=hour, workflow_name=REGISTERED, status=Status.FAILED, count=3
     )
     EdgeTally.objects.create(
         hour=hour,
-        workflow_name=KNOWN,
+        workflow_name=REGISTERED,
         from_node=node,
         to_node=node,
         edge_index=1,
@@ -457,8 +470,8 @@ def _tallies(node: str) -> None:
     )
 
 
-def _make_hostile(evil: str) -> None:
-    """Put the text into every text column."""
+def _make_hostile(payload: str) -> None:
+    """Write the text to every text column."""
     for model in apps.get_models():
         meta = model._meta  # noqa: SLF001 - Django's documented model API
         if (
@@ -466,35 +479,38 @@ def _make_hostile(evil: str) -> None:
             or model.__name__ == "Permission"
         ):
             continue
-        rows = model._default_manager  # noqa: SLF001 - likewise
+        rows = model._default_manager  # noqa: SLF001 - Django's documented model API
         for number, pk in enumerate(rows.values_list("pk", flat=True)):
             values = {
-                field.attname: hostile_value(field, evil, number)
+                field.attname: hostile_value(field, payload, number)
                 for field in meta.concrete_fields
-                if is_text(field) and f"{meta.label}.{field.name}" not in KEPT
+                if is_text(field)
+                and f"{meta.label}.{field.name}" not in EXCLUDED_FIELDS
             }
             if values:
                 rows.filter(pk=pk).update(**values)
 
 
 def is_text(field: models.Field[Any, Any]) -> bool:
-    """Return whether a field holds what someone wrote."""
+    """Return whether a field can contain text that a user entered."""
     if field.choices or field.primary_key or isinstance(field, models.FileField):
         return False
     return isinstance(field, models.CharField | models.TextField | models.JSONField)
 
 
-def hostile_value(field: models.Field[Any, Any], evil: str, number: int) -> Any:
-    """Return the text as the field can hold it; another one for each row if it has to be."""
-    if field.name == "holds":  # written by workers alone; only names are of authors
+def hostile_value(field: models.Field[Any, Any], payload: str, number: int) -> Any:
+    """Return the text as a value of a field; numbered per row where it must be unique."""
+    if field.name == "holds":  # written by workers; only the names come from authors
         since = "2026-01-01T00:00:00+00:00"
-        return [{"kind": "thread", "run": evil, "node": evil, "since": since}]
+        return [{"kind": "thread", "run": payload, "node": payload, "since": since}]
     if isinstance(field, models.JSONField):
-        return {evil: evil, "list": [evil, [evil, {evil: evil}]]}
+        return {payload: payload, "list": [payload, [payload, {payload: payload}]]}
     text = (
-        f"{evil}{number}" if number and (field.unique or field.name == "name") else evil
+        f"{payload}{number}"
+        if number and (field.unique or field.name == "name")
+        else payload
     )
-    most = field.max_length
-    if most is None or len(text) <= most:
+    max_length = field.max_length
+    if max_length is None or len(text) <= max_length:
         return text
-    return text[: most - 2] + (str(number) if number else "")
+    return text[: max_length - 2] + (str(number) if number else "")

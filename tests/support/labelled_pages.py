@@ -1,9 +1,9 @@
-"""Pages marked by labelled lines, generated from a seed, each with its marking.
+"""Pages whose classification is given by labelled lines, generated from a seed.
 
-A page has one block of labels or several, in one of many layouts, with synonyms, other
-fields between them, and prose that has the same words; some have banners or portion
-marks as well. `Marked.must_ask` says that a page contradicts itself or names something
-that no one can know, so that a person has to be asked.
+A page has one or two blocks of labels in one of several layouts, with synonyms, unrelated
+fields and prose that contains the same terms; some pages also have banners or portion
+marks. `LabelledPage.needs_review` is set if a page contradicts itself or contains an
+unknown marking, so that a person must decide.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ class Row:
 
 
 @dataclass(slots=True)
-class Marked:
-    """A document, and the truth about it."""
+class LabelledPage:
+    """A document with its expected classification."""
 
     name: str
     level: Level | None
     caveats: frozenset[str]
-    must_ask: bool
+    needs_review: bool
     sheet: Sheet = field(repr=False)
 
     @property
@@ -93,107 +93,99 @@ class Marked:
         return write_pdf([self.sheet], title=self.name)
 
 
-def marked(seed: int, *, is_plain: bool = False) -> Marked:
-    """Return the document of a seed; a plain one has one block and nothing to ask about."""
-    chance = random.Random(f"labelled {seed}")  # noqa: S311 - noise, not a secret
-    page = _Page(chance, is_plain=is_plain)
+def labelled_page(seed: int, *, is_plain: bool = False) -> LabelledPage:
+    """Return the document of a seed; a plain one has one consistent block of labels."""
+    rng = random.Random(f"labelled {seed}")  # noqa: S311 - noise, not a secret
+    page = _Page(rng, is_plain=is_plain)
     page.fill()
-    return Marked(
+    return LabelledPage(
         f"{seed} {page.name}",
         page.level,
         frozenset(page.caveats),
-        page.must_ask,
+        page.needs_review,
         page.sheet,
     )
 
 
 class _Page:
-    """A page being drawn."""
+    """Draws a page."""
 
-    def __init__(self, chance: random.Random, *, is_plain: bool) -> None:
-        self.chance, self.is_plain = chance, is_plain
+    def __init__(self, rng: random.Random, *, is_plain: bool) -> None:
+        self.rng, self.is_plain = rng, is_plain
         self.sheet = Sheet()
-        self.level: Level = chance.choice(list(LEVELS))
+        self.level: Level = rng.choice(list(LEVELS))
         self.caveats: set[str] = set()
-        self.must_ask = False
+        self.needs_review = False
         self.name = ""
-        self.font = chance.choice(
-            ("typed", "typed-bold", "label", "label-bold", "text")
-        )
-        self.size = chance.choice((10.5, 11.5, 13.0))
+        self.font = rng.choice(("typed", "typed-bold", "label", "label-bold", "text"))
+        self.size = rng.choice((10.5, 11.5, 13.0))
         self.top = 0.0
 
     def fill(self) -> None:
         """Draw everything."""
-        chance = self.chance
-        self.top = chance.choice((44.0, 60.0, 130.0, 330.0))
-        blocks = 1 if self.is_plain or chance.random() < 0.75 else 2
+        rng = self.rng
+        self.top = rng.choice((44.0, 60.0, 130.0, 330.0))
+        blocks = 1 if self.is_plain or rng.random() < 0.75 else 2
         for number in range(blocks):
             self._block(self.level if number == 0 else self._other_level())
-            self.top += chance.choice((30, 60))
-            self._prose(chance.randint(1, 3))
-        if not self.is_plain and chance.random() < 0.4:
+            self.top += rng.choice((30, 60))
+            self._prose(rng.randint(1, 3))
+        if not self.is_plain and rng.random() < 0.4:
             self._banner()
-        if not self.is_plain and chance.random() < 0.3:
+        if not self.is_plain and rng.random() < 0.3:
             self._portion()
         self._prose(2)
 
     def _other_level(self) -> Level:
-        if self.chance.random() < 0.5:
+        if self.rng.random() < 0.5:
             return self.level
-        other = self.chance.choice([one for one in LEVELS if one is not self.level])
-        self._also(other)
+        other = self.rng.choice([one for one in LEVELS if one is not self.level])
+        self._add_level(other)
         return other
 
-    def _also(self, other: Level) -> None:
-        self.must_ask = self.must_ask or other is not self.level
+    def _add_level(self, other: Level) -> None:
+        self.needs_review = self.needs_review or other is not self.level
         self.level = max(self.level, other, key=lambda level: level.rank)
 
     def _block(self, level: Level) -> None:
-        chance = self.chance
-        count = chance.choice((0, 1, 1, 1, 2))
-        rows = [
-            Row(chance.choice(LEVEL_LABELS), chance.choice((level, *LEVELS[level])))
-        ]
-        named = chance.sample(sorted(CAVEATS), count)
+        rng = self.rng
+        count = rng.choice((0, 1, 1, 1, 2))
+        rows = [Row(rng.choice(LEVEL_LABELS), rng.choice((level, *LEVELS[level])))]
+        named = rng.sample(sorted(CAVEATS), count)
         if "NOFORN" in named and "REL TO USA, GBR" in named:
             named.remove("REL TO USA, GBR")
-        if named and chance.random() < 0.15 and "(" not in rows[0].value:
+        if named and rng.random() < 0.15 and "(" not in rows[0].value:
             rows[0] = Row(rows[0].label, "//".join([level, *named]))
         else:
             rows += self._caveat_rows(named)
         self.caveats |= set(named)
-        if chance.random() < 0.4:
-            rows.append(Row(chance.choice(("Terms", "Restrictions")), "None"))
-        if not self.is_plain and chance.random() < 0.2:
-            rows.append(self._strange())
-            self.must_ask = True
-        rows += [Row(*one) for one in chance.sample(OTHER_FIELDS, chance.randint(0, 2))]
-        chance.shuffle(rows)
+        if rng.random() < 0.4:
+            rows.append(Row(rng.choice(("Terms", "Restrictions")), "None"))
+        if not self.is_plain and rng.random() < 0.2:
+            rows.append(self._unknown_row())
+            self.needs_review = True
+        rows += [Row(*one) for one in rng.sample(OTHER_FIELDS, rng.randint(0, 2))]
+        rng.shuffle(rows)
         self._draw([self._cased(row) for row in rows])
 
     def _caveat_rows(self, named: Sequence[str]) -> list[Row]:
-        chance = self.chance
-        labels = chance.sample(CAVEAT_LABELS, 2)
-        values = [chance.choice(CAVEATS[caveat]) for caveat in named]
+        rng = self.rng
+        labels = rng.sample(CAVEAT_LABELS, 2)
+        values = [rng.choice(CAVEATS[caveat]) for caveat in named]
         if not named:
-            return [Row("Caveats", chance.choice(("None", "NIL", "N/A")))]
-        if len(named) == 1 or chance.random() < 0.6:
-            sign = chance.choice((", ", "/", " // ", "; "))
+            return [Row("Caveats", rng.choice(("None", "NIL", "N/A")))]
+        if len(named) == 1 or rng.random() < 0.6:
+            sign = rng.choice((", ", "/", " // ", "; "))
             return [Row(labels[0], sign.join(values))]
         return [Row(*row) for row in zip(labels, values, strict=True)]
 
-    def _strange(self) -> Row:
-        chance = self.chance
-        label = chance.choice(("Special handling", "Dissemination controls", "Caveats"))
-        return Row(
-            label, chance.choice((*UNKNOWN, "", "________", "see covering letter"))
-        )
+    def _unknown_row(self) -> Row:
+        rng = self.rng
+        label = rng.choice(("Special handling", "Dissemination controls", "Caveats"))
+        return Row(label, rng.choice((*UNKNOWN, "", "________", "see covering letter")))
 
     def _cased(self, row: Row) -> Row:
-        kind = self.chance.choice(
-            ("as it is", "capitals", "capitals", "label", "small")
-        )
+        kind = self.rng.choice(("as it is", "capitals", "capitals", "label", "small"))
         if kind == "capitals":
             return Row(row.label.upper(), row.value.upper())
         if kind == "label":
@@ -211,12 +203,12 @@ class _Page:
             "leaders": self._leaders,
             "in one line": self._in_one_line,
         }
-        name = self.chance.choice(list(layouts))
+        name = self.rng.choice(list(layouts))
         self.name = f"{self.name} {name}".strip()
         layouts[name](rows)
 
     def _write(self, left: float, text: str) -> None:
-        """Write within the page, in smaller letters if it is long."""
+        """Write a text, in a smaller size if it does not fit."""
         room = WIDTH - left - 20
         size = min(
             self.size, self.size * room / width_of(text or " ", self.font, self.size)
@@ -228,15 +220,15 @@ class _Page:
         self.top += self.size * 1.5 * share
 
     def _lines(self, rows: Sequence[Row]) -> None:
-        left = self.chance.choice((72.0, 72.0, 260.0))
-        sign = self.chance.choice((": ", ":", " : ", " - ", " = ", ":   "))
+        left = self.rng.choice((72.0, 72.0, 260.0))
+        sign = self.rng.choice((": ", ":", " : ", " - ", " = ", ":   "))
         for row in rows:
             self._write(left, f"{row.label}{sign}{row.value}")
             self._step()
 
     def _below(self, rows: Sequence[Row]) -> None:
-        left = self.chance.choice((72.0, 200.0))
-        sign = self.chance.choice((":", ""))
+        left = self.rng.choice((72.0, 200.0))
+        sign = self.rng.choice((":", ""))
         for row in rows:
             self._write(left, f"{row.label}{sign}")
             self._step()
@@ -244,9 +236,9 @@ class _Page:
             self._step(1.4)
 
     def _columns(self, rows: Sequence[Row]) -> None:
-        sign = self.chance.choice((":", "", " ="))
+        sign = self.rng.choice((":", "", " ="))
         widest = max(width_of(row.label, self.font, self.size) for row in rows)
-        order = self.chance.choice(("rows", "columns"))
+        order = self.rng.choice(("rows", "columns"))
         tops = []
         for row in rows:
             tops.append(self.top)
@@ -254,7 +246,7 @@ class _Page:
             if order == "rows":
                 self._write(72 + widest + 40, row.value)
             self._step()
-        if order == "columns":  # a text layer that gives one column after the other
+        if order == "columns":  # the text layer has one column after the other
             for row, top in zip(rows, tops, strict=True):
                 self.top = top
                 self._write(72 + widest + 40, row.value)
@@ -284,7 +276,7 @@ class _Page:
             self._step()
 
     def _in_one_line(self, rows: Sequence[Row]) -> None:
-        sign = self.chance.choice(("; ", " | ", "    ", "  "))
+        sign = self.rng.choice(("; ", " | ", "    ", "  "))
         line = ""
         for row in rows:
             part = f"{row.label}: {row.value}"
@@ -304,20 +296,20 @@ class _Page:
             self.sheet.centred(top, level, font="label-bold", size=13)
 
     def _portion(self) -> None:
-        mark = self.chance.choice(("(U)", "(C)", "(S//NF)"))
+        mark = self.rng.choice(("(U)", "(C)", "(S//NF)"))
         self.sheet.text(72, self.top, f"1. {mark} The boat leaves at night.", size=11)
         self.top += 18
         if mark == "(S//NF)":
-            self._also(max(self.level, Level.SECRET, key=lambda level: level.rank))
-            self.must_ask = self.must_ask or "NOFORN" not in self.caveats
+            self._add_level(max(self.level, Level.SECRET, key=lambda level: level.rank))
+            self.needs_review = self.needs_review or "NOFORN" not in self.caveats
             self.caveats.add("NOFORN")
         if mark == "(C)":
-            self._also(
+            self._add_level(
                 max(self.level, Level.CONFIDENTIAL, key=lambda level: level.rank)
             )
 
     def _prose(self, sentences: int) -> None:
-        for sentence in self.chance.sample(PROSE, sentences):
+        for sentence in self.rng.sample(PROSE, sentences):
             self.sheet.text(72, self.top, sentence, font="text", size=11)
             self.top += 17
         self.top += 12

@@ -1,8 +1,8 @@
-"""Typed memos as copiers and fax machines hand them out, each with what it is marked as.
+"""Typed memos as output of copiers and fax machines, each with its expected marking.
 
-Every memo is drawn from a seed: its words, its machine's faults and where its stamps
-stand differ from seed to seed, what it is meant to show does not. Thresholds are judged
-on one seed and reported on others, which no one looked at while choosing them.
+The seed of a memo determines its text, the defects of the machine and the positions of its
+stamps, but not its marking. Thresholds are chosen with one seed and evaluated with held-out
+seeds.
 """
 
 from __future__ import annotations
@@ -28,45 +28,45 @@ Ink = Image.Image  # "L": 255 where there is ink, 0 where there is none
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """One marking, put on the page by someone in a hurry."""
+    """A stamped marking."""
 
     text: str
     at: str = "head"  # head, foot, middle, or side: along the right edge
     font: str = "label-bold"  # one of the writer's, or "hand"
     size: float = 20.0  # points
     ink: float = 0.95  # 0..1, how black
-    worn: float = 0.0  # 0..1, how much of it did not print
+    worn: float = 0.0  # 0..1, share that did not print
     missing: int = 0  # letters that are almost illegible
-    lost: str = ""  # letters that are among them; the first of their kind
-    turn: float = 0.0  # degrees, at most so many either way
+    lost: str = ""  # letters that are always missing; the first occurrence of each
+    turn: float = 0.0  # maximum rotation in degrees, in either direction
     boxed: bool = False
-    aside: float = 0.0  # of the width, how far from the middle
+    offset: float = 0.0  # offset from the middle, as a share of the width
 
 
 @dataclass(frozen=True, slots=True)
 class Memo:
-    """What a memo shows, and the truth about it."""
+    """A memo with its expected marking."""
 
     name: str
     level: Level | None
     caveats: tuple[str, ...] = ()
     stamps: tuple[Stamp, ...] = ()
     machine: str = "copier"  # copier, old copier, fax, coarse fax
-    turned: int = 0  # degrees clockwise, as it lay on the glass
+    turned: int = 0  # orientation in degrees clockwise
     body: str = "plain"  # plain, misleading
-    bars: int = 0  # blacked-out places
-    skew: float = 0.8  # degrees, at most so many either way
-    is_hard: bool = field(default=False)  # a person could be unsure as well
-    is_short: bool = False  # a few sentences only: read in less time
+    bars: int = 0  # redacted places
+    skew: float = 0.8  # maximum rotation in degrees, in either direction
+    is_hard: bool = field(default=False)  # ambiguous for people, too
+    is_short: bool = False  # only a few sentences, for speed
 
     def draw(self, seed: int) -> bytes:
         """Return the PDF; the same one for the same seed."""
         return _drawn(self, seed)
 
 
-def both(text: str, **how: object) -> tuple[Stamp, ...]:
+def both(text: str, **options: object) -> tuple[Stamp, ...]:
     """Return the same stamp at head and foot."""
-    return tuple(Stamp(text, at=at, **how) for at in ("head", "foot"))  # type: ignore[arg-type]
+    return tuple(Stamp(text, at=at, **options) for at in ("head", "foot"))  # type: ignore[arg-type]
 
 
 NOFORN = ("NOFORN",)
@@ -117,7 +117,7 @@ MEMOS = (
         "stamped at the foot only",
         Level.SECRET,
         (),
-        (Stamp("SECRET", "foot", size=30, turn=6, aside=0.2),),
+        (Stamp("SECRET", "foot", size=30, turn=6, offset=0.2),),
         machine="fax",
     ),
     Memo("lies on its side", Level.SECRET, (), both("SECRET", size=24), turned=90),
@@ -307,7 +307,7 @@ MEMOS = (
 )
 
 
-# What is on the paper ----------------------------------------------------------------
+# Content -----------------------------------------------------------------------------
 
 _NAMES = ("Merriweather", "Farr", "Tilling", "Penhale", "Ormerod", "Vance", "Lisle")
 _PLAIN = (
@@ -331,38 +331,38 @@ _MISLEADING = (
 )
 
 
-def _memo(memo: Memo, chance: random.Random) -> Sheet:
+def _memo(memo: Memo, rng: random.Random) -> Sheet:
     sheet = Sheet()
     sentences = list(_PLAIN)
     if memo.body == "misleading":
         sentences = [*_MISLEADING, *_PLAIN[: 0 if memo.is_short else 4]]
     elif memo.is_short:
         sentences = sentences[:3]
-    chance.shuffle(sentences)
-    name = chance.choice(_NAMES)
-    top = chance.uniform(120, 150)
-    day = f"{chance.randint(2, 28)} March {chance.randint(1957, 1979)}"
+    rng.shuffle(sentences)
+    name = rng.choice(_NAMES)
+    top = rng.uniform(120, 150)
+    day = f"{rng.randint(2, 28)} March {rng.randint(1957, 1979)}"
     head = [
         "MEMORANDUM FOR THE RECORD",
         "",
-        f"TO:       {chance.choice(_NAMES)}, works department",
+        f"TO:       {rng.choice(_NAMES)}, works department",
         f"FROM:     {name}",
         f"DATE:     {day}",
         "SUBJECT:  State of the harbour",
         "",
     ]
-    lines = head + _paragraphs(sentences, chance)
+    lines = head + _paragraphs(sentences, rng)
     for row, line in enumerate(lines):
         sheet.text(72, top + 16.5 * row, line, font="typed", size=10.5)
     for _ in range(memo.bars):
-        row = chance.randrange(len(head), len(lines))
-        left, width = chance.uniform(72, 300), chance.uniform(60, 230)
+        row = rng.randrange(len(head), len(lines))
+        left, width = rng.uniform(72, 300), rng.uniform(60, 230)
         sheet.box(left, top + 16.5 * row - 9, width, 12)
     sheet.text(340, top + 16.5 * (len(lines) + 2), name, font="typed", size=10.5)
     return sheet
 
 
-def _paragraphs(sentences: list[str], chance: random.Random) -> list[str]:
+def _paragraphs(sentences: list[str], rng: random.Random) -> list[str]:
     lines: list[str] = []
     for number, start in enumerate(range(0, len(sentences), 2), start=1):
         row = f"{number}.  "
@@ -372,11 +372,11 @@ def _paragraphs(sentences: list[str], chance: random.Random) -> list[str]:
                 row = "    "
             row += f"{word} "
         lines += [row, ""]
-    return lines[: chance.randint(20, 28)]
+    return lines[: rng.randint(20, 28)]
 
 
 def _ink_of(sheet: Sheet) -> Ink:
-    """Return what a sheet shows as ink."""
+    """Render a sheet as an ink mask."""
     drawn = render_page(write_pdf([sheet], title="Memo"), 1, dpi=DPI).data
     image = Image.open(io.BytesIO(drawn)).convert("L").resize(PAPER)
     return ImageChops.invert(image)
@@ -385,25 +385,25 @@ def _ink_of(sheet: Sheet) -> Ink:
 # Stamps ------------------------------------------------------------------------------
 
 
-def _stamped(page: Ink, stamp: Stamp, chance: random.Random) -> Ink:
-    ink = _lettering(stamp, chance)
+def _stamped(page: Ink, stamp: Stamp, rng: random.Random) -> Ink:
+    ink = _lettering(stamp, rng)
     if stamp.boxed:
         ImageDraw.Draw(ink).rectangle(
             (3, 3, ink.width - 4, ink.height - 4), outline=255, width=5
         )
     if stamp.missing or stamp.lost:
-        _lose_letters(ink, stamp, chance)
+        _lose_letters(ink, stamp, rng)
     if stamp.worn:
-        ink = ImageChops.multiply(ink, _wear(ink.size, stamp.worn, chance))
+        ink = ImageChops.multiply(ink, _wear(ink.size, stamp.worn, rng))
     ink = ink.point(lambda grey: round(grey * stamp.ink))
-    angle = chance.uniform(0.5, 1) * stamp.turn * chance.choice((-1, 1))
+    angle = rng.uniform(0.5, 1) * stamp.turn * rng.choice((-1, 1))
     ink = ink.rotate(angle, Image.Resampling.BICUBIC, expand=True)
     if stamp.at == "side":
         ink = ink.rotate(90, expand=True)
-    across = 0.5 + stamp.aside * chance.choice((-1, 1)) + chance.uniform(-0.01, 0.01)
+    across = 0.5 + stamp.offset * rng.choice((-1, 1)) + rng.uniform(-0.01, 0.01)
     down = {"head": 0.045, "foot": 0.955, "middle": 0.8, "side": 0.5}[stamp.at]
     across = 0.95 if stamp.at == "side" else across
-    down += chance.uniform(-0.008, 0.008)
+    down += rng.uniform(-0.008, 0.008)
     left = round(page.width * across - ink.width / 2)
     top = round(page.height * down - ink.height / 2)
     left = min(max(left, 10), page.width - ink.width - 10)
@@ -413,10 +413,10 @@ def _stamped(page: Ink, stamp: Stamp, chance: random.Random) -> Ink:
     return ImageChops.lighter(page, laid)
 
 
-def _lettering(stamp: Stamp, chance: random.Random) -> Ink:
-    """Return the letters alone, close-cropped, with room for a box."""
+def _lettering(stamp: Stamp, rng: random.Random) -> Ink:
+    """Return the letters, cropped with a margin for a box."""
     if stamp.font == "hand":
-        ink = written_by_hand(stamp.text, round(stamp.size * DPI / 72), chance)
+        ink = written_by_hand(stamp.text, round(stamp.size * DPI / 72), rng)
     else:
         sheet = Sheet()
         sheet.text(20, HEIGHT / 2, stamp.text, font=stamp.font, size=stamp.size)
@@ -428,23 +428,23 @@ def _lettering(stamp: Stamp, chance: random.Random) -> Ink:
     return ink.crop((box[0] - room, box[1] - room, box[2] + room, box[3] + room))
 
 
-def _lose_letters(ink: Ink, stamp: Stamp, chance: random.Random) -> None:
-    """Fade some letters, but never the only one that identifies a level."""
+def _lose_letters(ink: Ink, stamp: Stamp, rng: random.Random) -> None:
+    """Erase some letters."""
     letters = len(stamp.text)
     width = (ink.width - 32) / letters
     places = [at for at, sign in enumerate(stamp.text) if sign.isalpha()]
     draw = ImageDraw.Draw(ink)
     lost = [stamp.text.index(letter) for letter in stamp.lost]
-    for at in (*lost, *chance.sample(places, stamp.missing)):
+    for at in (*lost, *rng.sample(places, stamp.missing)):
         left = 16 + width * at
-        top = chance.choice((0.0, 0.35)) * ink.height
+        top = rng.choice((0.0, 0.35)) * ink.height
         draw.rectangle((left, top, left + width, ink.height), fill=0)
 
 
-def _wear(size: tuple[int, int], worn: float, chance: random.Random) -> Ink:
-    """Return a mask with patches where a stamp did not touch the paper."""
+def _wear(size: tuple[int, int], worn: float, rng: random.Random) -> Ink:
+    """Return a mask with patches that the stamp did not print."""
     small = (max(2, size[0] // 6), max(2, size[1] // 6))
-    noise = Image.frombytes("L", small, chance.randbytes(small[0] * small[1]))
+    noise = Image.frombytes("L", small, rng.randbytes(small[0] * small[1]))
     noise = noise.filter(ImageFilter.GaussianBlur(1.2)).resize(size)
     shades = sorted(noise.resize((64, 16)).tobytes())
     limit = shades[min(int(worn * len(shades)), len(shades) - 1)]
@@ -456,20 +456,20 @@ def _wear(size: tuple[int, int], worn: float, chance: random.Random) -> Ink:
 
 @functools.cache
 def _drawn(memo: Memo, seed: int) -> bytes:
-    chance = random.Random(f"{seed} {memo.name}")  # noqa: S311 - noise, not a secret
-    ink = _ink_of(_memo(memo, chance))
+    rng = random.Random(f"{seed} {memo.name}")  # noqa: S311 - noise, not a secret
+    ink = _ink_of(_memo(memo, rng))
     for stamp in memo.stamps:
-        ink = _stamped(ink, stamp, chance)
-    ink = ink.rotate(chance.uniform(-memo.skew, memo.skew), Image.Resampling.BICUBIC)
-    page = _MACHINES[memo.machine](ImageChops.invert(ink), chance)
+        ink = _stamped(ink, stamp, rng)
+    ink = ink.rotate(rng.uniform(-memo.skew, memo.skew), Image.Resampling.BICUBIC)
+    page = _MACHINES[memo.machine](ImageChops.invert(ink), rng)
     return _photographed(page.rotate(-memo.turned, expand=True), memo.name)
 
 
 def copied(sheet: Sheet, machine: str, seed: int) -> bytes:
-    """Return a sheet as a machine hands it out, as a PDF without a text layer."""
-    chance = random.Random(f"{seed} {machine}")  # noqa: S311 - noise, not a secret
-    ink = _ink_of(sheet).rotate(chance.uniform(-0.8, 0.8), Image.Resampling.BICUBIC)
-    return _photographed(_MACHINES[machine](ImageChops.invert(ink), chance), machine)
+    """Return a sheet as a copy by a machine, as a PDF without a text layer."""
+    rng = random.Random(f"{seed} {machine}")  # noqa: S311 - noise, not a secret
+    ink = _ink_of(sheet).rotate(rng.uniform(-0.8, 0.8), Image.Resampling.BICUBIC)
+    return _photographed(_MACHINES[machine](ImageChops.invert(ink), rng), machine)
 
 
 def _photographed(page: Ink, title: str) -> bytes:
@@ -480,41 +480,41 @@ def _photographed(page: Ink, title: str) -> bytes:
     return write_pdf([Sheet(photo=photo, width=wide, height=high)], title=title)
 
 
-def _copier(page: Ink, chance: random.Random) -> Ink:
-    page = page.filter(ImageFilter.GaussianBlur(chance.uniform(0.4, 0.9)))
-    page = _grained(page, chance, 14)
-    return _specked(page, chance, 80)
+def _copier(page: Ink, rng: random.Random) -> Ink:
+    page = page.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 0.9)))
+    page = _grained(page, rng, 14)
+    return _specked(page, rng, 80)
 
 
-def _old_copier(page: Ink, chance: random.Random) -> Ink:
-    paper, black = chance.randint(205, 235), chance.randint(50, 85)
+def _old_copier(page: Ink, rng: random.Random) -> Ink:
+    paper, black = rng.randint(205, 235), rng.randint(50, 85)
     page = page.point(lambda grey: round(black + grey * (paper - black) / 255))
-    page = page.filter(ImageFilter.GaussianBlur(chance.uniform(0.9, 1.4)))
+    page = page.filter(ImageFilter.GaussianBlur(rng.uniform(0.9, 1.4)))
     draw = ImageDraw.Draw(page)
-    for _ in range(chance.randint(1, 3)):  # dirt on the drum
-        x = chance.randrange(page.width)
-        draw.line((x, 0, x + chance.randint(-4, 4), page.height), fill=160, width=2)
-    edge = chance.randint(8, 26)
+    for _ in range(rng.randint(1, 3)):  # dirt on the drum
+        x = rng.randrange(page.width)
+        draw.line((x, 0, x + rng.randint(-4, 4), page.height), fill=160, width=2)
+    edge = rng.randint(8, 26)
     draw.rectangle((page.width - edge, 0, page.width, page.height), fill=60)
-    return _specked(_grained(page, chance, 34), chance, 400)
+    return _specked(_grained(page, rng, 34), rng, 400)
 
 
-def _fax(page: Ink, chance: random.Random) -> Ink:
+def _fax(page: Ink, rng: random.Random) -> Ink:
     page = page.filter(ImageFilter.GaussianBlur(0.7))
-    page = _grained(page, chance, 40)
-    limit = chance.randint(150, 185)
+    page = _grained(page, rng, 40)
+    limit = rng.randint(150, 185)
     page = page.point(lambda grey: 255 if grey > limit else 0)
-    page = _specked(page, chance, 350)
-    for _ in range(chance.randint(0, 2)):  # lines lost on the way
-        y = chance.randrange(page.height - 4)
+    page = _specked(page, rng, 350)
+    for _ in range(rng.randint(0, 2)):  # lines lost in transmission
+        y = rng.randrange(page.height - 4)
         page.paste(255, (0, y, page.width, y + 2))
     return page
 
 
-def _coarse_fax(page: Ink, chance: random.Random) -> Ink:
+def _coarse_fax(page: Ink, rng: random.Random) -> Ink:
     """98 lines to the inch, twice as many dots across."""
     flat = page.resize((page.width, page.height // 2), Image.Resampling.BOX)
-    return _fax(flat.resize(page.size, Image.Resampling.BILINEAR), chance)
+    return _fax(flat.resize(page.size, Image.Resampling.BILINEAR), rng)
 
 
 _MACHINES: dict[str, Callable[[Ink, random.Random], Ink]] = {
@@ -525,15 +525,15 @@ _MACHINES: dict[str, Callable[[Ink, random.Random], Ink]] = {
 }
 
 
-def _grained(page: Ink, chance: random.Random, most: int) -> Ink:
-    noise = Image.frombytes("L", page.size, chance.randbytes(page.width * page.height))
-    noise = noise.point(lambda grey: round(grey * 2 * most / 255))
-    return ImageChops.add(page, noise, offset=-most)
+def _grained(page: Ink, rng: random.Random, strength: int) -> Ink:
+    noise = Image.frombytes("L", page.size, rng.randbytes(page.width * page.height))
+    noise = noise.point(lambda grey: round(grey * 2 * strength / 255))
+    return ImageChops.add(page, noise, offset=-strength)
 
 
-def _specked(page: Ink, chance: random.Random, most: int) -> Ink:
-    for _ in range(chance.randint(most // 2, most)):
-        x, y = chance.randrange(page.width - 4), chance.randrange(page.height - 4)
-        size = chance.choice((1, 2, 2, 3))
-        page.paste(chance.choice((0, 90, 255)), (x, y, x + size, y + size))
+def _specked(page: Ink, rng: random.Random, strength: int) -> Ink:
+    for _ in range(rng.randint(strength // 2, strength)):
+        x, y = rng.randrange(page.width - 4), rng.randrange(page.height - 4)
+        size = rng.choice((1, 2, 2, 3))
+        page.paste(rng.choice((0, 90, 255)), (x, y, x + size, y + size))
     return page

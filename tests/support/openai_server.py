@@ -1,12 +1,12 @@
-"""A small OpenAI-style model server that tests start: it answers by a script, over HTTP.
+"""An OpenAI-compatible HTTP server with scripted responses.
 
     with ModelServer() as server:
         server.script(Answer("Hello"), failing(429, headers={"Retry-After": "0"}))
-        ... ask it at server.url ...
+        ... send requests to server.url ...
         assert server.requests[0].body["messages"][0]["content"] == "Hi"
 
-What is not scripted is answered with an echo. It runs on a thread with a loop of its own
-and notes when a client closes its connection before the answer is complete.
+Requests beyond the script get an echo. The server runs its event loop on a thread and
+records when a client closes its connection before the response is complete.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-TIMEOUT_SECONDS = 20  # a bound for what never comes, not a wait
+TIMEOUT_SECONDS = 20  # fails a test that would block forever
 
 
 @dataclass
 class Request:
-    """What a client sent."""
+    """A received request."""
 
     method: str
     path: str
-    headers: Mapping[str, str]  # names in small letters
+    headers: Mapping[str, str]  # with lower-case names
     body: dict[str, Any]
-    connection: int  # which of the connections it came by, from 1
+    connection: int  # number of the connection, from 1
 
 
 @dataclass
 class Answer:
-    """One scripted answer: JSON, or a stream where one was asked for."""
+    """A scripted response: JSON, or a stream if the request asks for one."""
 
     text: str = ""
-    pieces: Sequence[str] = ()  # of a stream; the words of the text if not given
+    pieces: Sequence[str] = ()  # of a stream; by default the words of the text
     tool_calls: Sequence[Mapping[str, Any]] = ()
     usage: Mapping[str, int] | None = field(
         default_factory=lambda: {"prompt_tokens": 7, "completion_tokens": 5}
@@ -49,43 +49,43 @@ class Answer:
     error: str = ""  # the message of a failure
     error_code: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
-    raw: bytes | None = None  # the body as it is: malformed JSON, for instance
-    gate: Gate | None = None  # waits there before each piece, or before the answer
-    breaks_after: int | None = None  # pieces; then the connection is cut
+    raw: bytes | None = None  # the raw body, for example malformed JSON
+    gate: Gate | None = None  # blocks each piece, or the response
+    breaks_after: int | None = (
+        None  # number of pieces after which the connection is closed
+    )
     vectors: Sequence[Sequence[float]] | None = None
 
 
 class Gate:
-    """Holds an answer back until the test lets the next part through."""
+    """Blocks a response until the test releases the next part."""
 
     def __init__(self) -> None:
-        """Start closed."""
         self._passes = threading.Semaphore(0)
-        self.reached = threading.Event()  # set when an answer waits here
+        self.reached = threading.Event()  # set when a response waits
 
     def let(self, count: int = 1) -> None:
-        """Let so many parts through."""
+        """Release `count` parts."""
         self._passes.release(count)
 
     async def wait(self) -> None:
-        """Return when a part may pass."""
+        """Wait until a part is released."""
         self.reached.set()
         while not self._passes.acquire(blocking=False):  # noqa: ASYNC110 - set by a thread
             await asyncio.sleep(0.005)
 
 
 def failing(status: int, message: str = "No.", **given: Any) -> Answer:
-    """Return a scripted failure."""
+    """Return an error response."""
     return Answer(status=status, error=message, **given)
 
 
 class ModelServer:
-    """The server; use it in a `with`."""
+    """The server, a context manager."""
 
     def __init__(self) -> None:
-        """Start with an empty script."""
         self.requests: list[Request] = []
-        self.closed_early: list[float] = []  # when, on the monotonic clock
+        self.closed_early: list[float] = []  # monotonic times
         self.connections = 0
         self._script: deque[Answer] = deque()
         self._ready = threading.Event()
@@ -93,12 +93,12 @@ class ModelServer:
         self._thread = threading.Thread(target=self._serve, name="model-server")
 
     def script(self, *answers: Answer) -> None:
-        """Answer the next requests with these, in order."""
+        """Add responses for the next requests."""
         self._script.extend(answers)
 
     @property
     def url(self) -> str:
-        """Its address as a provider's base URL."""
+        """The base URL for a provider."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     def __enter__(self) -> Self:
@@ -118,20 +118,20 @@ class ModelServer:
         self._thread.join(TIMEOUT_SECONDS)
 
     def wait_closed(self, seconds: float) -> float:
-        """Return when a client closed its connection early; wait at most so long."""
+        """Return the monotonic time at which a client closed its connection early."""
         with self._changed:
             assert self._changed.wait_for(lambda: self.closed_early, seconds)
         return self.closed_early[0]
 
     def wait_requests(self, count: int) -> list[Request]:
-        """Return the requests once there are so many."""
+        """Return the requests when there are at least `count`."""
         with self._changed:
             assert self._changed.wait_for(
                 lambda: len(self.requests) >= count, TIMEOUT_SECONDS
             )
         return self.requests
 
-    # -- inside -----------------------------------------------------------------------
+    # -- server loop ------------------------------------------------------------------
 
     def _serve(self) -> None:
         asyncio.run(self._main())
@@ -156,12 +156,12 @@ class ModelServer:
         assert task is not None
         self._open.add(task)
         self.connections += 1
-        number, begun = self.connections, b""
+        number, received = self.connections, b""
         try:
-            while request := await self._read(reader, number, begun):
+            while request := await self._read(reader, number, received):
                 self._note(request)
-                answering = asyncio.create_task(self._answer(writer, request))
-                begun = await self._until_done(reader, answering)
+                response = asyncio.create_task(self._answer(writer, request))
+                received = await self._until_done(reader, response)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
@@ -169,26 +169,26 @@ class ModelServer:
             writer.close()
 
     async def _until_done(
-        self, reader: asyncio.StreamReader, answering: asyncio.Task[None]
+        self, reader: asyncio.StreamReader, response: asyncio.Task[None]
     ) -> bytes:
-        """Return what has arrived of the next request once the answer was given.
+        """Wait for the response; return the first bytes of the next request, if any.
 
-        Raises ConnectionError when the client went away before.
+        Raises ConnectionError if the client disconnects first.
         """
         more = asyncio.create_task(reader.read(1))
         try:
-            await asyncio.wait({more, answering}, return_when=asyncio.FIRST_COMPLETED)
-            if not answering.done():
+            await asyncio.wait({more, response}, return_when=asyncio.FIRST_COMPLETED)
+            if not response.done():
                 with self._changed:
                     self.closed_early.append(time.monotonic())
                     self._changed.notify_all()
-                raise ConnectionError("the client went away")
-            answering.result()
+                raise ConnectionError("the client disconnected")
+            response.result()
             return more.result() if more.done() else b""
         finally:
-            for task in (more, answering):
+            for task in (more, response):
                 task.cancel()
-            await asyncio.gather(more, answering, return_exceptions=True)
+            await asyncio.gather(more, response, return_exceptions=True)
 
     def _note(self, request: Request) -> None:
         with self._changed:
@@ -196,11 +196,11 @@ class ModelServer:
             self._changed.notify_all()
 
     async def _read(
-        self, reader: asyncio.StreamReader, number: int, begun: bytes
+        self, reader: asyncio.StreamReader, number: int, received: bytes
     ) -> Request | None:
         if reader.at_eof():
             return None
-        head = begun + await reader.readuntil(b"\r\n\r\n")
+        head = received + await reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode().strip().split("\r\n")
         method, path, _ = first.split(" ", 2)
         headers = {
@@ -230,7 +230,7 @@ class ModelServer:
         async for event in _events(request, answer):
             if answer.breaks_after is not None and count >= answer.breaks_after:
                 writer.transport.abort()
-                raise ConnectionError("cut, as scripted")
+                raise ConnectionError("closed by the script")
             writer.write(f"{len(event):x}\r\n".encode() + event + b"\r\n")
             await writer.drain()
             count += 1
@@ -286,7 +286,7 @@ def _embeddings(request: Request, answer: Answer) -> dict[str, Any]:
         {"object": "embedding", "index": index, "embedding": list(vector)}
         for index, vector in enumerate(vectors)
     ]
-    # not in order, as the protocol allows
+    # in another order, which the protocol permits
     return {"object": "list", "data": rows[::-1], "usage": {"prompt_tokens": 3}}
 
 

@@ -1,7 +1,6 @@
-"""Two workflows, one of which the person who looks may have no right to; and the cast.
+"""Workflows with different permissions, their rows, and a user for each role.
 
-Everything that was computed, written or said about its runs is one word, so that a page
-that tells some of it is caught.
+Every value of the rows is the same word, so that a test finds any page that reveals one.
 """
 
 from __future__ import annotations
@@ -78,9 +77,9 @@ from workflows.models.runs import new_run_id
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-OURS, THEIRS = "classify-document", "summarize"  # may be seen by roles; by a team only
-DIRECTORS = "reasoning"  # no one's but theirs, whatever the role
-WORD = "xylophone"  # what no one may read who may not read values
+OURS, THEIRS = "classify-document", "summarize"  # visible to roles; to a team only
+DIRECTORS = "reasoning"  # visible to the group of directors only
+WORD = "xylophone"  # the value that requires the permission to read values
 ROLES = (roles.VIEWER, roles.LAUNCHER, roles.OPERATOR, roles.AUDITOR, roles.ADMIN)
 STAFF = {roles.AUDITOR, roles.ADMIN, "superuser"}
 COLUMNS = ("anonymous", "member", *ROLES, "superuser", "no values", "open")
@@ -88,7 +87,7 @@ COLUMNS = ("anonymous", "member", *ROLES, "superuser", "no values", "open")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What there is to be seen, and who looks."""
+    """The rows, and their owner."""
 
     runs: dict[str, Run]  # of OURS, by status
     child: Run
@@ -110,43 +109,43 @@ class World:
 
     @property
     def run(self) -> Run:
-        """The run that has everything."""
+        """The run with rows of every kind."""
         return self.runs[Status.FAILED]
 
 
-def person_of(column: str) -> User | None:
-    """Return someone as a column of the table means them; None for no one."""
+def user_of(column: str) -> User | None:
+    """Return the user of a column of the permission table; None if anonymous."""
     if column == "anonymous":
         return None
-    person = make_user(f"the {column}", is_staff=column in STAFF)
+    user = make_user(f"the {column}", is_staff=column in STAFF)
     if column == "superuser":
-        person.is_superuser = True
-        person.save()
+        user.is_superuser = True
+        user.save()
     if column in ROLES:
-        person.groups.add(make_role(column))
+        user.groups.add(make_role(column))
     if column == "no values":
-        person.groups.add(make_role(roles.OPERATOR))
+        user.groups.add(make_role(roles.OPERATOR))
         others = Group.objects.create(name="readers")
         WorkflowPermission.objects.create(
             workflow_name=OURS, group=others, can_view=False, can_read=True
         )
     if column == "member":
-        _let_into_theirs(person)
-    return person
+        _grant_other_workflow(user)
+    return user
 
 
-def _let_into_theirs(person: User) -> None:
-    """Let someone do everything with the other workflow, and nothing with ours."""
+def _grant_other_workflow(user: User) -> None:
+    """Grant all permissions of THEIRS and none of OURS."""
     team = Group.objects.create(name="team")
-    person.groups.add(team)
+    user.groups.add(team)
     flags = {f"can_{verb}": True for verb in ("launch", "operate", "approve")}
     WorkflowPermission.objects.create(workflow_name=THEIRS, group=team, **flags)
     make_run(workflow_name=THEIRS)
-    make_decision(make_run(workflow_name=THEIRS), reason="of theirs")
+    make_decision(make_run(workflow_name=THEIRS), reason="of another workflow")
 
 
 def make_world() -> World:
-    """Return runs of our workflow with all that belongs to them."""
+    """Create runs of OURS with rows of every kind."""
     owner = make_user("olga owner")
     document = make_document(f"{WORD}.pdf", uploaded_by=owner)
     DocumentUse.objects.create(document=document, workflow_name=OURS)
@@ -175,7 +174,7 @@ def make_world() -> World:
         removed_by_name="olga owner",
     )
     job = BulkJob.objects.create(
-        action="label", label=WORD, person=owner, person_name=owner.username, total=1
+        action="label", label=WORD, user=owner, person_name=owner.username, total=1
     )
     failed = runs[Status.FAILED]
     BulkItem.objects.create(
@@ -263,7 +262,7 @@ def _questions(runs: dict[str, Run], owner: User) -> Approval:
         "type": "object",
         "properties": {"outcome": {"enum": [WORD], "type": "string", "title": WORD}},
     }
-    words = {"question": WORD, "form": form, "evidence": {WORD: WORD}}
+    texts = {"question": WORD, "form": form, "evidence": {WORD: WORD}}
     make_approval(
         runs[Status.COMPLETED],
         status="answered",
@@ -271,13 +270,13 @@ def _questions(runs: dict[str, Run], owner: User) -> Approval:
         responded_at=timezone.now(),
         comment=WORD,
         response={"outcome": WORD},
-        **words,
+        **texts,
     )
-    return make_approval(runs[Status.WAITING], node_name="ask_reviewer", **words)
+    return make_approval(runs[Status.WAITING], node_name="ask_reviewer", **texts)
 
 
 def _schedule(run: Run, owner: User) -> Schedule:
-    """Return a paused schedule that launched a run, and another one that was refused."""
+    """Return a paused schedule with a launched and a refused moment."""
     now = timezone.now()
     schedule = Schedule.objects.create(
         workflow_name=OURS,
@@ -364,7 +363,7 @@ def _message(run: Run, owner: User) -> Delivery:
 
 def _agents(runs: dict[str, Run]) -> tuple[Provider, Agent]:
     provider = Provider.objects.create(name="p", base_url="http://localhost/v1")
-    spare = Provider.objects.create(name="spare", base_url="http://localhost/v1")
+    unused = Provider.objects.create(name="spare", base_url="http://localhost/v1")
     agent = Agent.objects.create(name="a", provider=provider, model="m")
     Price.objects.create(model="m", per_million_in=1, per_million_out=1)
     run = runs[Status.RUNNING]
@@ -391,7 +390,7 @@ def _agents(runs: dict[str, Run]) -> tuple[Provider, Agent]:
         by_name="x",
         day=dt.date(2026, 1, 1),
     )
-    return spare, agent
+    return unused, agent
 
 
 def _tallies() -> None:
@@ -412,14 +411,14 @@ def _tallies() -> None:
 
 
 def leaks(column: str, world: World, asked: str, text: str) -> list[str]:
-    """Return what an response contains that this column may not know."""
-    unseen = [str(world.of_directors.pk), DIRECTORS, "Reasoning"]
+    """Return the values in a response that the user of a column must not see."""
+    forbidden = [str(world.of_directors.pk), DIRECTORS, "Reasoning"]
     if column in {"anonymous", "member"}:
         runs = [*world.runs.values(), world.child]
-        unseen += [*(str(run.pk) for run in runs), *(run.short_id for run in runs)]
-        unseen += [OURS, "Classify document", WORD, "4711", world.owner.username]
+        forbidden += [*(str(run.pk) for run in runs), *(run.short_id for run in runs)]
+        forbidden += [OURS, "Classify document", WORD, "4711", world.owner.username]
     if column in {"auditor", "admin", "superuser"}:
         return []
     if column == "no values":
-        unseen.append(WORD)
-    return [one for one in unseen if one in text and one not in asked]
+        forbidden.append(WORD)
+    return [one for one in forbidden if one in text and one not in asked]

@@ -1,4 +1,4 @@
-"""A real HTTP server that receives webhooks and responds as a test wants."""
+"""An HTTP server that receives webhooks and sends configured responses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 
 @dataclass
 class Reply:
-    """A response; `raw` is sent instead of it, `hangs` sends nothing until the end."""
+    """A response; `raw` replaces it, `hangs` sends nothing until the server stops."""
 
     status: int = 204
     body: bytes = b""

@@ -1,4 +1,4 @@
-"""Remote storage like S3: no file in it has a path on this machine."""
+"""A storage without local paths, as for S3."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from django.utils import timezone
 
 
 class RemoteStorage(Storage):
-    """Files in memory, without paths."""
+    """Stores files in memory."""
 
     kept: ClassVar[dict[str, tuple[bytes, dt.datetime]]] = {}
     before_opening: ClassVar[list[Callable[[str], None]]] = []  # called with the name
 
     def exists(self, name: str) -> bool:
-        """Return whether it is here."""
+        """Return whether a file exists."""
         return name in self.kept
 
     def delete(self, name: str) -> None:
-        """Remove it, if it is here."""
+        """Remove a file, if it exists."""
         self.kept.pop(name, None)
 
     def size(self, name: str) -> int:
-        """Return its size in bytes."""
+        """Return the size of a file in bytes."""
         return len(self.kept[name][0])
 
     def get_modified_time(self, name: str) -> dt.datetime:
-        """Return when it was stored."""
+        """Return the time at which a file was stored."""
         return self.kept[name][1]
 
     def listdir(self, path: str) -> tuple[list[str], list[str]]:

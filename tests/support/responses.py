@@ -1,4 +1,4 @@
-"""The text of a response, also of a streamed one."""
+"""Reads the text of responses, including streamed ones."""
 
 from __future__ import annotations
 

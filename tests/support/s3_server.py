@@ -1,7 +1,7 @@
 """A server with the S3 protocol in a separate process (moto).
 
-It checks keys and signatures, as Amazon's does. It can be stopped in its tracks, so that
-connections are taken and never answered, or ended, so that they are refused.
+It checks keys and signatures. It can be frozen, so that it accepts connections and never
+responds, or stopped, so that connections are refused.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ ANYTHING = {
 
 
 class S3Server:
-    """One server with a bucket, and someone who may use it."""
+    """A server with a bucket and a user."""
 
     def __init__(self, directory: Path) -> None:
-        """Take where its log goes."""
+        """Write the log to a directory."""
         self._log = directory / "s3.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.port = free_port()
@@ -40,7 +40,6 @@ class S3Server:
         self.key, self.secret = "", ""
 
     def __enter__(self) -> Self:
-        """Start it."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "moto.server", "-p", str(self.port)],
@@ -49,9 +48,9 @@ class S3Server:
             )
         try:
             wait_for_port(self.port)
-            self._let_in()
+            self._create_user()
         except BaseException:
-            self._end()
+            self._stop()
             raise
         return self
 
@@ -61,32 +60,31 @@ class S3Server:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End it."""
-        self._end()
+        self._stop()
 
-    def _end(self) -> None:
+    def _stop(self) -> None:
         if self._process:
             self._process.kill()
             self._process.wait()
 
-    def _let_in(self) -> None:
-        """Make a bucket and a user, and look at keys from here on."""
+    def _create_user(self) -> None:
+        """Create a bucket and a user, and enable authentication."""
         iam = self._client("iam", "nobody", "nothing")
         iam.create_user(UserName="signalbox")
         iam.put_user_policy(
             UserName="signalbox", PolicyName="all", PolicyDocument=json.dumps(ANYTHING)
         )
-        made = iam.create_access_key(UserName="signalbox")["AccessKey"]
-        self.key, self.secret = made["AccessKeyId"], made["SecretAccessKey"]
+        access_key = iam.create_access_key(UserName="signalbox")["AccessKey"]
+        self.key, self.secret = access_key["AccessKeyId"], access_key["SecretAccessKey"]
         self.client = self._client("s3", self.key, self.secret)
         self.client.create_bucket(Bucket=BUCKET)
-        asked = urllib.request.Request(  # noqa: S310 - of our own server
+        request = urllib.request.Request(  # noqa: S310 - a local server
             f"{self.url}/moto-api/reset-auth",
             data=b"0",
             headers={"Content-Type": "text/plain"},
             method="POST",
         )
-        urllib.request.urlopen(asked).close()  # noqa: S310 - likewise
+        urllib.request.urlopen(request).close()  # noqa: S310 - a local server
 
     def _client(self, name: str, key: str, secret: str) -> Any:
         return boto3.client(
@@ -99,26 +97,26 @@ class S3Server:
         )
 
     def names(self) -> list[str]:
-        """Return the names of what is in the bucket."""
+        """Return the names of the objects in the bucket."""
         listed = self.client.list_objects_v2(Bucket=BUCKET)
         return [one["Key"] for one in listed.get("Contents", ())]
 
     def content(self, name: str) -> bytes:
-        """Return what is kept under a name."""
+        """Return the content of an object."""
         found: bytes = self.client.get_object(Bucket=BUCKET, Key=name)["Body"].read()
         return found
 
     def requests(self) -> list[str]:
-        """Return what it was asked so far: methods and addresses."""
+        """Return method and path of all requests so far."""
         lines = self._log.read_text().splitlines()
         return [line.split('"')[1] for line in lines if line.count('"') > 1]
 
     def freeze(self) -> None:
-        """Take connections and answer nothing."""
+        """Accept connections and send no responses."""
         assert self._process
         os.kill(self._process.pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Answer again."""
+        """Send responses again."""
         assert self._process
         os.kill(self._process.pid, signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""Runs with a sealed history, made without a worker, and the result of verifying them."""
+"""Runs with a sealed history, created without a worker, and the findings for them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORKER = "sealing"
 
 @dataclass
 class Step:
-    """What one step leaves behind; every field has a default."""
+    """The values that a step records; every field has a default."""
 
     node: str = "weigh"
     reasons: Sequence[str] = ("confidence 93%, threshold 80%",)
@@ -45,7 +45,7 @@ THREE = (Step("read"), Step("weigh", ("a", "b")), Step("publish", ()))
 
 
 def launch(by: User | None = None, workflow: str = "sum") -> Run:
-    """Return a run that waits in the queue, with the action that launched it."""
+    """Return a queued run with the audit event of its launch."""
     run = Run(workflow_name=workflow, launched_by=by)
     queue.enqueue(run, trail.entry(run, "launch", by=by, after=Status.PENDING))
     return run
@@ -58,7 +58,7 @@ def sealed_run(
     status: str = Status.COMPLETED,
     workflow: str = "sum",
 ) -> Run:
-    """Return a run with these steps, as its recorder would have stored it."""
+    """Return a run with these steps, stored as by its recorder."""
     run = launch(by, workflow)
     (claimed,) = queue.claim(WORKER, 1).runs
     head = head_of(claimed.history_chain_head, run.pk)
@@ -74,7 +74,7 @@ def sealed_run(
 
 
 def record_for(run: Run, sequence: int) -> StepRecord:
-    """Return an empty record of a run that has come so far."""
+    """Return an empty record of a run at a step."""
     return StepRecord(
         run.pk,
         WORKER,
@@ -87,7 +87,7 @@ def record_for(run: Run, sequence: int) -> StepRecord:
 
 
 def record_of(run: Run, sequence: int, step: Step) -> StepRecord:
-    """Return the record of a step that ended."""
+    """Return the record of an ended step."""
     at = step.created_at or timezone.now()
     record = record_for(run, sequence)
     record.progressed = True

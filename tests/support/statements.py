@@ -1,4 +1,4 @@
-"""PostgreSQL's own account of what the statements of the execution touch."""
+"""Counts the rows that statements touch, from the plans of PostgreSQL."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXPLAIN = "EXPLAIN (ANALYZE, FORMAT JSON, SETTINGS, TIMING OFF) "
 
 
 def connect(url: str, **options: Any) -> BaseDatabaseWrapper:
-    """Return a connection beside Django's own, with the options of the settings."""
+    """Return a separate connection with the options of the settings."""
     database: dict[str, Any] = {**dj_database_url.parse(url)}
     database["OPTIONS"] = database["OPTIONS"] | {"prepare_threshold": 5} | options
     return ConnectionHandler({"default": database})["default"]
@@ -28,7 +28,7 @@ def connect(url: str, **options: Any) -> BaseDatabaseWrapper:
 def query(
     connection: BaseDatabaseWrapper, sql: str, values: Sequence[Any] = ()
 ) -> list[Any]:
-    """Execute a statement by Django's cursor; return its rows."""
+    """Execute a statement with a Django cursor; return its rows."""
     with connection.cursor() as cursor:
         cursor.execute(sql, values or None)
         return cursor.fetchall() if cursor.description else []
@@ -37,7 +37,7 @@ def query(
 def copy_run(
     connection: BaseDatabaseWrapper, run: Run, number: int, **changes: str
 ) -> list[UUID]:
-    """Insert so many copies of a run, with changes of columns in SQL; return their ids."""
+    """Insert copies of a run, with SQL expressions for changed columns; return their ids."""
     changes = {"id": "gen_random_uuid()"} | changes
     names = [str(field.column) for field in Run._meta.concrete_fields]  # noqa: SLF001
     columns = ", ".join(f'"{name}"' for name in names)
@@ -52,7 +52,7 @@ def copy_run(
 
 
 class ExplainedDriver(PostgreSQLDriver):
-    """A driver that counts the rows that its statements touch, with plans for its values."""
+    """A driver that counts the rows that its statements touch, with custom plans."""
 
     touched = 0
     settings: Mapping[str, str] = {}
@@ -66,7 +66,7 @@ class ExplainedDriver(PostgreSQLDriver):
 
 
 class PreparedDriver(PostgreSQLDriver):
-    """A driver that remembers its last call, for `rows_touched_again`."""
+    """A driver that records its last call, for `rows_touched_again`."""
 
     last: tuple[str, Sequence[Any]] = ("", ())
 
@@ -77,7 +77,7 @@ class PreparedDriver(PostgreSQLDriver):
         return super()._execute(statement, values, *arguments, **options)
 
     def rows_touched_again(self) -> int:
-        """Repeat the last call with the plan that the server keeps for all values."""
+        """Repeat the last call with the generic plan of the prepared statement."""
         import psycopg
 
         statement, values = self.last
@@ -86,7 +86,7 @@ class PreparedDriver(PostgreSQLDriver):
             "SELECT name, generic_plans FROM pg_prepared_statements WHERE statement = %s",
             [statement],
         )
-        assert generic, "The server has planned each call for its values so far."
+        assert generic, "The server used custom plans only."
         raw = self.connection.connection
         marks = ", ".join(["%s"] * len(values))
         with psycopg.ClientCursor(raw) as cursor:

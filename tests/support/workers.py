@@ -1,4 +1,4 @@
-"""A worker controlled from the test's event loop, and waiting for it without sleeps."""
+"""A worker on the test's event loop, and waits for runs without sleeps."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from workflows.models import ENDED, Run
 from workflows.registry import Registry
 from workflows.registry import registry as installed
 
-TIMEOUT_SECONDS = 20  # a bound for what never comes, not a wait
+TIMEOUT_SECONDS = 20  # fails a test that would block forever
 
 
 class SharedEvent:
-    """An event for a test and its nodes, which execute on another event loop."""
+    """An event that a test shares with its nodes, which execute on another event loop."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -31,7 +31,7 @@ class SharedEvent:
         return self._is_set
 
     def set(self) -> None:
-        """Let everyone continue who waits, on any loop."""
+        """Wake all waiters, on any loop."""
         with self._lock:
             self._is_set = True
             waiting, self._waiting = self._waiting, set()
@@ -40,7 +40,7 @@ class SharedEvent:
                 future.get_loop().call_soon_threadsafe(_resolve, future)
 
     async def wait(self) -> None:
-        """Return once the event is set."""
+        """Wait until the event is set."""
         future = asyncio.get_running_loop().create_future()
         with self._lock:
             if self._is_set:
@@ -58,7 +58,7 @@ def _resolve(future: asyncio.Future[None]) -> None:
 async def working(
     registry: Registry | None = None, *, capacity: int = 8, name: str = "test-worker"
 ) -> AsyncIterator[Worker]:
-    """Give a worker that works until the block ends, then drains."""
+    """Provide a running worker; drain it at the end."""
     workflows = installed if registry is None else registry
     worker = Worker(name, capacity, workflows=workflows)
     task = asyncio.create_task(worker.run())
@@ -69,17 +69,17 @@ async def working(
         await task
 
 
-async def until(run_id: UUID, holds: Callable[[Run], Any]) -> Run:
-    """Return the run as soon as something holds of it; look again at every notification."""
+async def until(run_id: UUID, condition: Callable[[Run], Any]) -> Run:
+    """Return the run when a condition is true; it is checked at every notification."""
     async with (
         asyncio.timeout(TIMEOUT_SECONDS),
-        notifications.subscribe(notifications.PAGES) as ear,
+        notifications.subscribe(notifications.PAGES) as subscriber,
     ):
         while True:
             run = await run_in_db(Run.objects.get, pk=run_id)
-            if await run_in_db(holds, run):
+            if await run_in_db(condition, run):
                 return run
-            await ear.next()
+            await subscriber.next()
 
 
 async def ended(run_id: UUID) -> Run:

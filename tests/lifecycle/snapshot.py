@@ -1,4 +1,4 @@
-"""A run's rows in the words of the reference: what `db`, `run` and `stream` show."""
+"""Reads the rows of a run in the format of the reference: `db`, `run` and `stream`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Row = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Story:
-    """What the rows of one run tell; all empty when the run is gone."""
+class RunSnapshot:
+    """The rows of one run; all empty if the run was deleted."""
 
     run: Row | None = None
     stages: list[Row] = field(default_factory=list)
@@ -36,7 +36,7 @@ class Story:
 
     @property
     def status(self) -> str:
-        """Where the run stands; "" when it is gone."""
+        """The status of the run; "" if it was deleted."""
         return self.run["status"] if self.run else ""
 
     @property
@@ -45,19 +45,19 @@ class Story:
         return [s["node_name"] for s in self.stages if s["status"] == "completed"]
 
 
-def read_story(run_id: UUID) -> Story:
-    """Read everything a run left; call it on a database thread."""
+def read_snapshot(run_id: UUID) -> RunSnapshot:
+    """Read all rows of a run; call this on a database thread."""
     run = Run.objects.filter(pk=run_id).first()
     if run is None:
         assert not Stage.objects.filter(run=run_id).exists()
         assert not Decision.objects.filter(run=run_id).exists()
         assert not Checkpoint.objects.filter(run=run_id).exists()
-        return Story()
+        return RunSnapshot()
     rows = Checkpoint.objects.filter(run=run).order_by("sequence")
     known = {state.sequence: plain(state.data) for state in states(rows)}
     stages = with_current(run, run.stages.order_by("attempt", "sequence"))
-    taken = _walked(stages, Decision.objects.filter(run=run, taken=True))
-    return Story(
+    taken = _taken_in_attempt(stages, Decision.objects.filter(run=run, taken=True))
+    return RunSnapshot(
         run=run_row(run),
         stages=[_stage_row(stage, known) for stage in stages],
         decisions=[_decision_row(one) for one in taken],
@@ -68,13 +68,13 @@ def read_story(run_id: UUID) -> Story:
 
 
 def run_row(run: Run) -> Row:
-    """A run as the reference shows it; its error as whether there is one."""
+    """Return the row of a run in the format of the reference."""
     return {
         "workflow_name": run.workflow_name,
         "status": str(run.status),
         "params": plain(run.params),
         "result": plain(run.result),
-        # a cancel needs no reason, and then has no words; its code is always there
+        # A cancel without a reason has no message, but it has a code.
         "error_message": (run.error_message or run.error_code) or None,
         "started": run.started_at is not None,
         "completed": run.completed_at is not None,
@@ -97,10 +97,10 @@ def _stage_row(stage: Stage, known: Mapping[int, Any]) -> Row:
     }
 
 
-def _walked(stages: list[Stage], decisions: Any) -> list[Decision]:
-    """The edges a walk took; not those by which a run continued from its checkpoint.
+def _taken_in_attempt(stages: list[Stage], decisions: Any) -> list[Decision]:
+    """Return the taken edges without those by which a run continued from its checkpoint.
 
-    That jump follows a step of an earlier attempt, and the reference has no row of it.
+    Such an edge follows a step of an earlier attempt; the reference has no row for it.
     """
     steps = {(stage.attempt, stage.sequence) for stage in stages}
     ordered = decisions.order_by("attempt", "sequence", "edge_index")
@@ -116,27 +116,27 @@ def _decision_row(decision: Decision) -> Row:
 
 
 def _checkpoint_row(run: Run) -> Row | None:
-    """The last state; nothing while that is the initial one."""
-    snapshot = rebuild(run.pk)
-    if snapshot is None or snapshot.sequence == 0:
+    """Return the latest checkpoint, or None while it is the initial state."""
+    latest = rebuild(run.pk)
+    if latest is None or latest.sequence == 0:
         return None
-    return {"checkpoint_node": snapshot.node, "data": plain(snapshot.data)}
+    return {"checkpoint_node": latest.node, "data": plain(latest.data)}
 
 
 def _stream(
     run: Run, stages: list[Stage], taken: list[Decision], known: Mapping[int, Any]
 ) -> Iterator[Row]:
-    """The events that a reader of the run's page sees, first to last."""
-    left = {(one.attempt, one.sequence): one for one in taken}
+    """Yield the events that the run's page shows, in order."""
+    decision_after = {(one.attempt, one.sequence): one for one in taken}
     for stage in stages:
-        place = {"node_name": stage.node_name, "iteration": stage.iteration}
-        yield _event("stage.start", place)
+        step = {"node_name": stage.node_name, "iteration": stage.iteration}
+        yield _event("stage.start", step)
         if stage.status == StageStatus.COMPLETED:
             output = {"output_snapshot": known.get(stage.sequence)}
-            yield _event("stage.complete", place | output)
+            yield _event("stage.complete", step | output)
         elif stage.status != StageStatus.STARTED:
             yield _event("error", {"node_name": stage.node_name})
-        if decision := left.get((stage.attempt, stage.sequence)):
+        if decision := decision_after.get((stage.attempt, stage.sequence)):
             yield _event("decision", _decision_row(decision))
     if run.status == Status.COMPLETED:
         yield _event("complete", {"result": plain(run.result)})

@@ -1,8 +1,8 @@
-"""What a script asks over HTTP: our pages for its routes, and the list of runs.
+"""Sends the HTTP requests of a script to the pages, and lists runs through System.
 
-Only the outcome is compared. The reference answers in JSON, with 200, 204, 404, 400 for
-whatever else the caller did wrong, and 500; our pages redirect after an action, and tell
-409 (wrong status), 422 (values that do not fit) and 404 (an id that is none) apart.
+Only the outcome is compared. The reference answers in JSON with 200, 204, 404, 500, or 400
+for any other error of the caller. The pages redirect after an action and distinguish 409
+(wrong status), 422 (invalid values) and 404 (invalid id).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from workflows.models import Run
 from workflows.services.run_order import SORTABLE
 from workflows.system import System
 
-PAGE_SIZE = 20  # the reference's, when a query names none
+PAGE_SIZE = 20  # default of the reference
 
-# method and path of the reference -> method and path of ours
+# method and path of the reference -> method and path of the page
 ROUTES = (
     ("GET", r"/workflows", "GET", "/workflows/"),
     ("GET", r"/workflows/runs", "GET", "/runs/"),
@@ -39,7 +39,7 @@ ROUTES = (
     ("POST", r"/workflows/runs/([^/]+)/resume", "POST", "/runs/{}/resume/"),
     ("POST", r"/workflows/([^/]+)/execute(?:/stream)?", "POST", "/workflows/{}/"),
 )
-# status of the reference -> what ours may be for the same outcome
+# status of the reference -> statuses of the pages with the same outcome
 OUTCOMES = {
     200: {200, 302},
     201: {200, 302},
@@ -50,55 +50,56 @@ OUTCOMES = {
     405: {405},
     409: {409},
     422: {422},
-    500: {400, 404, 409, 422},  # nothing a caller does is our error
+    500: {400, 404, 409, 422},  # an error of the caller is never a server error here
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came of a request."""
+    """The outcome of a request."""
 
     status: int
     launched: str = ""  # id of the run it launched
-    action: str = ""  # the last part of our path: "cancel", "resume", "delete", ...
-    content_type: str = ""  # of the API, as its body
+    action: str = ""  # last part of the page's path: "cancel", "resume", "delete", ...
+    content_type: str = ""  # content type and body are set for the API only
     body: Any = None
 
 
-def ask(method: str, path: str, body: Any = None) -> Response:
-    """Ask a page what a script asks a route; call it on a database thread."""
-    method, path = _ours(method, path)
-    people = User.objects.filter(is_superuser=True)
-    person = people.first() or User.objects.create_superuser("operator")
+def send(method: str, path: str, body: Any = None) -> Response:
+    """Send a request of a script to the matching page; call this on a database thread."""
+    method, path = _page_route(method, path)
+    superusers = User.objects.filter(is_superuser=True)
+    user = superusers.first() or User.objects.create_superuser("operator")
     client = Client()
-    client.force_login(person)
+    client.force_login(user)
     if method != "POST":
         return Response(client.generic(method, path).status_code)
-    why = {"reason": "As recorded."} if path.startswith("/runs/") else {}
-    answer = client.post(path, _form(body) | why)  # the reference asks for no reason
+    # The pages require a reason, which the reference does not have.
+    reason = {"reason": "As recorded."} if path.startswith("/runs/") else {}
+    answer = client.post(path, _form(body) | reason)
     found = re.search(r"/runs/([0-9a-f-]{36})/$", answer.headers.get("Location", ""))
     launched = found[1] if found and path.startswith("/workflows/") else ""
     return Response(answer.status_code, launched, path.rstrip("/").rsplit("/", 1)[-1])
 
 
-def _ours(method: str, path: str) -> tuple[str, str]:
-    """Method and path of ours; a method that the route does not have stays as it is."""
-    given = urlsplit(path)
-    asked = given.path.removeprefix("/api").rstrip("/")
-    query = f"?{given.query}".replace("workflow_name=", "workflow=").rstrip("?")
-    found = [
-        (theirs, ours, place.format(*match.groups()) + query)
-        for theirs, pattern, ours, place in ROUTES
-        if (match := re.fullmatch(pattern, asked))
+def _page_route(method: str, path: str) -> tuple[str, str]:
+    """Return method and path of the page; a method without a route is kept."""
+    url = urlsplit(path)
+    recorded_path = url.path.removeprefix("/api").rstrip("/")
+    query = f"?{url.query}".replace("workflow_name=", "workflow=").rstrip("?")
+    routes = [
+        (recorded_method, page_method, page_path.format(*match.groups()) + query)
+        for recorded_method, pattern, page_method, page_path in ROUTES
+        if (match := re.fullmatch(pattern, recorded_path))
     ]
-    for theirs, ours, place in found:
-        if theirs == method:
-            return ours, place
-    return method, found[0][2] if found else path
+    for recorded_method, page_method, page_path in routes:
+        if recorded_method == method:
+            return page_method, page_path
+    return method, routes[0][2] if routes else path
 
 
 def _form(body: Any) -> dict[str, str]:
-    """A launch in JSON as our form sends it; what is no JSON stays as it is."""
+    """Return the form data of a launch in JSON; other bodies are sent unchanged."""
     if not isinstance(body, Mapping):
         return {} if body is None else {"params": str(body)}
     return {"params": json.dumps(body["params"])} if body.get("params") else {}
@@ -109,7 +110,7 @@ def _form(body: Any) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A page of the list, or why there is none."""
+    """A page of the list, or the error that was returned instead."""
 
     status: int
     runs: tuple[str, ...] = ()
@@ -117,21 +118,21 @@ class Listed:
 
 
 def list_page(system: System, path: str, sql: Iterable[str]) -> Listed:
-    """Ask System for the page that a query names; call it on a database thread.
+    """Return the page of runs for a query; call this on a database thread.
 
-    Its place is that of the recorded statement: how large a page is, is not System's.
+    Offset and size come from the recorded statement, because System does not paginate.
     """
-    given = _query(path)
+    query = _query(path)
     try:
         runs = system.list_runs(
-            workflow=given.get("workflow_name", ""),
-            status=given.get("status", ""),
-            search=given.get("search", ""),
-            sort=_snake(given.get("sort", "")),
+            workflow=query.get("workflow_name", ""),
+            status=query.get("status", ""),
+            search=query.get("search", ""),
+            sort=_snake(query.get("sort", "")),
         )
     except RequestError as error:
         return Listed(getattr(error, "status", 400), message=str(error))
-    return Listed(200, tuple(str(run.pk) for run in runs[_place(sql)]))
+    return Listed(200, tuple(str(run.pk) for run in runs[_slice_of(sql)]))
 
 
 def _query(path: str) -> dict[str, str]:
@@ -139,11 +140,11 @@ def _query(path: str) -> dict[str, str]:
 
 
 def _snake(names: str) -> str:
-    """The reference's fields in our spelling: `-CreatedAt` is `-created_at`."""
+    """Return a field of the reference in snake case: `-CreatedAt` is `-created_at`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", names).lower()
 
 
-def _place(sql: Iterable[str]) -> slice:
+def _slice_of(sql: Iterable[str]) -> slice:
     for statement in sql:
         if found := re.search(r"LIMIT (\d+) OFFSET (\d+)", statement):
             limit, offset = map(int, found.groups())
@@ -152,9 +153,9 @@ def _place(sql: Iterable[str]) -> slice:
 
 
 def fill_list() -> None:
-    """Make runs to be listed: with ties in every column, and more than a page of each.
+    """Create runs with ties in every column and more than a page per value.
 
-    Their ids sort as the times they were made at, as those of all runs do.
+    Their ids have the same order as their creation times, as for all runs.
     """
     first = timezone.now().replace(microsecond=0)
     for number in range(120):
@@ -168,21 +169,21 @@ def fill_list() -> None:
 
 
 def wanted_page(path: str, sql: Iterable[str]) -> tuple[str, ...]:
-    """The page that a recorded statement selects, worked out from all rows.
+    """Return the ids that a recorded statement selects, computed from all rows.
 
-    Its ties, which it leaves open, go by id; what was searched is looked for, which it
-    does not do.
+    Ties, which the statement leaves open, are ordered by id. The search term of the query
+    is applied, which the reference does not do.
     """
-    given = _query(path)
+    query = _query(path)
     (statement,) = (one for one in sql if "COUNT(*)" not in one)
     rows = sorted(Run.objects.all(), key=lambda row: row.pk, reverse=True)
     for column in re.findall(r"r\.(\w+) = \$", statement):
-        rows = [row for row in rows if getattr(row, column) == given[column]]
-    if search := given.get("search"):
+        rows = [row for row in rows if getattr(row, column) == query[column]]
+    if search := query.get("search"):
         rows = [r for r in rows if search in r.workflow_name + r.error_message]
-    for column, way in reversed(_orders(statement)):
-        rows.sort(key=attrgetter(column), reverse=way == "DESC")
-    return tuple(str(row.pk) for row in rows[_place(sql)])
+    for column, direction in reversed(_orders(statement)):
+        rows.sort(key=attrgetter(column), reverse=direction == "DESC")
+    return tuple(str(row.pk) for row in rows[_slice_of(sql)])
 
 
 def _orders(statement: str) -> list[tuple[str, str]]:
@@ -191,8 +192,10 @@ def _orders(statement: str) -> list[tuple[str, str]]:
 
 
 def is_sortable(sql: Iterable[str]) -> bool:
-    """Return whether a recorded order names nothing but fields we sort by."""
+    """Return whether a recorded order contains only fields that lists can be sorted by."""
     _, _, order = " ".join(sql).partition("ORDER BY ")
     parts = order.partition(" LIMIT ")[0].split(", ")
-    known = {f"r.{field} {way}" for field in SORTABLE for way in ("ASC", "DESC")}
+    known = {
+        f"r.{field} {direction}" for field in SORTABLE for direction in ("ASC", "DESC")
+    }
     return known.issuperset(parts)

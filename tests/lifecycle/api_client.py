@@ -1,8 +1,8 @@
-"""What a script asks over HTTP, asked of the REST API, and its answers in meaning.
+"""Sends the HTTP requests of a script to the REST API and compares the responses.
 
-The reference answers a launch with the stream of its events. The API answers it with the
-address of the run; the same events, in the same order, follow from its stages and
-decisions. Bodies are compared by what they contain, under the names of the API.
+The reference answers a launch with a stream of events. The API answers with the address of
+the run; the same events, in the same order, are derived from its stages and decisions.
+Bodies are compared by content, under the field names of the API.
 """
 
 from __future__ import annotations
@@ -16,45 +16,45 @@ from urllib.parse import urlencode
 from django.contrib.auth.models import User
 from django.test import Client
 
-from tests.lifecycle.requests import Response
+from tests.lifecycle.page_client import Response
 from workflows.access import tokens
 from workflows.api.problems import CONTENT_TYPE
 from workflows.models import ApiToken
 
 ROOT = "/api/v1"
-REASON = {"reason": "As recorded."}  # the reference asks for none
+REASON = {"reason": "As recorded."}  # required here, unknown to the reference
 LAUNCH = re.compile(r"/workflows/([^/]+)/execute")
 RENAMED = {"workflow_name": "workflow", "data": "items", "total_pages": "next"}
-NUMBERED = {"page", "page_size", "total"}  # of pages by number: the API has cursors
+NUMBERED = {"page", "page_size", "total"}  # numbered pages: the API has cursors
 STATUSES = {200: {200, 202}, 204: {204}, 400: {400, 404, 409, 422}, 404: {404}}
 END = {"completed": "stage.complete", "failed": "error"}
 
 
-class Api:
+class ApiClient:
     """A client of the API with a token of a superuser."""
 
     def __init__(self) -> None:
-        person = User.objects.filter(is_superuser=True).first()
-        person = person or User.objects.create_superuser("operator")
+        user = User.objects.filter(is_superuser=True).first()
+        user = user or User.objects.create_superuser("operator")
         _, secret = tokens.create(
-            person, f"token {ApiToken.objects.count()}", by=person, scopes=["admin"]
+            user, f"token {ApiToken.objects.count()}", by=user, scopes=["admin"]
         )
         self._client = Client(headers={"Authorization": f"Bearer {secret}"})
 
-    def ask(self, method: str, path: str, body: str) -> Response:
-        """Ask what a script asks a route of the reference."""
+    def send(self, method: str, path: str, body: str) -> Response:
+        """Send a request that is addressed to a route of the reference."""
         if launch := LAUNCH.fullmatch(path):
-            return self._sent("POST", f"{ROOT}/workflows/{launch[1]}/runs", body)
+            return self._request("POST", f"{ROOT}/workflows/{launch[1]}/runs", body)
         if path == "/workflows":
-            return self._sent(method, f"{ROOT}/workflows")
-        place = path.removeprefix("/workflows").partition("?")[0]
+            return self._request(method, f"{ROOT}/workflows")
+        address = path.removeprefix("/workflows").partition("?")[0]
         if method == "DELETE":
-            return self._sent(method, f"{ROOT}{place}?{urlencode(REASON)}")
-        return self._sent(
-            method, ROOT + place, json.dumps(REASON) if method == "POST" else ""
+            return self._request(method, f"{ROOT}{address}?{urlencode(REASON)}")
+        return self._request(
+            method, ROOT + address, json.dumps(REASON) if method == "POST" else ""
         )
 
-    def _sent(self, method: str, path: str, body: str = "") -> Response:
+    def _request(self, method: str, path: str, body: str = "") -> Response:
         answer = self._client.generic(
             method, path, body, content_type="application/json"
         )
@@ -68,31 +68,31 @@ class Api:
         )
 
     def events(self, run_id: str) -> list[str]:
-        """Return the events of an ended run, as the reference streams them."""
+        """Return the names of an ended run's events, as the reference streams them."""
         address = f"{ROOT}/runs/{run_id}"
-        decided = self._sent("GET", f"{address}/decisions").body
-        found = []
-        for stage in self._sent("GET", f"{address}/stages").body["items"]:
-            found += ["stage.start", END[stage["status"]]]
-            after = [one for one in decided if one["sequence"] == stage["sequence"]]
-            found += ["decision"] * len(after)
-        if self._sent("GET", address).body["status"] == "completed":
-            found.append("complete")
-        return [f"event: {name}" for name in found]
+        decisions = self._request("GET", f"{address}/decisions").body
+        names = []
+        for stage in self._request("GET", f"{address}/stages").body["items"]:
+            names += ["stage.start", END[stage["status"]]]
+            of_stage = [d for d in decisions if d["sequence"] == stage["sequence"]]
+            names += ["decision"] * len(of_stage)
+        if self._request("GET", address).body["status"] == "completed":
+            names.append("complete")
+        return [f"event: {name}" for name in names]
 
 
-def ask_the_api(method: str, path: str, body: Any) -> Response:
-    """Ask the API what a script asks the reference; call it on a database thread."""
-    return Api().ask(method, path, body or "")
+def send_to_api(method: str, path: str, body: Any) -> Response:
+    """Send a request of a script to the API; call this on a database thread."""
+    return ApiClient().send(method, path, body or "")
 
 
 def events_of(run_id: str) -> list[str]:
-    """Return the events of an ended run; call it on a database thread."""
-    return Api().events(run_id)
+    """Return the event names of an ended run; call this on a database thread."""
+    return ApiClient().events(run_id)
 
 
-def assert_same_meaning(wanted: Mapping[str, Any], found: Response) -> None:
-    """An answer of the API means what the reference answered, or should have answered."""
+def assert_equivalent(wanted: Mapping[str, Any], found: Response) -> None:
+    """Assert that a response of the API matches the recorded or corrected response."""
     where = f"{wanted['request']}: {found}"
     status = corrected_status(wanted)
     assert found.status in STATUSES.get(status, {status}), where
@@ -113,7 +113,7 @@ def assert_same_meaning(wanted: Mapping[str, Any], found: Response) -> None:
 
 
 def corrected_status(wanted: Mapping[str, Any]) -> int:
-    """Return the recorded status, or the one that `correct_behaviour` asks for."""
+    """Return the recorded status, or the status that `correct_behaviour` requires."""
     error = (wanted.get("body") or {}).get("error", "")
     if error == "invalid status transition":
         return 409
@@ -128,9 +128,9 @@ def corrected_status(wanted: Mapping[str, Any]) -> int:
 
 
 def corrected_events(lines: list[str]) -> list[str]:
-    """Return recorded events with each error once."""
+    """Return the recorded events without repeated errors."""
     return [
         line
-        for place, line in enumerate(lines)
-        if line != "event: error" or lines[place - 1] != line
+        for index, line in enumerate(lines)
+        if line != "event: error" or lines[index - 1] != line
     ]

@@ -1,4 +1,4 @@
-"""A process of a script: System for what it is asked, and a worker once it executes."""
+"""The processes of a script: each has a System and, once it executes runs, a worker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workflows.system import System
 
 
 class Process:
-    """One server on the shared tables. Its worker starts when it is first needed."""
+    """A server on the shared tables. Its worker starts on first use."""
 
     def __init__(self, number: int, registry: Registry) -> None:
         self.system = System(registry)
@@ -23,54 +23,56 @@ class Process:
         self.worker: Worker | None = None
 
     async def start(self) -> None:
-        """Have its worker take runs."""
+        """Start the worker, if it is not running."""
         if self.worker is None:
             self.worker = await self._stack.enter_async_context(
                 working(self._registry, name=self._name)
             )
 
     async def shut_down(self) -> None:
-        """Stop it as SIGTERM would, with no time for the nodes to finish."""
+        """Stop the worker as SIGTERM does, without time for nodes to finish."""
         self.worker = None
         await self._stack.aclose()
 
 
 class Processes:
-    """The processes of a script, by number."""
+    """The processes of a script by number; each is created on first access."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._known: dict[int, Process] = {}
+        self._by_number: dict[int, Process] = {}
 
     def __getitem__(self, number: int) -> Process:
-        if number not in self._known:
-            self._known[number] = Process(number, self._registry)
-        return self._known[number]
+        if number not in self._by_number:
+            self._by_number[number] = Process(number, self._registry)
+        return self._by_number[number]
 
-    def stop_run(self, run_id: str) -> None:
-        """Cancel a run where it executes, as from within it."""
+    def cancel_run(self, run_id: str) -> None:
+        """Cancel a run on the worker that executes it, as its own node would."""
         for worker in self._workers():
             worker.cancel(UUID(run_id))
 
     @property
-    def are_working(self) -> bool:
-        """Return whether anyone takes runs."""
+    def have_workers(self) -> bool:
+        """Return whether any worker claims runs."""
         return bool(self._workers())
 
     def _workers(self) -> list[Worker]:
-        return [known.worker for known in self._known.values() if known.worker]
+        return [
+            process.worker for process in self._by_number.values() if process.worker
+        ]
 
     async def shut_down(self) -> None:
-        """Stop all of them."""
-        for process in self._known.values():
+        """Stop all workers."""
+        for process in self._by_number.values():
             await process.shut_down()
 
 
 @asynccontextmanager
 async def processes(registry: Registry) -> AsyncIterator[Processes]:
-    """Give processes that know the same workflows, until the block ends."""
-    known = Processes(registry)
+    """Provide processes that share a registry; shut them down at the end."""
+    by_number = Processes(registry)
     try:
-        yield known
+        yield by_number
     finally:
-        await known.shut_down()
+        await by_number.shut_down()
