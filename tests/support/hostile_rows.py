@@ -407,7 +407,7 @@ def _agents(run: Run, user: User) -> tuple[Provider, Agent]:
             latency_ms=1,
             status=status,
             cost=Decimal(1),
-            user=user,
+            person=user,
         )
     running = Run.objects.filter(status=Status.RUNNING)[0]
     LiveText.objects.create(
@@ -439,7 +439,7 @@ def _profiles(run: Run, user: User, payload: str) -> Profile:
 
 def _job(runs: dict[str, Run], user: User) -> None:
     job = BulkJob.objects.create(
-        action="label", user=user, person_name="x", total=9, done=1, refused=1
+        action="label", person=user, person_name="x", total=9, done=1, refused=1
     )
     results = ("done", "refused", "")
     for position, result in enumerate(results, 1):
@@ -507,7 +507,7 @@ def hostile_value(field: models.Field[Any, Any], payload: str, number: int) -> A
         return {payload: payload, "list": [payload, [payload, {payload: payload}]]}
     text = (
         f"{payload}{number}"
-        if number and (field.unique or field.name == "name")
+        if number and (field.unique or field.name in {"name", "key"})
         else payload
     )
     max_length = field.max_length

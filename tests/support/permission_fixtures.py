@@ -174,7 +174,7 @@ def make_world() -> World:
         removed_by_name="olga owner",
     )
     job = BulkJob.objects.create(
-        action="label", label=WORD, user=owner, person_name=owner.username, total=1
+        action="label", label=WORD, person=owner, person_name=owner.username, total=1
     )
     failed = runs[Status.FAILED]
     BulkItem.objects.create(
