@@ -147,6 +147,29 @@ class InvalidStatus(RequestError):
         self.run = run
 
 
+class InvalidDeadline(RequestError):
+    """The deadline of a launch is not valid."""
+
+    status = 422
+
+    def __init__(self, days: int) -> None:
+        """Take the longest deadline in days."""
+        super().__init__(f"A deadline is above 0 and at most {days:,} days.")
+
+
+class DeadlineOver(RequestError):
+    """The deadline of the run has passed."""
+
+    status = 409
+
+    def __init__(self, run: Run) -> None:
+        """Give the deadline and the alternative."""
+        super().__init__(
+            f"Run {run.short_id} cannot be resumed: its deadline, {run.deadline_at:%Y-%m-%d %H:%M}"
+            " UTC, has passed. Rerun it."
+        )
+
+
 class StepsUndone(RequestError):
     """The steps of the run were undone."""
 

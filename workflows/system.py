@@ -25,7 +25,7 @@ from workflows.errors import (
     PayloadRemoved,
     WorkerAlive,
 )
-from workflows.execution import launching, workers
+from workflows.execution import launching, run_cancellation, workers
 from workflows.execution.launch_commits import launch_commits
 from workflows.execution.params import check_params
 from workflows.infra import notifications
@@ -33,7 +33,6 @@ from workflows.models import Approval, ApprovalKind, Run, Status
 from workflows.retention.pin import set_pinned
 from workflows.services import (
     approvals,
-    cancellation,
     deletion,
     labels,
     notes,
@@ -65,6 +64,7 @@ class System(Queries):
         idempotency_key: str | None = None,
         profile: str | None = None,
         scheduled_for: dt.datetime | None = None,
+        deadline: dt.timedelta | None = None,
     ) -> Run:
         """Launch a run.
 
@@ -78,8 +78,9 @@ class System(Queries):
 
         `token` is a secret for the run's nodes, stored encrypted until the run ends.
         `profile` is the name of a profile, "" for the workflow's defaults, None to choose
-        by weight. `scheduled_for` is the moment of a schedule. Raises WorkflowNotFound,
-        NotAllowed, InvalidParams, AgentUnavailable, KeyReused.
+        by weight. `scheduled_for` is the moment of a schedule. `deadline` counts from now and
+        replaces that of the workflow. Raises WorkflowNotFound, NotAllowed, InvalidParams,
+        InvalidDeadline, AgentUnavailable, KeyReused.
         """
         workflow = self.find_workflow(name, by=by)
         if by is not None:
@@ -95,6 +96,7 @@ class System(Queries):
             priority=priority,
             idempotency_key=idempotency_key,
             scheduled_for=scheduled_for,
+            deadline=deadline,
         )
         event = trail.entry(run, "launch", by=by, after=Status.PENDING)
         uses.note(name, run.params)
@@ -112,7 +114,7 @@ class System(Queries):
         """
         run = self._operable(run_id, by)
         trail.require_reason(reason, by=by)
-        cancellation.cancel(run, by=by, reason=reason)
+        run_cancellation.cancel(run, by=by, reason=reason)
         return self.find_run(run_id)
 
     def _operable(self, run_id: UUID | str, by: AbstractBaseUser | None) -> Run:
@@ -135,7 +137,7 @@ class System(Queries):
         A failed or cancelled child run is resumed too, regardless of its permissions, or
         replaced if it cannot be resumed (`services/resumption.py`).
         Raises RunNotFound, NotAllowed, InvalidStatus, WorkflowNotFound,
-        FingerprintChanged, PayloadRemoved, ReasonMissing.
+        FingerprintChanged, PayloadRemoved, StepsUndone, DeadlineOver, ReasonMissing.
         """
         run = self._operable(run_id, by)
         trail.require_reason(reason, by=by)
@@ -163,6 +165,7 @@ class System(Queries):
                 by=by,
                 profile=profile,
                 scheduled_for=run.scheduled_for,
+                deadline=run.deadline,
             )
             trail.record(run, "rerun", by=by, reason=reason, after=run.status)
         return rerun
@@ -304,7 +307,7 @@ class System(Queries):
                 reason = f"{budgets.increase_text(checked)}. {comment}"
                 self._wake(approval, "raise budget", by, reason)
             else:
-                cancellation.cancel(approval.run, by=by, reason=comment)
+                run_cancellation.cancel(approval.run, by=by, reason=comment)
         return self.find_run(run_id)
 
     def _wake(

@@ -40,7 +40,7 @@ from workflows.models import (  # noqa: E402
 from workflows.schedules import due, service  # noqa: E402
 from workflows.system import system  # noqa: E402
 
-STAGE_FIELDS = ("run_id", "attempt", "sequence", "node_name", "status")
+STAGE_FIELDS = ("run_id", "attempt", "sequence", "node_name", "status", "undoes")
 
 
 def launch(count: int, name: str, params: dict[str, Any]) -> list[str]:
@@ -65,6 +65,9 @@ def report() -> dict[str, Any]:
                 "recoveries",
                 "worker",
                 "error_message",
+                "closing",
+                "steps_to_undo",
+                "steps_undone",
             )
         ),
         "results": {str(run.pk): run.result for run in Run.objects.all()},

@@ -214,6 +214,58 @@ def test_a_worker_may_be_killed_at_every_boundary_of_every_step(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_worker_may_be_killed_at_every_boundary_of_a_failure_and_of_what_follows(
+    installation: Installation,
+) -> None:
+    (run_id,) = installation.launch(name="saga")
+    ended = "SELECT COUNT(*) FROM workflows_run WHERE completed_at IS NOT NULL"
+
+    def is_over(worker: subprocess.Popen[bytes] | None = None) -> bool:
+        is_killed = worker is not None and worker.poll() is not None
+        return is_killed or installation.ask(ended) == [(1,)]
+
+    kills = 0
+    while not is_over():
+        moment = ("before 2", "after 2")[kills % 2]
+        with installation.worker(f"{kills}", KILL_AT=moment) as worker:
+            wait_for(partial(is_over, worker), what="the worker to be killed")
+        kills += 1
+    assert kills > 2 * 5, "two kills for most of the seven nodes"
+    report = wait_until_ended(installation)
+    assert report["not_as_recorded"] == []
+    (run,) = report["runs"]
+    assert (run["status"], run["steps_undone"], run["steps_to_undo"]) == (
+        "failed",
+        2,
+        2,
+    )
+    assert (
+        run["error_message"] == "At “call_bank”: the node failed: no cover, no answer"
+    )
+    assert run["closing"] is None
+    recorded = [
+        (s["sequence"], s["node_name"], s["status"], s["undoes"])
+        for s in report["stages"]
+        if s["status"] in {"completed", "failed"}
+    ]
+    assert sorted(recorded) == [
+        (1, "book", "completed", None),
+        (2, "book", "completed", None),
+        (3, "pay", "failed", None),
+        (4, "call_bank", "failed", None),
+        (5, "cancel", "completed", 2),
+        (6, "cancel", "completed", 1),
+        (7, "notify", "completed", None),
+    ]
+    ran = Counter(installation.traces())
+    assert set(ran) == {
+        f"{run_id}/{node}/{sequence}" for sequence, node, _, _ in recorded
+    }
+    assert sum(ran.values()) >= kills, "what was not recorded runs again, with its key"
+
+
+@pytest.mark.slow
 def test_a_bulk_operation_survives_the_death_of_its_worker(
     installation: Installation,
 ) -> None:

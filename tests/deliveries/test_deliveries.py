@@ -24,6 +24,7 @@ from workflows.errors import (
     InvalidDestination,
     NotAllowed,
 )
+from workflows.execution import run_cancellation
 from workflows.infra import clock
 from workflows.models import (
     AuditEvent,
@@ -34,7 +35,6 @@ from workflows.models import (
     Run,
     Status,
 )
-from workflows.services import cancellation
 
 if TYPE_CHECKING:
     from pytest_django import Settings
@@ -58,7 +58,7 @@ def destination(receiver: Receiver, admin: User) -> Destination:
 
 def end_run(**fields: Any) -> Run:
     run = make_run(status=Status.PENDING, params={"text": PRIVATE}, **fields)
-    cancellation.cancel(run, by=None, reason=PRIVATE)
+    run_cancellation.cancel(run, by=None, reason=PRIVATE)
     return run
 
 
@@ -87,7 +87,7 @@ def test_a_message_is_signed_and_has_the_route_but_no_data_of_the_run(
     found, secret = service.create(Plan("erp", receiver.url), by=admin)
     run = make_run(status=Status.WAITING, params={"text": PRIVATE}, sequence=2)
     make_decision(run, sequence=1, reason=PRIVATE, values={"text": PRIVATE})
-    cancellation.cancel(run, by=None, reason=PRIVATE)
+    run_cancellation.cancel(run, by=None, reason=PRIVATE)
     deliver()
     (received,) = receiver.received
     received.verify(secret)

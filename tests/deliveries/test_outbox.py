@@ -14,7 +14,7 @@ from django.utils import timezone
 from tests.support.factories import make_approval, make_attempt, make_run, make_user
 from tests.support.sealed_runs import sealed_run
 from workflows.engine.processes import ProcessEnd
-from workflows.execution import outside_ends, recovery
+from workflows.execution import outside_ends, recovery, run_cancellation
 from workflows.models import (
     Approval,
     ApprovalStatus,
@@ -29,7 +29,6 @@ from workflows.models import (
     Suspicion,
 )
 from workflows.outbox import triggers
-from workflows.services import cancellation
 
 pytestmark = pytest.mark.django_db
 
@@ -62,7 +61,7 @@ def recovered(run: Run) -> None:
 
 
 def cancel_idle(run: Run) -> None:
-    cancellation.cancel(run, by=None, reason="not needed")
+    run_cancellation.cancel(run, by=None, reason="not needed")
 
 
 def child_died(run: Run) -> None:

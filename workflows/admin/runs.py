@@ -72,6 +72,7 @@ class RunAdmin(ReadOnlyAdmin):
         "cancel_requested_at",
         "cancel_requested_by",
         "cancel_reason",
+        "deadline_at",
         "has_closing",
         "steps_to_undo",
         "steps_undone",

@@ -42,6 +42,7 @@ _run: dict[str, Any] = {
     "waiting": {"kind": "approval", "node": "ask_reviewer", "until": None},
     "error": None,
     "cancel_requested_at": None,
+    "deadline_at": None,
     "ends_as": None,
     "steps_to_undo": None,
     "steps_undone": None,

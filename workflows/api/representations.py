@@ -133,6 +133,7 @@ def _run(run: Run, parents: frozenset[UUID]) -> dict[str, Any]:
         "waiting": waiting,
         "error": error if is_failed else None,
         "cancel_requested_at": run.cancel_requested_at,
+        "deadline_at": run.deadline_at,
         "ends_as": Status(run.closing["status"]) if run.closing else None,
         "steps_to_undo": run.steps_to_undo,
         "steps_undone": run.steps_undone,

@@ -9,6 +9,7 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import BaseModel, ConfigDict, Field
 
+from workflows.execution.launching import MAX_DEADLINE
 from workflows.models import (
     ApprovalStatus,
     Level,
@@ -91,6 +92,9 @@ class RunSummary(Schema):
     waiting: Waiting | None
     error: RunError | None
     cancel_requested_at: dt.datetime | None
+    deadline_at: dt.datetime | None = Field(
+        description="When the run fails, also while it waits."
+    )
     ends_as: Status | None = Field(
         description="How the run will end, while its steps are undone or its last node runs."
     )
@@ -129,6 +133,12 @@ class Launch(Input):
 
     params: dict[str, Any] = Field(default_factory=dict)
     priority: int = Field(0, ge=-100, le=100, description="Higher goes first.")
+    deadline_seconds: float | None = Field(
+        None,
+        gt=0,
+        le=MAX_DEADLINE.total_seconds(),
+        description="Seconds until the run fails; null: as its workflow declares.",
+    )
     profile: str | None = Field(
         None,
         max_length=60,

@@ -74,6 +74,7 @@ class Closing:
     async def undo(self, step: StepToUndo) -> bool:
         """Undo a step; return whether that succeeded.
 
+        What it records becomes durable before the next node starts, or with the end of the run.
         Either way the step is recorded as undone as far as it can be, and never undone again.
         """
         node = self._graph.undo[step.node]
@@ -88,7 +89,6 @@ class Closing:
         ):  # such as a state that is too large: the step is undone all the same
             logger.exception("The state that “%s” returned was not stored.", node.name)
             self._save(self._last, node.name)
-        await self._persistence.flush()
         return after is not None
 
     async def end(
@@ -103,9 +103,7 @@ class Closing:
         self._sequence += 1
         context = self._context(node)
         context.outcome = outcome
-        ended = await self._run(node, load, context) is not None
-        await self._persistence.flush()
-        return ended
+        return await self._run(node, load, context) is not None
 
     async def _run(
         self,

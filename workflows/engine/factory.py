@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -29,6 +30,7 @@ class FactoryWorkflow:
 
     params_type: type | None = None
     config: GraphConfig | None = None
+    deadline: timedelta | None = None
     prompts: Mapping[str, Any] = MappingProxyType({})  # a factory declares none
     has_fixed_start = False  # its code decides the initial state, and the first node
 

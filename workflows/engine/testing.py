@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 
@@ -121,7 +122,7 @@ class Options(TypedDict, total=False):
         str, str
     ]  # passed at launch; never stored, nor in the outcome's events
     cancellation: Cancellation  # as for `Graph.execute`
-    deadline: float  # seconds, as for `Graph.execute`
+    deadline: float  # seconds from the launch, in place of that of the workflow
 
 
 def run_in_memory(
@@ -147,6 +148,17 @@ async def run_in_memory_async(
     return await _MemoryRun(workflow, options).outcome(params)
 
 
+class _Store(MemoryStore):
+    """Notes whether a failure route has taken the deadline, which is over then."""
+
+    is_deadline_over = False
+
+    def save(self, state: State) -> None:
+        super().save(state)
+        failure = state.step_failure
+        self.is_deadline_over |= failure is not None and failure.is_deadline
+
+
 class _MemoryRun(Generic[S]):
     def __init__(self, workflow: Workflow[S], options: Options, depth: int = 0) -> None:
         self.workflow = workflow
@@ -160,8 +172,10 @@ class _MemoryRun(Generic[S]):
             for node, answer_value in options.get("answers", {}).items()
         }
         self.limits: dict[str, Any] = {
-            name: options.get(name) for name in ("runtime", "cancellation", "deadline")
+            name: options.get(name) for name in ("runtime", "cancellation")
         }
+        self.store = _Store()
+        self.deadline_at: float | None = None  # on the clock
         config = GraphConfig(checkpoint=CheckpointConfig(interval=1, preserve=True))
         if workflow.config is not None:
             config = config.merge(workflow.config)
@@ -169,7 +183,7 @@ class _MemoryRun(Generic[S]):
             workflow.name,
             config,
             self.recorder,
-            MemoryStore(),
+            self.store,
             self.clock,
             self._check_child,
         )
@@ -181,7 +195,10 @@ class _MemoryRun(Generic[S]):
         )
         for name, secret in self.secrets.items():
             state = state.set_secret(name, secret)
-        step = self.graph.execute(state.stamped(run_id=RUN_ID), **self.limits)
+        self.deadline_at = self._deadline()
+        step = self.graph.execute(
+            state.stamped(run_id=RUN_ID), deadline=self._seconds_left(), **self.limits
+        )
         for _ in range(MAX_PAUSES):
             try:
                 end = await step
@@ -202,6 +219,18 @@ class _MemoryRun(Generic[S]):
             "as the answer, so that it can change."
         )
 
+    def _deadline(self) -> float | None:
+        """Return the deadline on the clock, for a launch now."""
+        seconds = self.options.get("deadline")
+        if seconds is None and self.workflow.deadline is not None:
+            seconds = self.workflow.deadline.total_seconds()
+        return None if seconds is None else self.clock.monotonic() + seconds
+
+    def _seconds_left(self) -> float | None:
+        if self.deadline_at is None or self.store.is_deadline_over:
+            return None
+        return max(self.deadline_at - self.clock.monotonic(), 0.0)
+
     def _resume(self, pause: Paused, answer: Answer) -> Any:
         return self.graph.resume(
             RUN_ID,
@@ -209,12 +238,14 @@ class _MemoryRun(Generic[S]):
             answer=answer,
             secrets=self.secrets,
             state_type=self.workflow.state_type,
+            deadline=self._seconds_left(),
             **self.limits,
         )
 
     async def _failed(self, error: ExecutionError, state: Any) -> Outcome[S]:
         status: EndStatus = "cancelled" if error.is_cancelled else "failed"
-        outcome = RunOutcome(status, error.code, describe(error), error.node)
+        code = "deadline" if error.is_deadline else error.code
+        outcome = RunOutcome(status, code, describe(error), error.node)
         undone = await self._close(outcome, state)
         return self._make_outcome(status, state, error=error, undone=undone)
 
@@ -265,12 +296,19 @@ class _MemoryRun(Generic[S]):
                 self.clock.move_to(pause.until)
             return answer
         if pause.kind == "wait" and pause.until is not None:
-            self.clock.wait_until(pause.until)
+            self.clock.wait_until(self._end_of_wait(pause.until))
             return Answer(at=self.clock.now())
         children = self.options.get("subworkflows", {})
         if pause.kind == "subworkflow" and pause.workflow in children:
             return await self._child(children[pause.workflow], pause)
         return None
+
+    def _end_of_wait(self, until: datetime) -> datetime:
+        """Return when a wait ends: at the deadline of the run, if that is before."""
+        left = self._seconds_left()
+        if left is None:
+            return until
+        return min(until, self.clock.now() + timedelta(seconds=left))
 
     async def _check_child(
         self, context: NodeContext, name: str, answer_value: Any
@@ -297,6 +335,8 @@ class _MemoryRun(Generic[S]):
                 " launches itself"
             )
         options: Options = {**self.options, "clock": self.clock}
+        options.pop("deadline", None)  # a child has that of its workflow
+        options.pop("deadline", None)  # each run has its own
         child = _MemoryRun(workflow, options, self.depth + 1)
         outcome = await child.outcome(pause.params)
         if outcome.status == "completed":

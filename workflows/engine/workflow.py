@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel
@@ -57,6 +58,7 @@ class Workflow(Generic[S]):
         params: type | None = None,
         undo: Routes[Node[S, S], Node[S, S]] | None = None,
         on_end: Node[S, S] | None = None,
+        deadline: timedelta | None = None,
         config: GraphConfig | None = None,
         compatible_with: Iterable[str] = (),
         migrations: Mapping[str, Migration] | Iterable[tuple[str, Migration]] = (),
@@ -67,6 +69,7 @@ class Workflow(Generic[S]):
         - `undo`: by node, the node that undoes its completed steps if the run fails or is
           cancelled, the newest step first.
         - `on_end`: a node that runs once when the run has ended, with `runtime.outcome`.
+        - `deadline`: time from the launch after which a run fails; waits and resumes count.
         - `compatible_with`: fingerprints whose runs may continue under this workflow unchanged.
         - `migrations`: by fingerprint, functions that convert the data of such runs.
         - `prompts`: by name, prompts for language models; profiles may replace them.
@@ -74,8 +77,7 @@ class Workflow(Generic[S]):
         _check_name(name)
         self.name = name
         self.title = title or name.replace("-", " ").replace("_", " ").capitalize()
-        self.description = description
-        self.state_type = state
+        self.description, self.state_type = description, state
         self.params_type: type | None = params or _params_of(state)
         self.config = config  # None: the defaults
         self.compatible_with = frozenset(compatible_with)
@@ -85,9 +87,10 @@ class Workflow(Generic[S]):
         self._routes = {
             source: _branches(name, source, to) for source, to in routes.items()
         }
+        self.deadline = _checked_deadline(name, deadline)
         self._undo = undo_table(name, nodes := self._all_nodes(), undo)
         self._on_end = on_end
-        closing = [*self._undo.values(), *([] if on_end is None else [on_end])]
+        closing = self._closing_nodes()
         caller = sys._getframe(1)  # noqa: SLF001 - where the nodes' variables are
         _name_nodes([*nodes, *closing], caller.f_locals, caller.f_globals)
         _check_nodes(name, [*nodes, *closing])
@@ -168,6 +171,10 @@ class Workflow(Generic[S]):
             nodes.update((branch.target, None) for branch in branches)
         return list(nodes)
 
+    def _closing_nodes(self) -> list[Node[S, S]]:
+        """Return the nodes that run after the end of a run was decided."""
+        return [*self._undo.values(), *([self._on_end] if self._on_end else [])]
+
     def _predicates(self) -> list[Predicate[Any]]:
         edges = (
             edge for node in self.graph.nodes for edge in self.graph.edges_from(node)
@@ -194,6 +201,14 @@ class Workflow(Generic[S]):
     def has_closing(self) -> bool:
         """Whether nodes run after the end of a run was decided."""
         return bool(self._undo) or self._on_end is not None
+
+
+def _checked_deadline(workflow: str, deadline: timedelta | None) -> timedelta | None:
+    if deadline is not None and deadline <= timedelta(0):
+        raise DefinitionError(
+            f"Workflow “{workflow}” has a deadline of {deadline}, which no run can keep: use more."
+        )
+    return deadline
 
 
 def _is_fixed(state: type[State]) -> bool:

@@ -173,7 +173,7 @@ class Executor:
             state = await prepared.execute(cancellation)
         except Paused as paused:
             await recorder.pause(paused)
-            if paused.until is not None:
+            if paused.until is not None or prepared.run.deadline_at is not None:
                 self._on_wait()
         except ExecutionError as error:
             await _record_failure(prepared, recorder, error, cancellation)
@@ -273,7 +273,7 @@ async def _record_failure(
         recorder,
         Status.FAILED,
         message=describe(error),
-        code=error.code,
+        code="deadline" if error.is_deadline else error.code,
         node=error.node,
         traceback=format_traceback(error),
     )

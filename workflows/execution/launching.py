@@ -6,7 +6,8 @@ and a profile like any other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import datetime as dt
+from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
 
@@ -15,6 +16,7 @@ from workflows.agents.run_keys import RunKey
 from workflows.audit import chain
 from workflows.documents import uses
 from workflows.engine.errors import SubworkflowFailed
+from workflows.errors import InvalidDeadline
 from workflows.execution import run_tree
 from workflows.models import Run
 
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from workflows.engine import Paused
     from workflows.registry import AnyWorkflow, Registry
 
+MAX_DEADLINE: Final = dt.timedelta(days=3_650)
+
 
 def new_run(
     workflow: AnyWorkflow,
@@ -31,12 +35,14 @@ def new_run(
     *,
     profile: str | None = profiles.NO_PROFILE,
     token: str = "",
+    deadline: dt.timedelta | None = None,
     **columns: Any,
 ) -> Run:
     """Return a pending run that is not inserted yet; `columns` are set unchanged.
 
     `params` have been checked. `profile` is the name of a profile of the workflow, "" for
-    its own settings, None for a choice by weight. Raises AgentUnavailable, InvalidParams.
+    its own settings, None for a choice by weight. `deadline` replaces that of the workflow.
+    Raises AgentUnavailable, InvalidParams, InvalidDeadline.
     """
     run = Run(
         workflow_name=workflow.name,
@@ -47,9 +53,21 @@ def new_run(
         secrets=RunKey.entered(token).encrypted(),
         **columns,
     )
+    run.deadline_at = _deadline_of(workflow, run.created_at, deadline)
     run.profile_name, run.profile_stages = profiles.choose(workflow, profile, run.pk)
     profiles.check_agents(workflow, run.profile_stages, run.params)
     return run
+
+
+def _deadline_of(
+    workflow: AnyWorkflow, launched_at: dt.datetime, given: dt.timedelta | None
+) -> dt.datetime | None:
+    deadline = workflow.deadline if given is None else given
+    if deadline is None:
+        return None
+    if not dt.timedelta(0) < deadline <= MAX_DEADLINE:
+        raise InvalidDeadline(MAX_DEADLINE.days)
+    return launched_at + deadline
 
 
 def new_child(run: Run, paused: Paused, workflows: Registry) -> Run | None:

@@ -16,6 +16,7 @@ from workflows.execution.build_runtime import build_runtime
 from workflows.execution.history import history_of
 from workflows.execution.masking import Masker
 from workflows.execution.params import check_params
+from workflows.infra import clock
 from workflows.infra.database_threads import run_in_db_retrying
 
 if TYPE_CHECKING:
@@ -51,19 +52,31 @@ class PreparedRun:
 
         Raises Paused, ExecutionError.
         """
+        deadline = seconds_left(self.run)
         if self.history.snapshot is None:
             return await self.graph.execute(
-                self.initial, runtime=self.runtime, cancellation=cancellation
+                self.initial,
+                runtime=self.runtime,
+                cancellation=cancellation,
+                deadline=deadline,
             )
         reply = self.history.reply
         return await self.graph.resume(
             str(self.run.pk),
             runtime=self.runtime,
             cancellation=cancellation,
+            deadline=deadline,
             enter=self.run.waiting_node or None,
             answer=reply.answer if reply else None,
             state_type=type(self.initial),
         )
+
+
+def seconds_left(run: Run) -> float | None:
+    """Return the seconds until the deadline of a run, None without one."""
+    if run.deadline_at is None:
+        return None
+    return max((run.deadline_at - clock.now()).total_seconds(), 0.0)
 
 
 async def prepare(run: Run, recorder: Recorder, workflows: Registry) -> PreparedRun:

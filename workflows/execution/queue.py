@@ -14,7 +14,7 @@ from django.db.models import F, OuterRef, Subquery
 from django.utils import timezone
 
 from workflows.audit import chain
-from workflows.execution import recovery, sql
+from workflows.execution import recovery, run_cancellation, sql
 from workflows.infra import clock, notifications
 from workflows.models import (
     ENDED,
@@ -111,7 +111,12 @@ def sweep(
        a child run whose end was missed.
     """
     now = clock.now()
-    changed = [*recovery.recover_lost(now, lost), *_wake_due(now), *_wake_parents()]
+    changed = [
+        *recovery.recover_lost(now, lost),
+        *_wake_due(now),
+        *_wake_overdue(now),
+        *_wake_parents(),
+    ]
     for run_id in changed:
         notifications.changed_on_commit(run_id)
     return changed
@@ -123,13 +128,19 @@ def wake_due() -> tuple[int, float | None]:
     None when no run waits for a time. The time is the database's.
     """
     woken = 0
-    for run_id in _wake_due(clock.now()):
+    now = clock.now()
+    for run_id in [*_wake_due(now), *_wake_overdue(now)]:
         woken += 1
         notifications.changed_on_commit(run_id)
         notifications.pending_on_commit()
-    waiting = Run.objects.filter(status=Status.WAITING, wake_at__isnull=False)
-    due = waiting.order_by("wake_at").values_list("wake_at", flat=True).first()
-    return woken, None if due is None else (due - clock.now()).total_seconds()
+    due = [time for time in map(_next_time, ("wake_at", "deadline_at")) if time]
+    return woken, (min(due) - clock.now()).total_seconds() if due else None
+
+
+def _next_time(column: str) -> dt.datetime | None:
+    """Return the first time in a column of the runs that wait."""
+    waiting = Run.objects.filter(status=Status.WAITING, **{f"{column}__isnull": False})
+    return waiting.order_by(column).values_list(column, flat=True).first()
 
 
 def _wake_due(now: dt.datetime) -> Iterable[UUID]:
@@ -143,6 +154,21 @@ def _wake_due(now: dt.datetime) -> Iterable[UUID]:
             overdue.open().update(
                 status=ApprovalStatus.EXPIRED, response=F("on_expiry"), responded_at=now
             )
+        yield run_id
+
+
+def _wake_overdue(now: dt.datetime) -> Iterable[UUID]:
+    """Wake the runs whose deadline has passed, which fail: nothing is awaited any more."""
+    overdue = Run.objects.filter(status=Status.WAITING, deadline_at__lte=now)
+    for run_id in overdue.values_list("pk", flat=True):
+        with transaction.atomic():
+            if not Run.objects.filter(pk=run_id, deadline_at__lte=now).wake():
+                continue
+            approvals = Approval.objects.filter(run=run_id)
+            approvals.close(ApprovalStatus.WITHDRAWN)
+        run_cancellation.cancel_below(
+            run_id, "The deadline of the parent run has passed."
+        )
         yield run_id
 
 

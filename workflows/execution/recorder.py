@@ -20,7 +20,7 @@ from django.conf import settings
 from workflows.audit import chain
 from workflows.audit.records import CheckpointRow, Ending, ItemRow
 from workflows.engine.errors import CheckpointNotFound, Superseded, describe
-from workflows.execution import launching, pauses
+from workflows.execution import closing_records, launching, pauses
 from workflows.execution.checkpoints import Encoder, dumps
 from workflows.execution.history import NO_HISTORY
 from workflows.execution.record_buffer import RecordBuffer
@@ -131,6 +131,9 @@ class Recorder:
         kind, text = self._encoder.encode(state.data)
         self._state = state
         failure = state.step_failure
+        if failure is not None and failure.is_deadline:
+            self.run.deadline_at = None
+            closing_records.set_columns(self, deadline_at=None)
         record.checkpoints.append(
             CheckpointRow(
                 state.sequence,

@@ -100,6 +100,9 @@ class Run(models.Model):
     waiting_node = models.CharField(max_length=200, blank=True, default="")
     wake_at = models.DateTimeField(null=True)  # when the pause is over by itself
 
+    # The run fails with the code `deadline` at this time, also while it waits. Null once the
+    # failure route of a step has taken that failure.
+    deadline_at = models.DateTimeField(null=True)
     # the moment of a schedule that launched it; nodes read it as runtime.scheduled_for
     scheduled_for = models.DateTimeField(null=True)
     priority = models.SmallIntegerField(default=0)  # higher goes first
@@ -180,6 +183,12 @@ class Run(models.Model):
                 condition=Q(status=Status.WAITING),
                 name="run_wake",
             ),
+            # sweep: deadlines of runs that wait
+            models.Index(
+                fields=["deadline_at"],
+                condition=Q(status=Status.WAITING, deadline_at__isnull=False),
+                name="run_deadline",
+            ),
             # runs page: one workflow's or one status' runs, newest first
             models.Index(fields=["workflow_name", "-id"], name="run_by_workflow"),
             models.Index(fields=["status", "-id"], name="run_by_status"),
@@ -238,7 +247,18 @@ class Run(models.Model):
             self.status in RESUMABLE
             and self.payload_removed_at is None
             and not self.steps_to_undo
+            and not self.is_overdue
         )
+
+    @property
+    def is_overdue(self) -> bool:
+        """Return whether the deadline has passed."""
+        return self.deadline_at is not None and self.deadline_at <= timezone.now()
+
+    @property
+    def deadline(self) -> timedelta | None:
+        """Return the time from the launch to the deadline."""
+        return None if self.deadline_at is None else self.deadline_at - self.created_at
 
     @property
     def undo_text(self) -> str:

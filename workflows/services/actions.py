@@ -34,6 +34,7 @@ NEEDED: Final = (
     "payload_removed_at",
     "closing",
     "steps_to_undo",
+    "deadline_at",
 )
 """Columns of a run that the conditions read."""
 

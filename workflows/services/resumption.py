@@ -17,7 +17,7 @@ resumes succeed once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from django.db import transaction
 
@@ -25,6 +25,7 @@ from workflows.agents.run_keys import RunKey
 from workflows.audit import trail
 from workflows.engine import GraphShape
 from workflows.errors import (
+    DeadlineOver,
     FingerprintChanged,
     InvalidStatus,
     PayloadRemoved,
@@ -39,6 +40,16 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
     from workflows.registry import Registry
+
+
+# Errors of a child run that is replaced, since it cannot be resumed
+UNRESUMABLE: Final = (
+    DeadlineOver,
+    FingerprintChanged,
+    PayloadRemoved,
+    StepsUndone,
+    WorkflowNotFound,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +71,8 @@ def resume(
     """Queue a run and the child runs it depends on.
 
     `token` applies to this run only. Raises InvalidStatus, PayloadRemoved, StepsUndone,
-    WorkflowNotFound, FingerprintChanged; on an error this call has resumed nothing, except
-    for children if a concurrent resume of the run won.
+    DeadlineOver, WorkflowNotFound, FingerprintChanged; on an error this call has resumed
+    nothing, except for children if a concurrent resume of the run won.
     """
     if run.status not in RESUMABLE:
         raise InvalidStatus(run, wanted="resumed")
@@ -79,6 +90,8 @@ def _require_resumable(run: Run, workflows: Registry) -> None:
         raise PayloadRemoved
     if run.steps_to_undo:
         raise StepsUndone(run)
+    if run.is_overdue:
+        raise DeadlineOver(run)
     workflow = workflows.get(run.workflow_name)
     if run.fingerprint and not workflow.accepts(run.fingerprint):
         before = GraphShape.from_json(run.graph)
@@ -95,7 +108,7 @@ def _line(run: Run, workflows: Registry) -> list[Link]:
             return [*links, Link(run)]
         try:
             _require_resumable(child, workflows)
-        except (PayloadRemoved, WorkflowNotFound, FingerprintChanged, StepsUndone):
+        except UNRESUMABLE:
             return [*links, Link(run, replaced=child)]
         links.append(Link(run))
         run = child

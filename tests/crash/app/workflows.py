@@ -9,7 +9,15 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from tests.crash.app import deadly
-from workflows.engine import State, Workflow, node, otherwise, parallel, when
+from workflows.engine import (
+    State,
+    Workflow,
+    node,
+    otherwise,
+    parallel,
+    when,
+    when_failed,
+)
 from workflows.runtime import Runtime
 
 if "KILL_AT" in os.environ:
@@ -89,6 +97,58 @@ count = Workflow(
         begin: work,
         work: [when(needs_more, work), otherwise(finish)],
     },
+)
+
+
+@node
+def cancel(state: Count, runtime: Runtime) -> Count:
+    """Leave a trace."""
+    leave_trace(state, runtime)
+    return state.append("steps", f"cancelled after {len(state.steps)}")
+
+
+@node(undo=cancel)
+def book(state: Count, runtime: Runtime) -> Count:
+    """Leave a trace."""
+    leave_trace(state, runtime)
+    return state.append("steps", runtime.key)
+
+
+@node
+def pay(state: Count, runtime: Runtime) -> Count:
+    """Leave a trace, and fail."""
+    leave_trace(state, runtime)
+    raise ValueError("no cover")
+
+
+@node
+def call_bank(state: Count, runtime: Runtime) -> Count:
+    """Leave a trace, and fail on the failure route."""
+    leave_trace(state, runtime)
+    raise ValueError(f"{state.failure.message if state.failure else None}, no answer")
+
+
+@node
+def notify(state: Count, runtime: Runtime) -> Count:
+    """Leave a trace."""
+    leave_trace(state, runtime)
+    return state
+
+
+def is_booked(state: Count) -> bool:
+    """Return whether both bookings were made."""
+    return len(state.steps) > 1
+
+
+saga = Workflow(
+    "saga",
+    state=Count,
+    start=book,
+    routes={
+        book: [when(is_booked, pay), otherwise(book)],
+        pay: [when_failed(call_bank)],
+    },
+    on_end=notify,
 )
 
 

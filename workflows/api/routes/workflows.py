@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Any
 
 from django.http import HttpResponse
@@ -22,7 +23,7 @@ from workflows.registry import AnyWorkflow
 from workflows.system import system
 
 router = Router(tags=["workflows"])
-EMPTY = Launch(params={}, priority=0, profile=None, token="")
+EMPTY = Launch(params={}, priority=0, deadline_seconds=None, profile=None, token="")
 MAX_KEY_LENGTH = 200  # characters of an idempotency key
 IdempotencyKey = Annotated[
     str | None,
@@ -71,6 +72,7 @@ def launch_run(
         by=request.user,
         token=body.token,
         priority=body.priority,
+        deadline=as_deadline(body.deadline_seconds),
         profile=body.profile,
         idempotency_key=idempotency_key,
     )
@@ -80,6 +82,11 @@ def launch_run(
     if not permissions.can_read(request.user, name):
         run = redact(system.find_run(run.pk, by=request.user))
     return Reply(202, representations.run_detail(run, request.user))
+
+
+def as_deadline(seconds: float | None) -> dt.timedelta | None:
+    """Return the deadline of a launch."""
+    return None if seconds is None else dt.timedelta(seconds=seconds)
 
 
 def params_schema(workflow: AnyWorkflow) -> dict[str, Any]:

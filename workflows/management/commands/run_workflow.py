@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import sys
 from pathlib import Path
@@ -71,6 +72,12 @@ class Command(BaseCommand):
             help="pending runs with a higher priority start first",
         )
         parser.add_argument(
+            "--deadline",
+            type=float,
+            metavar="SECONDS",
+            help="the run fails after this time, also while it waits",
+        )
+        parser.add_argument(
             "--key",
             help="idempotency key: the same launch with the same key returns the same run",
         )
@@ -88,6 +95,7 @@ class Command(BaseCommand):
                 params,
                 profile=options["profile"],
                 priority=options["priority"],
+                deadline=_deadline(options["deadline"]),
                 idempotency_key=_key(options["key"]),
             )
         except (RequestError, ProviderError, ValueError) as error:
@@ -153,6 +161,14 @@ class Command(BaseCommand):
                 "result", run.result
             )  # a field of that name, if any
             self.stdout.write(json.dumps(outcome, indent=2))
+
+
+def _deadline(seconds: float | None) -> dt.timedelta | None:
+    """Return a deadline. Raises ValueError for one that is not a time."""
+    try:
+        return None if seconds is None else dt.timedelta(seconds=seconds)
+    except (OverflowError, ValueError) as error:
+        raise ValueError("The deadline is not a number of seconds.") from error
 
 
 def _key(text: str | None) -> str | None:

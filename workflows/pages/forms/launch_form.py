@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -9,6 +10,7 @@ from django import forms
 from workflows.agents import keys, profiles
 from workflows.agents.lookup import find_agent
 from workflows.engine.adapters import schema
+from workflows.execution.launching import MAX_DEADLINE
 from workflows.models import Agent
 from workflows.runtime.errors import ProviderError
 
@@ -33,6 +35,14 @@ class MoreOptionsForm(forms.Form):
         max_value=MAX_PRIORITY,
         help_text="Pending runs with a higher priority start first. Default: 0.",
     )
+    deadline = forms.IntegerField(
+        label="Deadline in minutes",
+        required=False,
+        min_value=1,
+        max_value=int(MAX_DEADLINE.total_seconds() // 60),
+        help_text="The run fails after this time, also while it waits. Empty: as the "
+        "workflow declares.",
+    )
     key = forms.CharField(
         label="Idempotency key",
         required=False,
@@ -55,7 +65,9 @@ class MoreOptionsForm(forms.Form):
     def launch_options(self) -> dict[str, Any]:
         """Return the keyword arguments for `System.execute`; no empty key."""
         key = self.cleaned_data["key"]
-        options = {"priority": self.cleaned_data["priority"] or 0}
+        options: dict[str, Any] = {"priority": self.cleaned_data["priority"] or 0}
+        if minutes := self.cleaned_data["deadline"]:
+            options["deadline"] = dt.timedelta(minutes=minutes)
         return options | ({"idempotency_key": key} if key else {})
 
 

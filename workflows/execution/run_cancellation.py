@@ -43,6 +43,13 @@ def cancel(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
                 remaining = run_tree.under_way_below(remaining, MAX_RUNS)
 
 
+def cancel_below(run_id: UUID, reason: str) -> None:
+    """Cancel the runs that a run waits for, whose end it does not await any more."""
+    while remaining := run_tree.under_way_below([run_id], MAX_RUNS):
+        with transaction.atomic():
+            _cancel_some(remaining, by=None, reason=reason)
+
+
 def _cancel_some(
     run_ids: Sequence[UUID], *, by: AbstractBaseUser | None, reason: str
 ) -> int:
