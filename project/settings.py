@@ -71,6 +71,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "workflows.pages.middleware.release_connection",
     "workflows.api.middleware.errors_as_problems",
+    "workflows.api.middleware.head_as_get",
     "django.middleware.security.SecurityMiddleware",
     "project.static.StaticFiles",
     "project.security.content_security_policy",

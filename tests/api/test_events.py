@@ -307,3 +307,12 @@ async def test_an_id_that_is_no_position_is_refused(
         ) as answer:
             assert answer.status in {400, 422}
             assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_head_opens_no_stream(application: Any, run: Run, token: Any) -> None:
+    path = f"{RUNS}/{run.pk}/events"
+    async with connected(application, path, token[1], method="HEAD") as answer:
+        assert answer.status == 200
+        assert answer.headers["content-type"] == "text/event-stream"
+        assert await answer.rest() == []
+    assert open_streams.used == 0

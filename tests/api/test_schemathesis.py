@@ -96,6 +96,7 @@ def fill(case: Any, world: World) -> None:
         "document_id": world.document.pk,
         "job_id": world.job.pk,
         "schedule_id": world.schedule.pk,
+        "view_id": world.view.pk,
         "webhook_id": world.delivery.endpoint_id,
         "destination_id": world.message.destination_id,
         "delivery": world.message.pk,
@@ -127,7 +128,7 @@ def test_undocumented_methods_are_refused(secret: str, client: Any) -> None:
         known.setdefault(address, set()).add(method)
     example = "01a22a39-d234-73d3-afc1-8e9ae7b59950"
     for address, methods in known.items():
-        path = "/api/v1/" + address
+        path = "/api/v1/" + address.replace("<view_id>", "1")
         path = re.sub(r"<(?!sequence|number|name)\w+>", example, path)
         path = path.replace("<sequence>", "1").replace("<number>", "1")
         for method in METHODS - methods:

@@ -52,6 +52,10 @@ BODIES |= {
     "change_destination": DESTINATION,
     "pause_destination": REASON,
 }
+BODIES |= {
+    "save_view": {"name": "new", "filters": {"status": "failed"}},
+    "change_view": {"name": "new"},
+}
 QUERIES: dict[str, dict[str, Any]] = {
     "delete_run": REASON,
     "delete_schedule": REASON,
@@ -83,6 +87,7 @@ def path_of(address: str, operation_id: str, world: World) -> str:
         "<number>": 1,
         "<job_id>": world.job.pk,
         "<schedule_id>": world.schedule.pk,
+        "<view_id>": world.view.pk,
         "<webhook_id>": world.delivery.endpoint_id,
         "<destination_id>": world.message.destination_id,
         "<delivery>": world.message.pk,

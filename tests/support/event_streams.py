@@ -89,9 +89,14 @@ class Connection:
 
 @asynccontextmanager
 async def connected(
-    application: Any, path: str, secret: str = "", **headers: str
+    application: Any,
+    path: str,
+    secret: str = "",
+    *,
+    method: str = "GET",
+    **headers: str,
 ) -> AsyncIterator[Connection]:
-    """Send a GET request; disconnect at the end."""
+    """Send a request; disconnect at the end."""
     given = {"host": "localhost", "authorization": f"Bearer {secret}", **headers}
     if not secret:
         del given["authorization"]
@@ -100,7 +105,7 @@ async def connected(
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
-        "method": "GET",
+        "method": method,
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),

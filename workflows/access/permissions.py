@@ -384,8 +384,13 @@ def can_administer(person: Person) -> bool:
 
 def is_superuser(person: Person) -> bool:
     """Return whether this is a superuser, without a token that limits it."""
-    is_limited = getattr(person, LIMITS_ATTRIBUTE, False)
-    return is_member(person) and cast("User", person).is_superuser and not is_limited
+    is_super = is_member(person) and cast("User", person).is_superuser
+    return is_super and not is_limited(person)
+
+
+def is_limited(person: Person) -> bool:
+    """Return whether this is a request with a token that gives less than everything."""
+    return bool(getattr(person, LIMITS_ATTRIBUTE, False))
 
 
 def can_upload(person: Person) -> bool:
@@ -429,7 +434,7 @@ def _has_any(person: Person, *names: str) -> bool:
 
     A request with a limited API token has none of them: they concern more than runs.
     """
-    if not is_member(person) or getattr(person, LIMITS_ATTRIBUTE, False):
+    if not is_member(person) or is_limited(person):
         return False
     user = cast("User", person)
     return any(user.has_perm(name) for name in names)

@@ -21,6 +21,7 @@ from workflows.api.routes import (
     relations,
     runs,
     schedules,
+    settings,
     webhooks,
     workflows,
 )
@@ -65,6 +66,9 @@ api.add_router("/webhooks", webhooks.router)
 api.add_router("/workflows", batches.router)
 api.add_router("/workflows", webhooks.of_workflow_router)
 api.add_router("/destinations", destinations.router)
+api.add_router("/agents", settings.agents_router)
+api.add_router("/workflows", settings.profiles_router)
+api.add_router("/views", settings.views_router)
 api.add_router("/workers", operations.workers_router)
 api.add_router("/audit", operations.audit_router)
 api.add_router("", reference.router)

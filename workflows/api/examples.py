@@ -249,6 +249,14 @@ _delivery: dict[str, Any] = {
     "replayed_by": None,
     "url": f"/webhooks/{JOB}/deliveries/{CHILD}/",
 }
+_view: dict[str, Any] = {
+    "id": 7,
+    "name": "failed today",
+    "owner": "alice",
+    "shared": True,
+    "query": {"status": "failed", "when": "24h"},
+    "own": True,
+}
 WEBHOOK_SCHEMAS: Final[dict[str, Any]] = {
     "WebhookIn": _webhook,
     "WebhookOut": _webhook_out,
@@ -337,6 +345,23 @@ DESTINATION_SCHEMAS: Final[dict[str, Any]] = {
 SCHEMAS: Final[dict[str, Any]] = {
     **WEBHOOK_SCHEMAS,
     **DESTINATION_SCHEMAS,
+    "AgentOut": {
+        "name": "default",
+        "model": "small-1",
+        "provider": "in-house",
+        "capabilities": ["tools"],
+        "default": True,
+        "enabled": True,
+    },
+    "ProfileOut": {
+        "name": "fast",
+        "description": "A smaller model.",
+        "weight": 0,
+        "stages": None,
+    },
+    "ViewOut": _view,
+    "ViewIn": {"name": "failed today", "shared": True},
+    "NewView": {"name": "failed today", "filters": {"status": "failed", "when": "24h"}},
     "WorkflowSummary": _workflow,
     "WorkflowDetail": {
         **_workflow,

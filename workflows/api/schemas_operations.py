@@ -261,3 +261,39 @@ class WorkersOut(Schema):
 
     workers: list[WorkerOut]
     queue: list[QueueOut]
+
+
+# Agents, profiles, views ----------------------------------------------------------------
+
+
+class AgentOut(Schema):
+    """A named model that workflows call."""
+
+    name: str
+    model: str = Field(description="Name of the model at its provider.")
+    provider: str
+    capabilities: list[str]
+    default: bool = Field(description="Whether it is used if a workflow names none.")
+    enabled: bool = Field(description="Whether it and its provider are enabled.")
+
+
+class ProfileOut(Schema):
+    """Settings of the prompts of a workflow, under a name."""
+
+    name: str
+    description: str
+    weight: int = Field(description="Share of the launches that choose no profile.")
+    stages: dict[str, Any] | None = Field(
+        description="Settings by prompt; null unless you manage agents."
+    )
+
+
+class ViewOut(Schema):
+    """A saved view of the list of runs."""
+
+    id: int
+    name: str
+    owner: str
+    shared: bool
+    query: dict[str, str] = Field(description="Filters and columns of the page.")
+    own: bool = Field(description="Whether it is yours.")
