@@ -18,6 +18,7 @@ from project.bodies import Bodies, BodyLimits  # noqa: E402 - needs settings
 from project.forwarded import behind_proxies  # noqa: E402 - needs settings
 from project.origins import from_our_pages  # noqa: E402 - needs settings
 from project.refused_requests import is_signed_in, respond  # noqa: E402 - needs apps
+from workflows import __version__  # noqa: E402 - needs apps
 from workflows.pages.live.close_codes import close_on_outage  # noqa: E402 - needs apps
 from workflows.pages.live.socket_limits import SocketLimits  # noqa: E402 - needs apps
 from workflows.pages.live.websocket_urls import websocket_urlpatterns  # noqa: E402 - needs apps
@@ -57,6 +58,23 @@ def _admission(application: Any) -> Admission:
     return Admission(application, lanes, Bodies(limits, is_signed_in), respond)
 
 
+def _with_context_protocol(api: Any) -> Any:
+    """Serve the Model Context Protocol beside an application, within limits of its own.
+
+    A tool waits for requests to the application, which would otherwise wait for its place.
+    """
+    # needs the packages of an extra
+    from workflows.api.context_protocol import application as protocol  # noqa: PLC0415
+
+    limited = _admission(protocol.ContextProtocol(api, __version__))
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        is_protocol = scope["path"] == protocol.PATH
+        await (limited if is_protocol else api)(scope, receive, send)
+
+    return serve
+
+
 # Channels puts consumers where Django's types expect views.
 nowhere: Any = no_such_socket
 routes: list[Any] = [*websocket_urlpatterns, re_path("", nowhere)]
@@ -66,9 +84,10 @@ socket_limits = SocketLimits(
     messages_per_second=settings.MAX_MESSAGES_PER_SECOND,
 )
 sockets: Any = AuthMiddlewareStack(socket_limits.of_people(URLRouter(routes)))
+http = _admission(pages)
 application: Any = ProtocolTypeRouter(
     {
-        "http": _admission(pages),
+        "http": _with_context_protocol(http) if settings.MCP else http,
         "websocket": from_our_pages(socket_limits.of_process(close_on_outage(sockets))),
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -18,6 +19,11 @@ class Network(BaseSettings):
         description="Number of proxies in front of the server, with BEHIND_PROXY. Each "
         "appends the address of its client to X-Forwarded-For; the entry that the "
         "outermost one appended is the client's, counted from the right.",
+    )
+    mcp: bool = Field(
+        False,
+        description="Serve the Model Context Protocol at `/mcp`, for language models with an"
+        " API token; needs `requirements-mcp.txt`.",
     )
     allow_private_providers: bool | None = Field(
         None,
@@ -49,6 +55,16 @@ class Network(BaseSettings):
         le=3650,
         description="Days for which delivered messages and their events are kept.",
     )
+
+    @field_validator("mcp")
+    @classmethod
+    def _mcp_is_installed(cls, value: bool) -> bool:
+        if value and find_spec("mcp") is None:
+            raise ValueError(
+                "needs the packages of the protocol: run .venv/bin/python -m pip install"
+                " --require-hashes -r requirements-mcp.txt"
+            )
+        return value
 
     @field_validator("public_url")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import sqlite3
@@ -13,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 
 from project.env import ROOT
 from tests.support.servers import (
@@ -80,9 +84,26 @@ def commands(tmp_path: Path) -> Iterator[Commands]:
     """Give the command line, with a token, and a server with an embedded worker."""
     copy_prepared(tmp_path)
     add_token(tmp_path / "db.sqlite3")
-    app = {"WORKFLOW_APPS": "tests.command_line.app", "LOG_LEVEL": "WARNING"}
+    app = {
+        "MCP": "1",
+        "WORKFLOW_APPS": "tests.command_line.app",
+        "LOG_LEVEL": "WARNING",
+    }
     with running_server(tmp_path, **app) as server:
         yield Commands(server)
+
+
+async def decisions_over_mcp(commands: Commands, run: str) -> list[str]:
+    """Return the targets of a run's edges, as a client of the protocol receives them."""
+    headers = {"Authorization": f"Bearer {SECRET}"}
+    async with (
+        httpx2.AsyncClient(headers=headers) as http,
+        Client(
+            streamable_http_client(commands.server.url + "mcp", http_client=http)
+        ) as c,
+    ):
+        found: Any = await c.call_tool("explain_decisions", {"run": run, "sequence": 2})
+    return [one["to_node"] for one in found.structured_content["result"]]
 
 
 def test_a_run_is_launched_followed_answered_and_interrupted(
@@ -95,19 +116,20 @@ def test_a_run_is_launched_followed_answered_and_interrupted(
         assert logs.stdout is not None
         assert json.loads(logs.stdout.readline())["message"] == "line 0"
         commands.run(*("respond", run["id"], "--value", "outcome=publish"), *REASON)
-        out, _ = logs.communicate(timeout=TIMEOUT_SECONDS)
-        assert logs.returncode == 0
+        out = logs.stdout.read()  # `communicate` would drop what is buffered
+        assert logs.wait(TIMEOUT_SECONDS) == 0
     messages = [json.loads(line)["message"] for line in out.splitlines()]
     assert messages == ["line 1", "the last line"]
     assert "is completed" in commands.run("show", run["id"])
+
+    assert asyncio.run(decisions_over_mcp(commands, run["id"])) == ["finish"]
 
     second = json.loads(commands.run(*LAUNCH, "--wait", "--json", code=3))
     with commands.started("logs", second["id"], "-f") as logs:
         assert logs.stdout is not None
         logs.stdout.readline()
         logs.send_signal(signal.SIGINT)
-        logs.communicate(timeout=TIMEOUT_SECONDS)
-        assert logs.returncode == 130
+        assert logs.wait(TIMEOUT_SECONDS) == 130
     with commands.started("logs", second["id"], "-f") as logs:
         assert logs.stdout is not None
         logs.stdout.readline()

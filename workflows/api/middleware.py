@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponseBase
 
 ROOT: Final = "/api/"
+HOOKS: Final = "/hooks/"  # deliveries to incoming webhooks
 
 
 def head_as_get(
@@ -40,11 +41,10 @@ def head_as_get(
     return respond
 
 
-HOOKS: Final = "/hooks/"  # deliveries to incoming webhooks
-
-
 async def _nothing() -> AsyncIterator[bytes]:
-    for part in ():
+    """Yield no part of a response."""
+    parts: tuple[bytes, ...] = ()
+    for part in parts:
         yield part
 
 

@@ -1,0 +1,1 @@
+"""A server of the Model Context Protocol: tools with which language models use the API."""

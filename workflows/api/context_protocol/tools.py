@@ -1,0 +1,184 @@
+"""The tools: what a language model can do with workflows and runs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+from uuid import UUID
+
+from mcp.server.mcpserver import MCPServer
+from mcp.types import ToolAnnotations
+from pydantic import Field
+
+from workflows.api.context_protocol.caller import caller
+from workflows.pages.live.broadcast import hub
+
+MAX_WAIT_SECONDS: Final = 60
+MAX_ROWS: Final = 50
+INSTRUCTIONS: Final = """\
+Launch and watch runs of workflows, explain their decisions, respond to approvals and cancel
+runs, with the permissions of the API token. Call get_workflow before a launch: its `params` is
+the JSON Schema of the parameters. Responses to approvals and cancellations are recorded in the
+audit log with your reason: act only on the instruction of a person.
+"""
+READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
+ADDS = ToolAnnotations(destructive_hint=False, open_world_hint=False)
+CHANGES = ToolAnnotations(destructive_hint=True, open_world_hint=False)
+
+RunId = Annotated[UUID, Field(description="Id of the run.")]
+Reason = Annotated[
+    str, Field(min_length=1, description="Reason, which is saved in the audit log.")
+]
+
+
+async def list_workflows() -> list[dict[str, Any]]:
+    """List the workflows, and whether you may launch each."""
+    found: list[dict[str, Any]] = await caller.get().get("/workflows")
+    return found
+
+
+async def get_workflow(name: str) -> dict[str, Any]:
+    """Get a workflow with the JSON Schema of its parameters and its graph."""
+    found: dict[str, Any] = await caller.get().get(f"/workflows/{quote(name, safe='')}")
+    return found
+
+
+async def launch(
+    workflow: str,
+    params: Annotated[dict[str, Any], Field(description="Fits the JSON Schema.")],
+    profile: str | None = None,
+    idempotency_key: Annotated[
+        str,
+        Field(description="The same launch with the same key returns the same run."),
+    ] = "",
+) -> dict[str, Any]:
+    """Launch a run. Use watch_run to wait for it."""
+    path = f"/workflows/{quote(workflow, safe='')}/runs"
+    body = {"params": params, "profile": profile}
+    found: dict[str, Any] = await caller.get().post(path, body, idempotency_key)
+    return found
+
+
+async def list_runs(
+    workflow: str = "",
+    status: Annotated[str, Field(description="Such as failed or waiting.")] = "",
+    when: Annotated[str, Field(description="1h, 24h, 7d, 30d or 90d.")] = "",
+    limit: Annotated[int, Field(ge=1, le=MAX_ROWS)] = 20,
+) -> list[dict[str, Any]]:
+    """List runs, newest first."""
+    filters = {"workflow": workflow, "status": status, "when": when, "limit": limit}
+    page = await caller.get().get("/runs", **filters)
+    found: list[dict[str, Any]] = page["items"]
+    return found
+
+
+async def watch_run(
+    run: RunId,
+    timeout_seconds: Annotated[
+        float, Field(ge=0, le=MAX_WAIT_SECONDS, description="0 returns at once.")
+    ] = 30,
+) -> dict[str, Any]:
+    """Wait until a run ends or waits for an approval, up to a time; return the run.
+
+    `status` says which: call it again while it is pending or running.
+    """
+    watcher = _Watcher()
+    found: dict[str, Any] = await caller.get().get(f"/runs/{run}")
+    if timeout_seconds <= 0 or _is_settled(found):
+        return found
+    until = time.monotonic() + timeout_seconds
+    await hub.join(str(run), watcher)
+    try:
+        while True:
+            watcher.changed.clear()
+            found = await caller.get().get(f"/runs/{run}")
+            left = until - time.monotonic()
+            if _is_settled(found) or left <= 0:
+                return found
+            with suppress(TimeoutError):
+                await asyncio.wait_for(watcher.changed.wait(), left)
+            await asyncio.sleep(min(_Watcher.pause_seconds, left))
+    finally:
+        await hub.leave(str(run), watcher)
+
+
+async def explain_decisions(
+    run: RunId,
+    sequence: Annotated[
+        int | None, Field(ge=0, description="Of one step only.")
+    ] = None,
+) -> list[dict[str, Any]]:
+    """Explain why a run took its path: each evaluated edge with condition and reason."""
+    found: list[dict[str, Any]] = await caller.get().get(
+        f"/runs/{run}/decisions", sequence=sequence
+    )
+    return found
+
+
+async def list_approvals() -> list[dict[str, Any]]:
+    """List the open approvals that you may respond to, oldest first."""
+    page = await caller.get().get("/approvals", limit=MAX_ROWS)
+    found: list[dict[str, Any]] = page["items"]
+    return found
+
+
+async def respond(
+    run: RunId,
+    sequence: Annotated[int, Field(ge=0, description="Step of the approval.")],
+    value: Annotated[dict[str, Any], Field(description="Fits the form.")],
+    reason: Reason,
+) -> dict[str, Any]:
+    """Respond to the open approval of a run, which resumes the run."""
+    body = {"value": value, "reason": reason, "sequence": sequence}
+    found: dict[str, Any] = await caller.get().post(f"/runs/{run}/respond", body)
+    return found
+
+
+async def cancel_run(run: RunId, reason: Reason) -> dict[str, Any]:
+    """Cancel a run."""
+    found: dict[str, Any] = await caller.get().post(
+        f"/runs/{run}/cancel", {"reason": reason}
+    )
+    return found
+
+
+def make_server(version: str) -> MCPServer:
+    """Return a server with the tools."""
+    server = MCPServer(
+        "signalbox", title="Signalbox", instructions=INSTRUCTIONS, version=version
+    )
+    for tool, hints in (
+        (list_workflows, READS),
+        (get_workflow, READS),
+        (launch, ADDS),
+        (list_runs, READS),
+        (watch_run, READS),
+        (explain_decisions, READS),
+        (list_approvals, READS),
+        (respond, CHANGES),
+        (cancel_run, CHANGES),
+    ):
+        server.tool(annotations=hints)(tool)
+    return server
+
+
+class _Watcher:
+    """Is notified of a run's changes."""
+
+    pause_seconds = 0.2  # minimum interval between two reads
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+
+    def note(self, message: Mapping[str, Any]) -> None:
+        del message
+        self.changed.set()
+
+
+def _is_settled(run: Mapping[str, Any]) -> bool:
+    waiting = run["waiting"] is not None and run["waiting"]["kind"] == "approval"
+    return waiting or run["completed_at"] is not None
