@@ -66,7 +66,7 @@ class DestinationSecret(Schema):
     secret: str
 
 
-class AttemptOut(Schema):
+class DeliveryTry(Schema):
     """An attempt to deliver a message."""
 
     number: int
@@ -104,7 +104,7 @@ class DeliveryDetail(DeliveryOut):
     """A message with its body and its attempts."""
 
     body: dict[str, Any]
-    tries: list[AttemptOut]
+    tries: list[DeliveryTry]
 
 
 class ReplayIn(Input):

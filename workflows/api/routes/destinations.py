@@ -18,10 +18,10 @@ from workflows.api.requests import ApiRequest, errors
 from workflows.api.schemas import Reason
 from workflows.api.schemas_destinations import (
     MAX_ID,
-    AttemptOut,
     DeliveryDetail,
     DeliveryOut,
     DeliveryPage,
+    DeliveryTry,
     DestinationIn,
     DestinationOut,
     DestinationPage,
@@ -175,7 +175,7 @@ def get_delivery(
         **_delivery(row).model_dump(),
         body=json.loads(row.body),
         tries=[
-            AttemptOut(
+            DeliveryTry(
                 number=one.number,
                 started_at=one.started_at,
                 duration_ms=one.duration_ms,
