@@ -79,7 +79,7 @@ class NodeContext:
     cancellation: Cancellation
     clock: Clock
     try_number: int = 1
-    tries: int = 1  # number of the last try, on the context of the first one
+    last_try: int = 0  # on the context of the first try; 0: there was no other
     try_after: float = (
         0.0  # seconds to wait first, left over from an interrupted attempt
     )

@@ -122,10 +122,9 @@ async def run_with_retries(
 ) -> Out:
     """Run a node until a try succeeds and return its result. Raises the error of the last try.
 
-    The tries of an interrupted attempt count as well; `context.tries` is their number.
+    The tries of an interrupted attempt count as well; `context.last_try` is set.
     """
     retry, step = node.retry, context
-    step.tries = context.try_number
     if context.try_after:
         await _sleep(context.try_after, context)
     if retry is None:
@@ -138,7 +137,7 @@ async def run_with_retries(
                 raise
             await _wait_for_retry(retry, error, context)
         context = context.for_try(context.try_number + 1)
-        step.tries = context.try_number
+        step.last_try = context.try_number
 
 
 def _fresh_value(value: In) -> In:

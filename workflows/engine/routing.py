@@ -17,7 +17,7 @@ def select_edge(edges: Sequence[Edge], state: State, emit: Emit | None) -> Edge 
     For a state with a failure those are the edges of the failure route, else the others.
     Raises PredicateFailed if a predicate raises, after emitting that evaluation.
     """
-    has_failed = state.step_failure is not None
+    has_failed = state._failure is not None  # noqa: SLF001 - on the hot path
     for index, edge in enumerate(edges):
         if edge.on_failure is not has_failed:
             continue

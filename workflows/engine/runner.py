@@ -138,7 +138,7 @@ class Runner:
                 self.emit_event(
                     EventType.CHECKPOINT_SAVE, node=node, run_id=state.run_id
                 )
-            failure = state.step_failure
+            failure = state._failure  # noqa: SLF001 - on the hot path
             if failure is not None:
                 node = self._failure_target
                 if failure.is_deadline:
@@ -156,9 +156,9 @@ class Runner:
             and self.graph.clock.monotonic() >= self._deadline_at
         ):
             self._stop.expire()
-        if self._stop.expired and self.graph.has_failure_route(node):
-            return  # the node fails before its code starts
         if self._stop.cancelled:
+            if self._stop.expired and self.graph.has_failure_route(node):
+                return  # the node fails before its code starts
             code = "deadline" if self._stop.expired else "cancelled"
             self._fail(code, node, state, self._stop.error())
 
@@ -208,7 +208,7 @@ class Runner:
 
     async def _node_result(self, name: str, before: S, context: NodeContext) -> S:
         """Return the node's result, or raise its pause if the run may wait for it."""
-        if self._stop.expired:
+        if self._deadline_at is not None and self._stop.expired:
             raise self._stop.error()
         try:
             after = await self._node_runner.run(self.graph.nodes[name], before, context)
@@ -225,12 +225,12 @@ class Runner:
         name = context.node
         if not self.graph.has_failure_route(name) or is_cancellation(error):
             return None
-        now = context.clock.now()
+        now, tries = context.clock.now(), context.last_try or context.try_number
         failed = before.stamped(
             checkpoint_node=name,
             sequence=context.sequence,
             timestamp=now,
-            failure=Failure.of(error, name, context.tries, now),
+            failure=Failure.of(error, name, tries, now),
         )
         try:
             edge = select_edge(self.graph.edges_from(name), failed, self.emit)

@@ -20,6 +20,7 @@ from workflows.infra import clock
 from workflows.infra.database_threads import run_in_db_retrying
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping
 
     from workflows.engine import Cancellation
@@ -52,7 +53,9 @@ class PreparedRun:
 
         Raises Paused, ExecutionError.
         """
-        deadline = seconds_left(self.run)
+        deadline = None
+        if self.run.deadline_at is not None:
+            deadline = await run_in_db_retrying(seconds_until, self.run.deadline_at)
         if self.history.snapshot is None:
             return await self.graph.execute(
                 self.initial,
@@ -72,11 +75,9 @@ class PreparedRun:
         )
 
 
-def seconds_left(run: Run) -> float | None:
-    """Return the seconds until the deadline of a run, None without one."""
-    if run.deadline_at is None:
-        return None
-    return max((run.deadline_at - clock.now()).total_seconds(), 0.0)
+def seconds_until(deadline: dt.datetime) -> float:
+    """Return the seconds until a deadline, by the time of the database."""
+    return max((deadline - clock.now()).total_seconds(), 0.0)
 
 
 async def prepare(run: Run, recorder: Recorder, workflows: Registry) -> PreparedRun:
