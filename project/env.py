@@ -30,6 +30,7 @@ from project.limits import Limits
 from project.lists import Keys, Names
 from project.network import Network
 from project.refused import SettingsError
+from project.telemetry_settings import Telemetry
 
 ROOT = Path(__file__).resolve().parent.parent  # the directory manage.py is in
 DATABASE_SCHEMES = ("postgres://", "postgresql://", "sqlite:///")
@@ -407,7 +408,7 @@ def _refuse_other_schemes(value: SecretStr | None, schemes: tuple[str, ...]) -> 
         raise ValueError(f"must begin with {' or '.join(schemes)}")
 
 
-class Environment(RetentionSettings, Limits, Network, Installation):
+class Environment(Telemetry, RetentionSettings, Limits, Network, Installation):
     """The settings of one process."""
 
     @property

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import UTC, datetime
 
 from workflows.engine.errors import describe
 from workflows.execution import masking
-from workflows.infra import log_context, outages
+from workflows.infra import log_context, outages, tracing
 
 REFUSED = "_signalbox_host_refused"  # of a request
 LINE = "{asctime} {levelname:<7} {name}: {where}{message}"
@@ -42,6 +43,35 @@ class LineFormatter(logging.Formatter):
         record.where = f"[{where}] " if where else ""
         record.message = record.message.replace("\r", "\\r").replace("\n", "\\n")
         return super().formatMessage(record)
+
+
+class JsonFormatter(LineFormatter):
+    """Formats a record as one JSON object on a line, without a run's secrets."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object; names without a value are left out."""
+        trace_id, span_id = tracing.current_ids()
+        facts = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            "run": log_context.RUN.get(),
+            "node": log_context.NODE.get(),
+            "trace_id": trace_id,
+            "span_id": span_id,
+            "exception": self._exception_of(record),
+        }
+        masker = masking.OF_RUN.get()
+        if masker is not None:  # before the values are escaped
+            facts = {name: masker.text(value) for name, value in facts.items()}
+        given = {name: value for name, value in facts.items() if value}
+        return json.dumps(given, ensure_ascii=False)
+
+    def _exception_of(self, record: logging.LogRecord) -> str:
+        if record.exc_info and not record.exc_text:
+            record.exc_text = self.formatException(record.exc_info)
+        return record.exc_text or ""
 
 
 class RunContextFilter(logging.Filter):

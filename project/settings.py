@@ -69,6 +69,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "workflows.pages.middleware.trace_request",
     "workflows.pages.middleware.release_connection",
     "workflows.api.middleware.errors_as_problems",
     "workflows.api.middleware.head_as_get",
@@ -342,6 +343,10 @@ MAX_SUBWORKFLOW_DEPTH: Final = ENV.max_subworkflow_depth
 DRAIN_SECONDS: Final = ENV.drain_seconds
 METRICS_TOKEN: Final = ENV.metrics_token.get_secret_value() if ENV.metrics_token else ""
 METRICS_PORT: Final = ENV.metrics_port
+OTLP_ENDPOINT: Final = ENV.otlp_endpoint
+OTLP_HEADERS: Final = ENV.otlp_headers.get_secret_value() if ENV.otlp_headers else ""
+OTLP_SECONDS: Final = ENV.otlp_seconds
+TRACE_SHARE: Final = ENV.trace_share
 EMBEDS_WORKER: Final = ENV.redis_url is None  # `serve` runs the work itself
 
 # Agents -----------------------------------------------------------------------------
@@ -364,7 +369,10 @@ TIME_ZONE = ENV.time_zone
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "project.log.LineFormatter"}},
+    "formatters": {
+        "line": {"()": "project.log.LineFormatter"},
+        "json": {"()": "project.log.JsonFormatter"},
+    },
     "filters": {
         "hosts": {"()": "project.log.DisallowedHostsInALine"},
         "outages": {"()": "project.log.OutagesInALine"},
@@ -373,7 +381,7 @@ LOGGING: dict[str, Any] = {
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
-            "formatter": "line",
+            "formatter": ENV.log_format,
             "filters": ["hosts", "outages", "run_context"],
         }
     },

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import transaction
+from opentelemetry.trace import SpanKind
 
 from workflows.access import permissions
 from workflows.agents import budgets
@@ -28,7 +29,7 @@ from workflows.errors import (
 from workflows.execution import launching, run_cancellation, workers
 from workflows.execution.launch_commits import launch_commits
 from workflows.execution.params import check_params
-from workflows.infra import notifications
+from workflows.infra import notifications, tracing
 from workflows.models import Approval, ApprovalKind, Run, Status
 from workflows.retention.pin import set_pinned
 from workflows.services import (
@@ -100,9 +101,11 @@ class System(Queries):
         )
         event = trail.entry(run, "launch", by=by, after=Status.PENDING)
         uses.note(name, run.params)
-        if not launch_commits.insert(workflow, run, event):
-            return _launched_before(run)
-        return run
+        facts = {"signalbox.workflow": name, "signalbox.run.id": str(run.pk)}
+        with tracing.span(f"launch {name}", SpanKind.PRODUCER, facts):
+            run.traceparent = tracing.traceparent()
+            is_new = launch_commits.insert(workflow, run, event)
+        return run if is_new else _launched_before(run)
 
     def cancel(
         self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str = ""

@@ -13,6 +13,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from workflows.agents.call_spans import CallSpan
 from workflows.agents.json_answers import parse_answer
 from workflows.agents.lookup import find_service, require_capability
 from workflows.agents.provider_api import CallUsage, pooled
@@ -230,6 +231,7 @@ class DatabaseAgents:
         await self.call_recorder.allow(self.context)
         call = Call(kind, service, CallUsage(), self.context)
         call.status = CallStatus.CANCELLED  # unless it completes or fails
+        call_span = CallSpan.of(kind, service, call.usage)
         try:
             yield call
             call.status = CallStatus.COMPLETED
@@ -238,6 +240,8 @@ class DatabaseAgents:
             raise
         finally:
             self.call_recorder.enter(call)
+            if call_span is not None:
+                call_span.end(call.usage, call.error)
 
 
 def reply_of(message: Any, call: Call) -> Reply:

@@ -38,6 +38,7 @@ from workflows.execution import (
 from workflows.execution.closings import DecidedEnd
 from workflows.execution.preparation import prepare
 from workflows.execution.recorder import Recorder
+from workflows.execution.run_spans import RunSpans
 from workflows.execution.writer import LeaseLost
 from workflows.infra import log_context
 from workflows.infra.database_threads import run_in_db_retrying
@@ -99,6 +100,7 @@ class Executor:
             workflows=self._registry,
         )
         self._recorders[run.pk] = recorder
+        recorder.spans = RunSpans.of(run)
         try:
             async with ThreadSensitiveContext(executor=thread):
                 await self._execute(run, recorder, cancellation)
@@ -113,6 +115,8 @@ class Executor:
             logger.exception("Run %s could not store its records.", run.pk)
             await self._fail_without_record(run, recorder, error)
         finally:
+            if recorder.spans is not None:
+                recorder.spans.finish()
             thread.end()
             if self._recorders.get(run.pk) is recorder:
                 del self._recorders[run.pk]

@@ -18,6 +18,7 @@ from workflows.documents import uses
 from workflows.engine.errors import SubworkflowFailed
 from workflows.errors import InvalidDeadline
 from workflows.execution import run_tree
+from workflows.infra import tracing
 from workflows.models import Run
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def new_child(run: Run, paused: Paused, workflows: Registry) -> Run | None:
         parent_sequence=paused.sequence,
         priority=run.priority,
         scheduled_for=run.scheduled_for,
+        traceparent=tracing.traceparent() or run.traceparent,
     )
 
 

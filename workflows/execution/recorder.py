@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from workflows.engine import Event, Paused, State
     from workflows.execution.history import History
     from workflows.execution.loop_watch import Blocked
+    from workflows.execution.run_spans import RunSpans
     from workflows.execution.writer import Writer
     from workflows.models import Run
     from workflows.registry import AnyWorkflow
@@ -95,6 +96,7 @@ class Recorder:
         self._migrated_to: AnyWorkflow | None = None
         self.has_progressed = False  # this attempt finished a step
         self.has_ended = False  # the end of the run is committed
+        self.spans: RunSpans | None = None  # if tracing is on
         self._holds: dict[
             str, float
         ] = {}  # node → longest hold of the loop, in seconds
@@ -118,7 +120,9 @@ class Recorder:
     # -- the engine's observer and checkpoint store -----------------------------------
 
     def on_event(self, event: Event) -> None:
-        """Add the rows of an event to the record."""
+        """Add the rows of an event to the record, and its spans if tracing is on."""
+        if self.spans is not None:
+            self.spans.on_event(event)
         self.stages.on_event(event)
 
     def save(self, state: State) -> None:
@@ -278,6 +282,8 @@ class Recorder:
         """Commit the end of the run and of this attempt."""
         record = self.buffer.record
         record.status, record.completed_at = status, clock.local_now()
+        if self.spans is not None:
+            self.spans.ended(status, code)
         record.suspicion = Suspicion.NONE
         record.result = result
         record.error_message, record.error_code = clean(message), code
@@ -303,6 +309,8 @@ class Recorder:
         self.buffer.masker.pause(paused)
         record = self.buffer.record
         record.status = Status.WAITING
+        if self.spans is not None:
+            self.spans.ended(Status.WAITING)
         record.suspicion = Suspicion.NONE
         record.waiting_for = paused.kind
         record.waiting_node = paused.node

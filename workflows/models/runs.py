@@ -105,6 +105,8 @@ class Run(models.Model):
     deadline_at = models.DateTimeField(null=True)
     # the moment of a schedule that launched it; nodes read it as runtime.scheduled_for
     scheduled_for = models.DateTimeField(null=True)
+    # W3C Trace Context of the launch, which its worker continues; "" = not traced
+    traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
     priority = models.SmallIntegerField(default=0)  # higher goes first
     idempotency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - NULL keeps the unique constraint out of the way
     parent = models.ForeignKey(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
 
 from django.core.handlers.asgi import ASGIRequest
 from django.db import close_old_connections
+from opentelemetry.trace import SpanKind
 
 from workflows.audit import trail
+from workflows.infra import tracing
 from workflows.pages.streaming import rendering
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.http import HttpRequest, HttpResponseBase
+
+UNTRACED: Final = ("/health/", "/metrics", "/static/")  # paths
 
 
 def set_client_address(
@@ -28,6 +33,37 @@ def set_client_address(
     def respond(request: HttpRequest) -> HttpResponseBase:
         with trail.coming_from(request.META.get("REMOTE_ADDR") or ""):
             return get_response(request)
+
+    return respond
+
+
+def trace_request(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Return a middleware that makes a span of each request, if tracing is on.
+
+    A traceparent of the client is continued. The span names the route, not the path: that
+    of a webhook is half a secret.
+    """
+
+    def respond(request: HttpRequest) -> HttpResponseBase:
+        if tracing.tracing.tracer is None or request.path.startswith(UNTRACED):
+            return get_response(request)
+        method = request.method or ""
+        parent = request.headers.get(tracing.HEADER, "")
+        facts = {"http.request.method": method}
+        with tracing.span(method, SpanKind.SERVER, facts, parent=parent) as span:
+            response = get_response(request)
+            assert span is not None  # noqa: S101 - for the type checker
+            if request.resolver_match is not None:
+                route = f"/{request.resolver_match.route}"
+                span.update_name(f"{method} {route}")
+                span.set_attribute("http.route", route)
+            status = response.status_code
+            span.set_attribute("http.response.status_code", status)
+            if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                tracing.fail(span, str(status))
+            return response
 
     return respond
 

@@ -17,6 +17,7 @@ class CallUsage:
     tokens_out: int = 0
     is_estimated: bool = False
     tries: int = 0
+    traceparent: str = ""  # header of the requests; "" = none
     began: float = field(default_factory=time.monotonic)
 
     def count(self, reported: Any, *, input_chars: int, output_chars: int) -> None:

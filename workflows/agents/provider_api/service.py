@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from workflows.agents import keys
 from workflows.agents.provider_api.clients import Endpoint
 from workflows.agents.provider_api.messages import ChatMessage, text_length
+from workflows.infra.tracing import HEADER
 from workflows.runtime.errors import (
     AuthenticationFailed,
     InvalidResponse,
@@ -66,7 +67,7 @@ class Service:
                 return await clients.get(self.endpoint).chat.completions.create(
                     model=self.model,
                     messages=_as_params(messages),
-                    extra_headers=self.endpoint.headers(self.key),
+                    extra_headers=self._headers(usage),
                     extra_body=dict(body),
                 )
 
@@ -93,7 +94,7 @@ class Service:
         """
         input_chars, output_chars, reported = text_length(messages), 0, None
         opened = await self._with_retries(
-            lambda: self._open_stream(clients, messages, body), usage
+            lambda: self._open_stream(clients, messages, body, usage), usage
         )
         usage.count(None, input_chars=input_chars, output_chars=0)
         async with aclosing(_chunks(*opened)) as chunks:
@@ -113,7 +114,11 @@ class Service:
                 ) from None  # it may echo the key
 
     async def _open_stream(
-        self, clients: Clients, messages: Sequence[ChatMessage], body: Mapping[str, Any]
+        self,
+        clients: Clients,
+        messages: Sequence[ChatMessage],
+        body: Mapping[str, Any],
+        usage: CallUsage,
     ) -> tuple[Any, Any]:
         """Return the stream and its first chunk; no retry after that."""
         stream = await clients.get(self.endpoint).chat.completions.create(
@@ -121,7 +126,7 @@ class Service:
             messages=_as_params(messages),
             stream=True,
             stream_options={"include_usage": True},
-            extra_headers=self.endpoint.headers(self.key),
+            extra_headers=self._headers(usage),
             extra_body=dict(body),
         )
         try:
@@ -149,7 +154,7 @@ class Service:
                     model=self.model,
                     input=list(texts),
                     encoding_format="float",
-                    extra_headers=self.endpoint.headers(self.key),
+                    extra_headers=self._headers(usage),
                     extra_body=dict(body),
                 )
 
@@ -170,6 +175,13 @@ class Service:
                 f"“{self.provider}” returned {len(vectors)} vectors for {len(texts)} texts."
             )
         return vectors
+
+    def _headers(self, usage: CallUsage) -> dict[str, str]:
+        """Return the headers of a request: credentials, and the trace if tracing is on."""
+        headers = dict(self.endpoint.headers(self.key))
+        if usage.traceparent:
+            headers[HEADER] = usage.traceparent
+        return headers
 
     # -- inside -----------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from project.shutdown import end_within
+from project.telemetry import exporting_traces
 from workflows.engine.loop import ResilientLoop
 from workflows.engine.processes import bind_to_parent, limit_memory
 from workflows.execution.suspect_run import SuspectRun
@@ -43,5 +44,6 @@ class Command(BaseCommand):
         suspect.listen()
         # SystemExit raised by workflow code must not end the process
         with asyncio.Runner(loop_factory=ResilientLoop) as runner:
-            runner.run(suspect.execute())
+            with exporting_traces():
+                runner.run(suspect.execute())
             end_within()

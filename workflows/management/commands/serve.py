@@ -18,6 +18,7 @@ from project.garbage import freeze_loaded_objects
 from project.memory import limit_arenas
 from project.server import Server, Works
 from project.shutdown import end_within
+from project.telemetry import exporting_traces
 
 SWITCH_SECONDS = 0.001  # in which a thread lets others run; Python's own is 0.005
 
@@ -72,7 +73,7 @@ class Command(BaseCommand):
         freeze_loaded_objects()
         # Threads that render pages keep the event loop waiting for as long, each time.
         sys.setswitchinterval(SWITCH_SECONDS)
-        with delivering() if embeds_worker else nullcontext():
+        with exporting_traces(), delivering() if embeds_worker else nullcontext():
             server.run()
         end_within(code=1 if server.failure else 0)
         if server.failure:

@@ -16,6 +16,7 @@ from prometheus_client import start_http_server
 from project.garbage import freeze_loaded_objects
 from project.memory import limit_arenas
 from project.shutdown import end_within
+from project.telemetry import exporting_traces
 from workflows.deliveries.deliverer import delivering
 from workflows.engine.loop import ResilientLoop
 from workflows.execution.worker import Worker
@@ -52,7 +53,7 @@ class Command(BaseCommand):
         """Run the worker on its own event loop."""
         limit_arenas()
         freeze_loaded_objects()
-        with _serve_metrics(), delivering():
+        with _serve_metrics(), exporting_traces(), delivering():
             worker = Worker(options["name"], options["concurrency"])
             # SystemExit raised by workflow code must not end the process
             with asyncio.Runner(loop_factory=ResilientLoop) as runner:
