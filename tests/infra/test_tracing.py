@@ -265,6 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.mark.slow
 @pytest.mark.crash
+@pytest.mark.timeout(300)
 def test_a_trace_goes_from_the_web_process_to_the_worker(
     migrated_url: str, redis_url: str, tmp_path: Path
 ) -> None:
@@ -301,6 +302,7 @@ def test_a_trace_goes_from_the_web_process_to_the_worker(
                 what="spans of both processes",
             )
     collector.shutdown()
+    collector.server_close()
     traced = [one for one in collector.spans.values() if one.trace_id.hex() == TRACE]
     assert {one.name.split()[0] for one in traced} >= {"POST", "launch", "run", "step"}
     assert len(collector.services) == 2

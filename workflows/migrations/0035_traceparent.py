@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("workflows", "0033_batches"),
+        ("workflows", "0034_deadlines"),
     ]
 
     operations = [
