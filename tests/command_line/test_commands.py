@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ import httpx
 import pytest
 from django.utils import timezone
 
+from project.env import ROOT
 from signalbox import servers
 from tests.command_line.conftest import SERVER, Shell
 from tests.support.crafted_pdfs import many_pages
@@ -306,3 +309,32 @@ def test_a_busy_server_is_waited_for_as_it_asks(
     make_decision(make_run())
     assert "classify-document" in shell.run("workflows")
     assert shell.waits == [3.0, 2.0]
+
+
+def test_the_commands_of_the_documentation_are_accepted(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs" / "integrating.md").read_text()
+    lines = re.findall(r"^(signalbox .*?)(?: +#.*)?$", page, re.MULTILINE)
+    assert len(lines) == 8
+    (tmp_path / "order.pdf").write_bytes(many_pages(1))
+    monkeypatch.chdir(tmp_path)
+    shell.transport.before = lambda request: (
+        Run.objects.filter(status="pending").update(
+            status="waiting", waiting_for="approval", waiting_node="x"
+        )
+        if request.url.path.endswith("/events")
+        else None
+    )
+    codes = {"launch": 3}
+    for line in lines:
+        name = shlex.split(line)[1]
+        approval = make_approval(node_name="ask_reviewer")
+        words = shlex.split(line.replace("RUN", str(approval.run_id)))[1:]
+        if name == "login":
+            words = ["login", SERVER, "--token-stdin"]
+        if name == "logs":
+            end(approval.run, Status.COMPLETED)
+        shell.run(
+            *words, code=codes.get(name, 0), stdin=os.environ["SIGNALBOX_TOKEN"] + "\n"
+        )

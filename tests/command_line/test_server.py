@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import psycopg
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from project.env import ROOT
+from tests.support.crafted_pdfs import many_pages
 from tests.support.servers import (
+    SECRET_KEY,
     RunningServer,
     copy_prepared,
+    free_port,
     own_environment,
     running_server,
+    wait_for_port,
 )
 from workflows.access.tokens import digest_of
 
@@ -79,18 +85,21 @@ class Commands:
         return out
 
 
-@pytest.fixture
-def commands(tmp_path: Path) -> Iterator[Commands]:
+@contextmanager
+def served(home: Path) -> Iterator[Commands]:
     """Give the command line, with a token, and a server with an embedded worker."""
-    copy_prepared(tmp_path)
-    add_token(tmp_path / "db.sqlite3")
-    app = {
-        "MCP": "1",
-        "WORKFLOW_APPS": "tests.command_line.app",
-        "LOG_LEVEL": "WARNING",
-    }
-    with running_server(tmp_path, **app) as server:
+    copy_prepared(home)
+    add_token(home / "db.sqlite3")
+    app = {"MCP": "1", "WORKFLOW_APPS": "tests.command_line.app"}
+    with running_server(home, **app, LOG_LEVEL="WARNING") as server:
         yield Commands(server)
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """Give a server that the tests of this module share."""
+    with served(tmp_path_factory.mktemp("served")) as found:
+        yield found
 
 
 async def decisions_over_mcp(commands: Commands, run: str) -> list[str]:
@@ -130,10 +139,83 @@ def test_a_run_is_launched_followed_answered_and_interrupted(
         logs.stdout.readline()
         logs.send_signal(signal.SIGINT)
         assert logs.wait(TIMEOUT_SECONDS) == 130
-    with commands.started("logs", second["id"], "-f") as logs:
-        assert logs.stdout is not None
-        logs.stdout.readline()
-        assert commands.server.stop() == 0
-        assert logs.stderr is not None
-        assert "Connecting again" in logs.stderr.readline()
-    assert "graceful shutdown exceeded" not in commands.server.log.read_text()
+
+
+@pytest.mark.slow
+def test_a_shutdown_ends_streams_and_their_clients_connect_again(
+    tmp_path: Path,
+) -> None:
+    with served(tmp_path) as commands:
+        run = json.loads(commands.run(*LAUNCH, "--wait", "--json", code=3))
+        with commands.started("logs", run["id"], "-f") as logs:
+            assert logs.stdout is not None
+            logs.stdout.readline()
+            assert commands.server.stop() == 0
+            assert logs.stderr is not None
+            assert "Connecting again" in logs.stderr.readline()
+        assert "graceful shutdown exceeded" not in commands.server.log.read_text()
+
+
+def test_the_examples_of_the_documentation_run(
+    commands: Commands,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "order.pdf").write_bytes(many_pages(1))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SIGNALBOX_URL", commands.server.url)
+    monkeypatch.setenv("SIGNALBOX_TOKEN", SECRET)
+    page = (ROOT / "docs" / "integrating.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    namespace: dict[str, Any] = {"__name__": "integrating"}
+    for example in examples:
+        exec(compile(example, "docs/integrating.md", "exec"), namespace)  # noqa: S102
+    namespace["api"].close()
+    printed = capsys.readouterr().out
+    assert len(examples) == 3
+    assert " → " in printed
+    assert " taken" in printed
+
+
+@pytest.mark.slow
+def test_events_are_streamed_by_daphne_and_over_redis(
+    tmp_path: Path, redis_url: str, migrated_url: str
+) -> None:
+    shared = {"REDIS_URL": redis_url, "DATABASE_URL": migrated_url}
+    shared |= {"SECRET_KEY": SECRET_KEY, "WORKFLOW_APPS": "tests.command_line.app"}
+    with psycopg.connect(migrated_url) as connection:
+        connection.execute(
+            "INSERT INTO auth_user (username, password, is_superuser, is_staff, is_active,"
+            " first_name, last_name, email, date_joined)"
+            " VALUES ('admin', '', true, true, true, '', '', '', now())"
+        )
+        connection.execute(
+            "INSERT INTO workflows_apitoken (owner_id, name, hint, digest, scopes,"
+            " workflows, created_at, last_used_address) SELECT id, 'tests', 'sbx_', %s,"
+            " '[\"admin\"]', '[]', now(), '' FROM auth_user",
+            [digest_of(SECRET)],
+        )
+    port = free_port()
+    environment = own_environment(tmp_path, **shared)
+    daphne = [sys.executable, "-m", "daphne", "--port", str(port)]
+    worker = [sys.executable, "manage.py", "worker"]
+    with ExitStack() as stack:
+        for command in ([*daphne, "project.asgi:application"], worker):
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+        wait_for_port(port)
+        server = RunningServer(f"http://127.0.0.1:{port}/", process, tmp_path / "log")
+        commands = Commands(server)
+        run = json.loads(commands.run(*LAUNCH, "--wait", "--json", code=3))
+        with commands.started("logs", run["id"], "-f", "--json") as logs:
+            assert logs.stdout is not None
+            logs.stdout.readline()
+            commands.run(*("respond", run["id"], "--value", "outcome=publish"), *REASON)
+            out = logs.stdout.read()
+            assert logs.wait(TIMEOUT_SECONDS) == 0
+    messages = [json.loads(line)["message"] for line in out.splitlines()]
+    assert messages == ["line 1", "line 2", "the last line"]
