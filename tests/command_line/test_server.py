@@ -203,7 +203,11 @@ def test_events_are_streamed_by_daphne_and_over_redis(
     with ExitStack() as stack:
         for command in ([*daphne, "project.asgi:application"], worker):
             process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+                command,
+                cwd=ROOT,
+                env=environment,
+                stderr=subprocess.DEVNULL,
+                text=True,
             )
             stack.enter_context(process)
             stack.callback(process.kill)
