@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 from pydantic import BaseModel
 
+from tests.support.factories import make_run
 from tests.support.workers import ended, reaches, working
+from workflows.access.permissions import permissions_for
 from workflows.engine import Retry, State, Workflow, approval, node
 from workflows.errors import InvalidStatus, StepsUndone
 from workflows.execution import recovery
 from workflows.execution.checkpoints import rebuild
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Attempt, Outcome, Run, Stage
+from workflows.pages.run.notices import notice
 from workflows.registry import Registry
 from workflows.runtime import Runtime
 from workflows.system import System
@@ -124,7 +128,7 @@ UNDONE = [
 
 
 async def test_a_cancelled_wait_is_undone_in_reverse_order_and_cannot_be_resumed(
-    admin: User,
+    admin: User, client: Client
 ) -> None:
     world = World()
     system, registry, run = await launch(world)
@@ -134,6 +138,7 @@ async def test_a_cancelled_wait_is_undone_in_reverse_order_and_cannot_be_resumed
             lambda: system.cancel(run.pk, by=admin, reason="enough")
         )
         assert cancelled.status != "cancelled", "a worker undoes the steps first"
+        await run_in_db(lambda: client.force_login(admin))
         run = await ended(run.pk)
     assert (run.status, run.error_message, run.undo_text) == (
         "cancelled",
@@ -158,6 +163,19 @@ async def test_a_cancelled_wait_is_undone_in_reverse_order_and_cannot_be_resumed
     with pytest.raises(StepsUndone, match="2 of 2 undone"):
         await run_in_db(lambda: system.resume(run.pk, by=None))
     assert not run.is_resumable
+    page = (await run_in_db(lambda: client.get(f"/runs/{run.pk}/"))).content.decode()
+    for text in ("2 of 2 undone", "undoes step 2", "Cancel hotel undoes Book hotel"):
+        assert text in page
+    assert "at the end of the run" in page
+    answer = await run_in_db(lambda: client.get(f"/api/v1/runs/{run.pk}/stages"))
+    assert [(s["kind"], s["undoes"]) for s in answer.json()["items"]] == [
+        ("node", None),
+        ("node", None),
+        ("node", None),
+        ("undo", 2),
+        ("undo", 1),
+        ("on_end", None),
+    ]
 
 
 async def test_a_failed_undo_is_retried_and_recorded_and_the_others_continue(
@@ -304,3 +322,17 @@ async def test_without_its_workflow_a_closing_ends_as_decided(admin: User) -> No
         "enough What follows the end of the run was not"
     )
     assert world.calls == BOOKED
+
+
+@pytest.mark.parametrize("status", ["running", "pending"])
+def test_the_page_shows_what_is_left_before_a_run_ends(
+    status: str, admin: User
+) -> None:
+    end = {"status": "cancelled", "attempt": 1, "sequence": 2}
+    run = make_run(status=status, closing=end, steps_to_undo=2, steps_undone=1)
+    shown = notice(run, None, permissions=permissions_for(admin))
+    assert shown is not None
+    assert shown.title.startswith("Undoing the completed steps: 1 of 2 undone.")
+    if status == "running":
+        assert shown.text.startswith("Then the run is cancelled.")
+    run.delete()

@@ -21,6 +21,7 @@ from workflows.models import (
     Retry,
     Run,
     Stage,
+    StageKind,
     StageStatus,
 )
 from workflows.pages.redaction import is_redacted, redact_rows
@@ -172,13 +173,19 @@ def add_durations(steps: Iterable[Step], known: Mapping[Place, StepDuration]) ->
 
 
 def add_changes(run: Run, steps: Sequence[Step]) -> str:
-    """Set the state changes of each step; return why they can't be read, "" if they can."""
+    """Set the state changes of each step; return why they can't be read, "" if they can.
+
+    An undo starts from the state after the step that it undoes: compared with the state
+    before it, it would seem to have changed what later steps did.
+    """
     if is_redacted(run) or run.payload_removed_at is not None:
         return ""
     completed = {
         step.sequence: step.stage.created_at
         for step in steps
-        if step.stage and step.stage.status == StageStatus.COMPLETED
+        if step.stage
+        and step.stage.status == StageStatus.COMPLETED
+        and step.stage.kind == StageKind.NODE
     }
     try:
         changes = system.get_changes(run.pk, completed)
