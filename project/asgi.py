@@ -19,6 +19,7 @@ from project.forwarded import behind_proxies  # noqa: E402 - needs settings
 from project.origins import from_our_pages  # noqa: E402 - needs settings
 from project.refused_requests import is_signed_in, respond  # noqa: E402 - needs apps
 from workflows import __version__  # noqa: E402 - needs apps
+from workflows.api.context_protocol import PATH  # noqa: E402 - needs apps
 from workflows.pages.live.close_codes import close_on_outage  # noqa: E402 - needs apps
 from workflows.pages.live.socket_limits import SocketLimits  # noqa: E402 - needs apps
 from workflows.pages.live.websocket_urls import websocket_urlpatterns  # noqa: E402 - needs apps
@@ -64,12 +65,14 @@ def _with_context_protocol(api: Any) -> Any:
     A tool waits for requests to the application, which would otherwise wait for its place.
     """
     # needs the packages of an extra
-    from workflows.api.context_protocol import application as protocol  # noqa: PLC0415
+    from workflows.api.context_protocol.application import (  # noqa: PLC0415
+        ContextProtocol,
+    )
 
-    limited = _admission(protocol.ContextProtocol(api, __version__))
+    limited = _admission(ContextProtocol(api, __version__))
 
     async def serve(scope: Any, receive: Any, send: Any) -> None:
-        is_protocol = scope["path"] == protocol.PATH
+        is_protocol = scope["path"] == PATH
         await (limited if is_protocol else api)(scope, receive, send)
 
     return serve

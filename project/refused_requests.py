@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, parse_cookie
 from project.refusals import Refusal
 from project.security import HEADER, OTHERS, POLICY
 from workflows.access import tokens
+from workflows.api.context_protocol import PATH as MCP
 from workflows.api.middleware import HOOKS
 from workflows.api.middleware import ROOT as API
 from workflows.api.problems import as_problem
@@ -22,6 +23,7 @@ from workflows.infra.database_threads import run_in_db
 from workflows.pages.views.failures import AWAY, rejected
 
 TOO_LARGE = ("Request too large", "The body of the delivery is too large.")
+OF_PROGRAMS = (API, MCP)  # paths that take API tokens and respond with problems
 SESSIONS = import_module(settings.SESSION_ENGINE)
 
 
@@ -37,7 +39,7 @@ async def is_signed_in(scope: MutableMapping[str, Any]) -> bool:
     cookies = "; ".join(value for name, value in headers if name == b"cookie")
     key = parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME, "")
     secret = ""
-    if scope["path"].startswith(API):
+    if scope["path"].startswith(OF_PROGRAMS):
         given = next((v for name, v in headers if name == b"authorization"), "")
         kind, _, value = given.partition(" ")
         secret = value.strip() if kind.lower() == "bearer" else ""
@@ -67,7 +69,7 @@ def respond(
     """Return the response to a refused request, with the headers of every response."""
     metrics.REFUSALS.labels(refusal.code).inc()
     response = rejected(refusal, scope["method"], headers)
-    if scope["path"].startswith((API, HOOKS)):
+    if scope["path"].startswith((*OF_PROGRAMS, HOOKS)):
         is_anonymous = refusal.status == HTTPStatus.UNAUTHORIZED  # as from routes
         texts = () if is_anonymous else (refusal.code, str(refusal))
         response = as_problem(response, *texts)

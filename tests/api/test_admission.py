@@ -33,9 +33,10 @@ async def test_a_large_body_to_the_api_needs_a_usable_token(alice: User) -> None
     assert not await is_signed_in(scope_of("/api/v1/documents", secret))
 
 
+@pytest.mark.parametrize("path", ["/api/v1/runs", "/mcp"])
 @pytest.mark.parametrize("refusal", [refusals.busy(), refusals.too_slow()])
-def test_a_refusal_is_a_problem(refusal: refusals.Refusal) -> None:
-    response = respond(refusal, scope_of("/api/v1/runs", ""), {})
+def test_a_refusal_is_a_problem(refusal: refusals.Refusal, path: str) -> None:
+    response = respond(refusal, scope_of(path, ""), {})
     assert response.status_code == refusal.status
     assert response["Content-Type"] == "application/problem+json"
     body = json.loads(response.content)

@@ -17,6 +17,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from workflows.access import tokens
 from workflows.api import problems
 from workflows.api.auth import REFUSED
+from workflows.api.context_protocol import PATH
 from workflows.api.context_protocol.caller import Caller, caller
 from workflows.api.context_protocol.tools import make_server
 from workflows.errors import RateLimited
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     Application = Callable[..., Awaitable[None]]
 
-PATH: Final = "/mcp"
 METHODS: Final = frozenset({"POST"})  # GET would open a stream that nothing is sent on
 METHOD_NOT_ALLOWED: Final = 405
 OUTAGE_SECONDS: Final = 10  # after which a client may try again
