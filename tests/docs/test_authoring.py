@@ -168,10 +168,13 @@ def test_drawing_of_the_example_matches_the_page(
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("```py\n1\n```", "page.md:2: what is “py”?"),
-        ("```python skip\n1\n```", "page.md:2: what is “python skip”?"),
-        ("```python\n1\n```\nand\n```text\n1\n```", "page.md:6: what is “text”?"),
-        ("- so:\n\n  ```python\n  1\n  ```", "page.md:3: begin the block"),
+        ("```py\n1\n```", "page.md:2: unknown kind of block “py”."),
+        ("```python skip\n1\n```", "page.md:2: unknown kind of block “python skip”."),
+        (
+            "```python\n1\n```\nand\n```text\n1\n```",
+            "page.md:6: unknown kind of block “text”.",
+        ),
+        ("- so:\n\n  ```python\n  1\n  ```", "page.md:3: the fence must not"),
         ("```python\n1", "page.md:1: the block has no end."),
     ],
 )

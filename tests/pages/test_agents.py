@@ -1,4 +1,4 @@
-"""Providers and agents on their pages: set up, tried out, and no key ever shown."""
+"""Pages of providers and agents: configuration, trials, and keys that are never shown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PROVIDER = {
 
 @pytest.fixture
 def page(admin: User, sign_in: SignIn) -> Client:
-    """Return the operator's browser."""
+    """Return a client of an administrator."""
     return sign_in(admin)
 
 
@@ -52,7 +52,7 @@ def text_of(page: Client, path: str, status: int = 200) -> str:
     return answer.content.decode()
 
 
-# Setting up --------------------------------------------------------------------------
+# Configuration -----------------------------------------------------------------------
 
 
 def test_without_a_provider_the_page_explains_the_consequence(
@@ -60,9 +60,9 @@ def test_without_a_provider_the_page_explains_the_consequence(
 ) -> None:
     assert "No providers yet." in text_of(page, "/agents/")
     assert 'href="/agents/providers/new/"' in text_of(page, "/agents/")
-    theirs = text_of(sign_in(alice), "/agents/")
-    assert "Ask an administrator to add one." in theirs
-    assert "/agents/providers/new/" not in theirs
+    member_text = text_of(sign_in(alice), "/agents/")
+    assert "Ask an administrator to add one." in member_text
+    assert "/agents/providers/new/" not in member_text
 
 
 def test_the_form_of_a_provider_states_the_minimums_that_it_accepts(
@@ -118,7 +118,7 @@ def test_a_stored_key_is_retained_replaced_or_deleted_and_never_shown(
         ({"tries": "0"}, "greater than or equal to 1"),
     ],
 )
-def test_a_provider_that_cannot_be_is_refused_at_its_field(
+def test_an_invalid_provider_is_refused_at_its_field(
     page: Client, changes: dict[str, str], expected_text: str
 ) -> None:
     answer = page.post("/agents/providers/new/", {**PROVIDER, **changes})
@@ -165,7 +165,7 @@ def test_an_agent_is_stored_and_only_one_is_the_default(
         ({"options": '{"model": "x"}'}, "“model” is no option"),
     ],
 )
-def test_an_agent_that_cannot_be_is_refused_at_its_field(
+def test_an_invalid_agent_is_refused_at_its_field(
     page: Client, server: ModelServer, changes: dict[str, object], expected_text: str
 ) -> None:
     provider = make_provider(server)
@@ -188,7 +188,7 @@ def test_a_provider_cannot_be_deleted_while_agents_use_it(
     assert not Provider.objects.exists()
 
 
-def test_only_who_may_change_agents_sets_them_up(
+def test_configuration_requires_the_permission_to_change_agents(
     alice: User, sign_in: SignIn, server: ModelServer
 ) -> None:
     agent, page = make_agent(server), sign_in(alice)
@@ -203,12 +203,12 @@ def test_only_who_may_change_agents_sets_them_up(
 # Administration ----------------------------------------------------------------------
 
 
-def test_administration_edits_them_too_and_shows_no_key(
+def test_admin_edits_providers_and_agents_and_shows_no_key(
     page: Client, server: ModelServer
 ) -> None:
     agent = make_agent(server)
     Price.objects.create(model="tiny", per_million_in=1, per_million_out=2)
-    seen = [
+    values = [
         text_of(page, f"/admin/workflows/{path}")
         for path in (
             "provider/",
@@ -223,13 +223,13 @@ def test_administration_edits_them_too_and_shows_no_key(
             "budgetraise/",
         )
     ]
-    assert KEY not in "".join(seen)
+    assert KEY not in "".join(values)
     path = f"/admin/workflows/provider/{agent.provider_id}/change/"
     page.post(path, {**PROVIDER, "secret": "from-admin"})
     assert Provider.objects.get().open_key() == "from-admin"
 
 
-# Trying out --------------------------------------------------------------------------
+# Trials ------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)
@@ -274,7 +274,7 @@ async def test_with_scripts_the_response_is_streamed_to_the_page(
     gate = Gate()
     server.script(Answer(pieces=["Good ", "day."], gate=gate))
     socket = await socket_of(admin, f"/ws/agents/{agent.pk}/try/")
-    await socket.send_to(text_data="shown")  # what pages say of drawings
+    await socket.send_to(text_data="shown")  # acknowledges a rendering
     await socket.send_json_to({"headers": {}, "body": {"prompt": "Hello?"}})
     assert "Responding…" in await socket.receive_from(10)
     gate.let(2)
@@ -330,7 +330,7 @@ async def test_users_without_permission_are_refused_at_the_socket(
     assert server.requests == []
 
 
-def test_keys_outlive_a_change_of_the_secret_key(
+def test_keys_remain_readable_after_a_change_of_the_secret_key(
     server: ModelServer, settings: Any
 ) -> None:
     provider = make_provider(server)

@@ -1,4 +1,4 @@
-"""Questions: the inbox, the page that shows what to look at, and the answer."""
+"""Approvals: the inbox, the question with its evidence, and the response."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ HTMX = {"HX-Request": "true"}
 
 
 class Review(BaseModel):
-    """What the reviewer decides."""
+    """The response of a reviewer."""
 
     outcome: Literal["publish", "reject"]
     label: str | None = None
 
 
-class Doubt(State):
-    """What is asked about."""
+class ReviewState(State):
+    """State of the workflow."""
 
     review: Review | None = None
 
@@ -43,59 +43,62 @@ review = approval("Is it right?", answer=Review, into="review", name="review")
 
 @pytest.fixture(autouse=True)
 def waiting_run() -> Iterator[None]:
-    """Have a workflow that asks."""
-    registry.register(Workflow("ask", state=Doubt, start=review, routes={}))
+    """Register a workflow with an approval."""
+    registry.register(Workflow("ask", state=ReviewState, start=review, routes={}))
     yield
     registry.unregister("ask")
 
 
 @pytest.fixture
 def page(alice: User, sign_in: SignIn) -> Client:
-    """Return Alice's browser."""
+    """Return a client of Alice."""
     return sign_in(alice)
 
 
-def ask(**fields: Any) -> Approval:
-    """Return an open question of a run of that workflow."""
+def make_open_approval(**fields: Any) -> Approval:
+    """Return an open approval of a run of that workflow."""
     run = make_run(status=Status.WAITING, workflow_name="ask")
     return make_approval(run, **{"form": Review.model_json_schema(), **fields})
 
 
-def send(page: Client, asked: Approval, **given: Any) -> Any:
-    """Send the answer form as a browser does."""
+def send(page: Client, open_approval: Approval, **given: Any) -> Any:
+    """Submit the response form."""
     values = {f"response-{name}": value for name, value in given.items()}
-    values |= {"question": asked.sequence, "reason": "the banner counts"}
-    return page.post(f"/runs/{asked.run_id}/respond/", values)
+    values |= {"question": open_approval.sequence, "reason": "the banner counts"}
+    return page.post(f"/runs/{open_approval.run_id}/respond/", values)
 
 
-def test_a_waiting_run_shows_the_question_and_a_form_for_the_answer(
+def test_a_waiting_run_shows_the_question_and_a_response_form(
     page: Client,
 ) -> None:
-    asked = ask()
-    text = page.get(f"/runs/{asked.run_id}/").content.decode()
+    open_approval = make_open_approval()
+    text = page.get(f"/runs/{open_approval.run_id}/").content.decode()
     assert "Waiting for approval." in text
     assert "Is “restricted” right?" in text
     assert 'name="response-outcome" value="publish"' in text
     assert "saved in the audit log" in text
 
 
-def test_an_answer_is_recorded_with_the_person_and_the_reason(
+def test_a_response_is_recorded_with_the_person_and_the_reason(
     page: Client, alice: User
 ) -> None:
-    asked = ask()
-    answer = send(page, asked, outcome="publish")
-    assert answer.headers["Location"] == f"/runs/{asked.run_id}/"
-    asked.refresh_from_db()
-    assert asked.status == ApprovalStatus.ANSWERED
-    assert asked.response == {"outcome": "publish", "label": None}
-    assert (asked.responded_by, asked.comment) == (alice, "the banner counts")
+    open_approval = make_open_approval()
+    answer = send(page, open_approval, outcome="publish")
+    assert answer.headers["Location"] == f"/runs/{open_approval.run_id}/"
+    open_approval.refresh_from_db()
+    assert open_approval.status == ApprovalStatus.ANSWERED
+    assert open_approval.response == {"outcome": "publish", "label": None}
+    assert (open_approval.responded_by, open_approval.comment) == (
+        alice,
+        "the banner counts",
+    )
     assert Run.objects.get().status == Status.PENDING
     assert AuditEvent.objects.get().action == "respond"
 
 
 def test_an_invalid_response_is_shown_again_with_its_message(page: Client) -> None:
-    asked = ask()
-    answer = send(page, asked, label="mine")
+    open_approval = make_open_approval()
+    answer = send(page, open_approval, label="mine")
     assert answer.status_code == 422
     text = answer.content.decode()
     assert "This field is required." in text
@@ -104,9 +107,11 @@ def test_an_invalid_response_is_shown_again_with_its_message(page: Client) -> No
 
 
 def test_a_live_page_gets_the_form_back_as_a_region(page: Client) -> None:
-    asked = ask()
+    open_approval = make_open_approval()
     answer = page.post(
-        f"/runs/{asked.run_id}/respond/", {"question": asked.sequence}, headers=HTMX
+        f"/runs/{open_approval.run_id}/respond/",
+        {"question": open_approval.sequence},
+        headers=HTMX,
     )
     assert answer.status_code == 422
     text = answer.content.decode()
@@ -118,18 +123,18 @@ def test_a_live_page_gets_the_form_back_as_a_region(page: Client) -> None:
 def test_the_second_person_is_shown_who_responded_first(
     page: Client, bob: User, sign_in: SignIn
 ) -> None:
-    asked = ask()
-    send(sign_in(bob), asked, outcome="reject")
-    answer = send(page, asked, outcome="publish")
+    open_approval = make_open_approval()
+    send(sign_in(bob), open_approval, outcome="reject")
+    answer = send(page, open_approval, outcome="publish")
     assert answer.status_code == 409
     assert "Already answered by bob." in answer.content.decode()
     assert Approval.objects.get().response == {"outcome": "reject", "label": None}
 
 
-def test_an_answer_to_an_earlier_question_does_not_count_for_a_later_one(
+def test_a_response_to_an_earlier_approval_does_not_count_for_a_later_one(
     page: Client,
 ) -> None:
-    earlier = ask(status=ApprovalStatus.ANSWERED)
+    earlier = make_open_approval(status=ApprovalStatus.ANSWERED)
     make_approval(earlier.run, sequence=earlier.sequence + 2)
     answer = send(page, earlier, outcome="publish")
     assert answer.status_code == 409
@@ -141,23 +146,23 @@ def test_a_run_without_an_approval_accepts_no_response(page: Client) -> None:
     assert page.post(f"/runs/{run.pk}/respond/").status_code == 404
 
 
-def test_a_question_for_a_group_is_for_its_members(page: Client, alice: User) -> None:
-    asked = ask(groups=["reviewers"])
-    address = f"/runs/{asked.run_id}/"
+def test_an_approval_for_a_group_is_for_its_members(page: Client, alice: User) -> None:
+    open_approval = make_open_approval(groups=["reviewers"])
+    address = f"/runs/{open_approval.run_id}/"
     assert "response-form" not in page.get(address).content.decode()
     assert "Approvers: reviewers" in page.get(address).content.decode()
-    assert send(page, asked, outcome="publish").status_code == 403
+    assert send(page, open_approval, outcome="publish").status_code == 403
     assert "You’re all caught up" in page.get("/approvals/").content.decode()
 
     alice.groups.add(Group.objects.create(name="reviewers"))
     assert "response-form" in page.get(address).content.decode()
-    assert asked.question in page.get("/approvals/").content.decode()
-    assert send(page, asked, outcome="publish").status_code == 302
+    assert open_approval.question in page.get("/approvals/").content.decode()
+    assert send(page, open_approval, outcome="publish").status_code == 302
 
 
-def test_the_bar_counts_what_waits_for_me(page: Client) -> None:
-    ask()
-    ask(groups=["others"])
+def test_the_navigation_counts_approvals_for_the_user(page: Client) -> None:
+    make_open_approval()
+    make_open_approval(groups=["others"])
     text = page.get("/documents/").content.decode()
     assert 'title="1 waiting for you"' in text
 
@@ -165,17 +170,21 @@ def test_the_bar_counts_what_waits_for_me(page: Client) -> None:
 def test_a_response_updates_the_count_on_an_open_page(
     page: Client,
 ) -> None:
-    asked = ask()
-    given = {"question": asked.sequence, "response-outcome": "publish", "reason": "x"}
-    answer = page.post(f"/runs/{asked.run_id}/respond/", given, headers=HTMX)
+    open_approval = make_open_approval()
+    given = {
+        "question": open_approval.sequence,
+        "response-outcome": "publish",
+        "reason": "x",
+    }
+    answer = page.post(f"/runs/{open_approval.run_id}/respond/", given, headers=HTMX)
     text = answer.content.decode()
     assert '<span id="nav-approvals"' in text
     assert "waiting for you" not in text
 
 
 def test_the_inbox_shows_open_and_answered_approvals(page: Client, bob: User) -> None:
-    ask(question="Is the first right?")
-    ask(
+    make_open_approval(question="Is the first right?")
+    make_open_approval(
         question="Is the second right?",
         status=ApprovalStatus.ANSWERED,
         responded_by=bob,
@@ -192,14 +201,14 @@ def test_the_inbox_shows_open_and_answered_approvals(page: Client, bob: User) ->
 def test_the_pages_under_review_are_shown_with_their_marks(page: Client) -> None:
     document = make_document()
     box = {"left": 0.25, "top": 0.1, "right": 0.75, "bottom": 0.2}
-    asked = ask(
+    open_approval = make_open_approval(
         evidence={
             "document": str(document.pk),
             "why": ["Two banners disagree."],
             "pages": [{"page": 2, "marks": [{"box": box, "text": "SECRET (header)"}]}],
         }
     )
-    text = page.get(f"/runs/{asked.run_id}/").content.decode()
+    text = page.get(f"/runs/{open_approval.run_id}/").content.decode()
     assert f'src="/documents/{document.pk}/pages/2.png"' in text
     assert "SECRET (header)" in text
     assert '<rect x="242"' in text
@@ -246,14 +255,18 @@ def test_marks_are_clipped_to_the_page_and_invalid_ones_ignored() -> None:
     assert (mark.x, mark.y, mark.width, mark.height) == (0, 0, 1000, 1000)
 
 
-def test_questions_of_other_groups_do_not_use_up_the_inbox(
+def test_approvals_of_other_groups_do_not_fill_the_inbox(
     page: Client, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pagination, "PAGE_SIZE", 2)
     alice.groups.add(Group.objects.create(name="editors"))
     for number in range(5):
-        ask(groups=["lawyers"], question=f"For lawyers {number}")
-    mine = [ask(groups=["lawyers", "editors"]), ask(), ask(groups=["editors"])]
+        make_open_approval(groups=["lawyers"], question=f"For lawyers {number}")
+    mine = [
+        make_open_approval(groups=["lawyers", "editors"]),
+        make_open_approval(),
+        make_open_approval(groups=["editors"]),
+    ]
     first = page.get("/approvals/")
     assert first.context["found"].rows == mine[:2]
     assert first.context["waiting"] == 3
@@ -272,11 +285,12 @@ def test_questions_of_other_groups_do_not_use_up_the_inbox(
 def test_the_inbox_lists_only_approvals_the_user_can_respond_to(
     groups: list[str] | None,
 ) -> None:
-    asked = [
-        ask(groups=names) for names in ([], ["editors"], ["ü%", "lawyers"], ["u%"])
+    open_approval = [
+        make_open_approval(groups=names)
+        for names in ([], ["editors"], ["ü%", "lawyers"], ["u%"])
     ]
     theirs = None if groups is None else frozenset(groups)
     granted = replace(EVERYTHING, groups=theirs)
-    wanted = [one for one in asked if is_for(one.groups, theirs)]
+    wanted = [one for one in open_approval if is_for(one.groups, theirs)]
     assert inbox.open_page(granted).rows == wanted
     assert inbox.count_open(granted) == len(wanted)

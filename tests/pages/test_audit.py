@@ -1,4 +1,4 @@
-"""The audit: who did what, why and from where; for those who may see all of it."""
+"""The audit page: actor, action, reason and origin; restricted to auditors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PRICE = {"model": "some-model", "per_million_in": "1", "per_million_out": "2"}
 
 @pytest.fixture
 def page(sign_in: SignIn) -> Client:
-    """Return an auditor's browser."""
+    """Return a client of an auditor."""
     auditor = make_user("auditor")
     auditor.groups.add(Group.objects.get(name="auditor"))
     return sign_in(auditor)
@@ -80,7 +80,9 @@ def test_audit_events_survive_the_deletion_of_their_run(
         ("before=x", ["first", "second", "third"]),
     ],
 )
-def test_it_can_be_narrowed(page: Client, query: str, shown: list[str]) -> None:
+def test_audit_events_can_be_filtered(
+    page: Client, query: str, shown: list[str]
+) -> None:
     run = make_run()
     make_audit_event(run, reason="first", address="192.0.2.1")
     make_audit_event(run, reason="second", actor_name="bob", action="resume")
@@ -90,7 +92,9 @@ def test_it_can_be_narrowed(page: Client, query: str, shown: list[str]) -> None:
     assert found == shown
 
 
-def test_it_continues_by_key(page: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_events_are_paginated_by_key(
+    page: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pagination, "PAGE_SIZE", 2)
     run = make_run()
     rows = [make_audit_event(run, reason=f"reason {n}") for n in range(5)]
@@ -121,7 +125,7 @@ def test_reasons_are_values(page: Client) -> None:
     assert "about a patient" not in text_of(page, "?text=patient")
 
 
-def test_the_number_of_queries_stays_flat(
+def test_the_number_of_queries_is_constant(
     page: Client, django_assert_max_num_queries: Callable[[int], object]
 ) -> None:
     for _ in range(30):
@@ -133,7 +137,7 @@ def test_the_number_of_queries_stays_flat(
 # Django admin -----------------------------------------------------------------------------
 
 
-def test_the_history_of_a_run_in_admin_is_what_people_did(
+def test_the_history_of_a_run_in_admin_shows_its_audit_events(
     admin: User, sign_in: SignIn
 ) -> None:
     run = make_run(status=Status.PENDING)
@@ -147,9 +151,7 @@ def test_the_history_of_a_run_in_admin_is_what_people_did(
     assert "pending → cancelled" in " ".join(text.split())
 
 
-def test_what_is_changed_in_admin_is_an_audit_event(
-    admin: User, sign_in: SignIn
-) -> None:
+def test_a_change_in_admin_is_an_audit_event(admin: User, sign_in: SignIn) -> None:
     client = sign_in(admin)
     given = {"model": "m", "per_million_in": "1", "per_million_out": "2"}
     client.post("/admin/workflows/price/add/", given)
@@ -173,12 +175,12 @@ def test_what_is_changed_in_admin_is_an_audit_event(
 # Actions ----------------------------------------------------------------------------------
 
 RECORDING = {"note", "record", "entry", "changing", "record_removed"}
-HELPERS = {"_record", "_go_on"}  # which hand an action on
+HELPERS = {"_record", "_go_on"}  # which pass the action as a parameter
 ALL_ACTIONS = [action for known in trail.ACTIONS.values() for action in known]
 
 
 def recorded_in(path: Path) -> Iterator[str]:
-    """Yield the actions that a module names where it records."""
+    """Yield the action names in a module's calls that record audit events."""
     text = path.read_text()
     for node in ast.walk(ast.parse(text if "trail." in text else "")):
         if not isinstance(node, ast.Call):
@@ -208,10 +210,10 @@ def test_the_filter_of_the_page_and_of_admin_lists_every_action(
 ) -> None:
     assert {"change user", "add group", "grant permission", "note"} <= set(ALL_ACTIONS)
     text = text_of(page)
-    there = sign_in(admin).get("/admin/workflows/auditevent/").content.decode()
+    admin_text = sign_in(admin).get("/admin/workflows/auditevent/").content.decode()
     for action in ALL_ACTIONS:
         assert f'<option value="{action}">' in text, action
-        assert f"?action={quote_plus(action)}" in there, action
+        assert f"?action={quote_plus(action)}" in admin_text, action
 
 
 def test_an_action_that_is_not_declared_cannot_be_recorded(alice: User) -> None:
@@ -219,12 +221,12 @@ def test_an_action_that_is_not_declared_cannot_be_recorded(alice: User) -> None:
         trail.note("rename planet", by=alice, reason="Pluto")
 
 
-def test_every_page_of_admin_that_records_declares_what_it_records() -> None:
-    pages = site._registry.values()  # noqa: SLF001 - the site has no other list of them
-    telling = [one for one in pages if isinstance(one, AuditedAdmin)]
+def test_every_audited_admin_declares_its_actions() -> None:
+    pages = site._registry.values()  # noqa: SLF001 - the site has no public list
+    audited = [one for one in pages if isinstance(one, AuditedAdmin)]
     longest: Any = AuditEvent._meta.get_field("action").max_length  # noqa: SLF001 - Django's documented model API
-    assert len(telling) > 5
-    for one in telling:
+    assert len(audited) > 5
+    for one in audited:
         assert one.recorded()
         for action in one.recorded():
             assert action in trail.ACTIONS[trail.IN_ADMIN]
@@ -244,19 +246,19 @@ def test_admin_and_the_page_show_the_object_of_each_row(
     trail.note("change password", by=admin, reason="olga")
     gone = make_run()
     system.delete_run(gone.pk, by=admin, reason="too old")
-    there = make_run()
-    system.label(there.pk, "odd", by=admin)
+    admin_text = make_run()
+    system.label(admin_text.pk, "odd", by=admin)
     message = " ".join(
         client.get("/admin/workflows/auditevent/").content.decode().split()
     )
     assert "None (deleted)" not in message
     subjects = ("Role “night: shift”", "Price “some-model”", "Account “olga”")
-    for about in (*subjects, f"Run {gone.pk} (deleted)", there.short_id):
-        assert about in message, about
+    for subject in (*subjects, f"Run {gone.pk} (deleted)", admin_text.short_id):
+        assert subject in message, subject
     assert re.search("Permission “classify-document[^”]*”", message)
     text = text_of(page)
-    for about in subjects:
-        assert about in text, about
+    for subject in subjects:
+        assert subject in text, subject
 
 
 def test_names_of_documents_are_redacted_in_admin_as_on_the_page(

@@ -1,4 +1,4 @@
-"""Bad input wherever it can come in: a sentence, never a 500, never half a row."""
+"""Invalid input at every entry point gives an error message, no 500 and no partial row."""
 
 from __future__ import annotations
 
@@ -78,28 +78,28 @@ FIELDS = (
 
 @pytest.fixture
 def world(db: None) -> Iterator[World]:
-    """Return a database with one row of each kind, and no limit to how often."""
+    """Return a database with rows of each kind, without rate limits."""
     with override_settings(RATES=UNLIMITED):
         yield make_world("ordinary")
 
 
 @pytest.fixture(params=[6, pytest.param(1, marks=pytest.mark.slow)], ids="of {}".format)
 def spread(request: pytest.FixtureRequest) -> Spread:
-    """Return which pages get which values: all of them in the slow tests."""
+    """Return the combinations of pages and values; the slow tests use all."""
     return Spread(request.param)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Combines pages and values so that each page gets one value of `every`.
+    """Combines pages and values so that each page gets one of `every` values.
 
-    Each value still goes to one page of `every`, and each page gets values of all kinds.
+    Each value is sent to one of `every` pages, and each page gets values of all kinds.
     """
 
     every: int
 
     def has(self, page: int, value: int) -> bool:
-        """Return whether a page gets a value; both by their number."""
+        """Return whether a page gets a value; both are given by number."""
         return (page + value) % self.every == 0
 
     def over(self, pages: Sequence[str], value: int) -> list[str]:
@@ -108,26 +108,26 @@ class Spread:
 
 
 class Sender:
-    """A browser that sends what no browser sends, and notes what that failed."""
+    """Sends requests that a browser does not send, and records server errors."""
 
     def __init__(self, world: World) -> None:
         self.client, self.failed = Client(), dict[str, str]()
         self.client.force_login(world.user)
 
     def get(
-        self, address: str, told: dict[str, str] | None = None, **more: Any
+        self, address: str, fields: dict[str, str] | None = None, **more: Any
     ) -> None:
-        """Ask for a page with a query."""
-        query = f"?{as_query(told)}" if told else ""
-        self._note(f"GET {address}{query}", self.client.get, address + query, **more)
+        """Request a page with a query."""
+        query = f"?{as_query(fields)}" if fields else ""
+        self._record(f"GET {address}{query}", self.client.get, address + query, **more)
 
-    def post(self, address: str, told: dict[str, str], **more: Any) -> None:
+    def post(self, address: str, fields: dict[str, str], **more: Any) -> None:
         """Send a form."""
-        body = as_query(told)
+        body = as_query(fields)
         more = {"content_type": FORM, **more}
-        self._note(f"POST {address} {body}", self.client.post, address, body, **more)
+        self._record(f"POST {address} {body}", self.client.post, address, body, **more)
 
-    def _note(
+    def _record(
         self, what: str, send: Callable[..., Any], *given: Any, **more: Any
     ) -> None:
         try:
@@ -141,17 +141,17 @@ class Sender:
 
 @pytest.fixture
 def sender(world: World) -> Iterator[Sender]:
-    """Give the browser of someone who may do everything; nothing may fail by it."""
+    """Provide the sender of a superuser; assert that no request caused an error."""
     known, browser = world.ids, Sender(world)
     yield browser
     assert "\n".join(f"{v}: {k}" for k, v in browser.failed.items()) == ""
     launched = AuditEvent.objects.filter(action="launch").values("run")
-    made = Run.objects.exclude(pk__in=known)
-    assert not made.exclude(pk__in=launched).exists(), "half a launch"
+    new_runs = Run.objects.exclude(pk__in=known)
+    assert not new_runs.exclude(pk__in=launched).exists(), "a run without audit event"
 
 
 def addresses(world: World) -> dict[str, str]:
-    """Return an address for every page, for rows that are there."""
+    """Return an address of every page, with ids of existing rows."""
     arguments = world.arguments(REGISTERED)
     return {
         one.name: reverse(
@@ -163,15 +163,15 @@ def addresses(world: World) -> dict[str, str]:
     }
 
 
-def as_query(told: dict[str, str]) -> str:
-    """Return a query, with what no text can hold as the bytes it would be."""
-    return urlencode(told, errors="surrogatepass")
+def as_query(fields: dict[str, str]) -> str:
+    """Return a query string; lone surrogates are encoded as bytes."""
+    return urlencode(fields, errors="surrogatepass")
 
 
 # Addresses and queries --------------------------------------------------------------
 
 
-def test_no_query_fails_a_page(world: World, sender: Sender) -> None:
+def test_no_query_string_causes_a_server_error(world: World, sender: Sender) -> None:
     pages = addresses(world)
 
     @quick
@@ -179,14 +179,16 @@ def test_no_query_fails_a_page(world: World, sender: Sender) -> None:
         st.sampled_from(sorted(pages)),
         st.dictionaries(st.sampled_from(QUERY), texts, min_size=1, max_size=12),
     )
-    def probe(name: str, told: dict[str, str]) -> None:
-        sender.get(pages[name], told)
+    def probe(name: str, fields: dict[str, str]) -> None:
+        sender.get(pages[name], fields)
         assert sender.failed == {}
 
     probe()
 
 
-def test_no_filter_fails_a_list(world: World, sender: Sender, spread: Spread) -> None:
+def test_no_filter_causes_a_server_error(
+    world: World, sender: Sender, spread: Spread
+) -> None:
     pages = addresses(world)
     for number, value in enumerate(BAD):
         short = value[:3_000]
@@ -204,27 +206,29 @@ def test_no_filter_fails_a_list(world: World, sender: Sender, spread: Spread) ->
                 sender.get(pages[name], query)
 
 
-def test_no_address_fails(sender: Sender, spread: Spread) -> None:
+def test_no_address_causes_a_server_error(sender: Sender, spread: Spread) -> None:
     one = "01890000-0000-7000-8000-000000000000"
     encoded = ["%ED%A0%80", "%00", "%FF", "%2F", "%2e%2e", "%0A"]
     encoded += [quote(one[:999], safe="", errors="surrogatepass") for one in BAD]
-    for number, told in enumerate(encoded):
+    for number, fields in enumerate(encoded):
         places = (
-            f"/workflows/{told}/",
-            f"/workflows/{told}/profiles/",
-            f"/runs/{told}/",
-            f"/runs/export.{told}",
-            f"/runs/{one}/states/{told}.json",
-            f"/documents/{one}/pages/{told}.png",
-            f"/agents/{told}/",
-            f"/admin/workflows/stage/{told}/change/",
-            f"/admin/{told}/",
+            f"/workflows/{fields}/",
+            f"/workflows/{fields}/profiles/",
+            f"/runs/{fields}/",
+            f"/runs/export.{fields}",
+            f"/runs/{one}/states/{fields}.json",
+            f"/documents/{one}/pages/{fields}.png",
+            f"/agents/{fields}/",
+            f"/admin/workflows/stage/{fields}/change/",
+            f"/admin/{fields}/",
         )
         for address in spread.over(places, number):
             sender.get(address)
 
 
-def test_no_number_in_an_address_is_too_large(world: World, sender: Sender) -> None:
+def test_no_number_in_an_address_causes_a_server_error(
+    world: World, sender: Sender
+) -> None:
     run, document = world.rich.pk, world.document.pk
     for number in (2**31, 2**63 - 1, 2**63, 2**64, 10**30):
         for address in (
@@ -253,7 +257,7 @@ def test_no_number_in_an_address_is_too_large(world: World, sender: Sender) -> N
 # Forms ------------------------------------------------------------------------------
 
 
-def test_no_form_fails_a_page(world: World, sender: Sender) -> None:
+def test_no_form_causes_a_server_error(world: World, sender: Sender) -> None:
     pages = addresses(world)
 
     @quick
@@ -262,21 +266,21 @@ def test_no_form_fails_a_page(world: World, sender: Sender) -> None:
         st.dictionaries(st.sampled_from(FIELDS), texts, max_size=15),
         st.sampled_from([{}, {"HX-Request": "true"}]),
     )
-    def send(name: str, told: dict[str, str], headers: dict[str, str]) -> None:
-        sender.post(pages[name], told, headers=headers)
+    def send(name: str, fields: dict[str, str], headers: dict[str, str]) -> None:
+        sender.post(pages[name], fields, headers=headers)
         assert sender.failed == {}
 
     send()
 
 
-def test_no_value_of_a_field_fails_a_form(
+def test_no_field_value_causes_a_server_error(
     world: World, sender: Sender, spread: Spread
 ) -> None:
     pages = addresses(world)
     asked = reverse("run-respond", args=[world.asked.run_id])
     for number, value in enumerate(BAD):
-        everything = dict.fromkeys(FIELDS, value)
-        answer = {**everything, "question": str(world.asked.sequence)}
+        all_fields = dict.fromkeys(FIELDS, value)
+        answer = {**all_fields, "question": str(world.asked.sequence)}
         forms = (
             *("run-note", "run-label", "agent-new", "profile-new"),
             "workflow",
@@ -286,12 +290,12 @@ def test_no_value_of_a_field_fails_a_form(
             if name == "answer":
                 sender.post(asked, answer)
             elif name == "workflow":
-                sender.post("/workflows/reasoning/", everything)
+                sender.post("/workflows/reasoning/", all_fields)
             else:
-                sender.post(pages[name], everything)
+                sender.post(pages[name], all_fields)
         if number % 6 == 0:
             all_of_them = {"do": "resume", "scope": "all", "query": f"where={value}"}
-            sender.post(pages["runs-bulk"], everything | all_of_them)
+            sender.post(pages["runs-bulk"], all_fields | all_of_them)
 
 
 BODIES = [
@@ -314,16 +318,16 @@ BODIES = [
 ]
 
 
-def test_no_body_fails_a_form(world: World, sender: Sender) -> None:
+def test_no_body_causes_a_server_error(world: World, sender: Sender) -> None:
     pages = addresses(world)
     for kind, body in BODIES:
         for name in ("run-note", "run-respond", "workflow", "documents", "runs-bulk"):
-            sender._note(  # noqa: SLF001 - this is no form
+            sender._record(  # noqa: SLF001 - not a form
                 f"{kind} {body[:40]!r} {name}",
                 *(sender.client.generic, "POST", pages[name], body),
                 content_type=kind,
             )
-        sender._note(  # noqa: SLF001 - likewise
+        sender._record(  # noqa: SLF001 - not a form
             f"{kind} {body[:40]!r}",
             *(sender.client.generic, "POST", "/accounts/login/", body),
             content_type=kind,
@@ -333,7 +337,7 @@ def test_no_body_fails_a_form(world: World, sender: Sender) -> None:
 # Uploads ----------------------------------------------------------------------------
 
 
-def test_no_upload_fails(world: World, sender: Sender) -> None:
+def test_no_upload_causes_a_server_error(world: World, sender: Sender) -> None:
     before = Document.objects.count()
     for name in (*TEXTS[:11], "a" * 300 + ".pdf", "x.pdf\x00.exe", "CON", "a\nb.pdf"):
         for content in (b"", b"\x00", b"%PDF-1.7", b"%PDF-" + b"9" * 999):
@@ -347,7 +351,7 @@ def test_no_upload_fails(world: World, sender: Sender) -> None:
 # The admin --------------------------------------------------------------------------
 
 
-def test_no_form_of_the_admin_fails(
+def test_no_form_of_the_admin_causes_a_server_error(
     world: World, sender: Sender, spread: Spread
 ) -> None:
     for number, value in enumerate(BAD[::2]):
@@ -357,11 +361,11 @@ def test_no_form_of_the_admin_fails(
             sender.post("/admin/workflows/run/", chosen | more)
         names = (*FIELDS, "tokens", "cost", "scope", "per_million_in", "workflow_name")
         for address in spread.over(("budget", "price", "agent"), number):
-            told = dict.fromkeys(names, value)
-            sender.post(f"/admin/workflows/{address}/add/", told)
+            fields = dict.fromkeys(names, value)
+            sender.post(f"/admin/workflows/{address}/add/", fields)
         if spread.has(1, number):
-            fields = ("username", "password1", "password2")
-            sender.post("/admin/auth/user/add/", dict.fromkeys(fields, value))
+            required = ("username", "password1", "password2")
+            sender.post("/admin/auth/user/add/", dict.fromkeys(required, value))
         for model in spread.over(("run", "decision", "document", "approval"), number):
             sender.get(f"/admin/workflows/{model}/", {"q": value[:3_000]})
 
@@ -371,8 +375,10 @@ def test_no_form_of_the_admin_fails(
 FIRST_SECONDS = 10
 
 
-async def opened(person: User, path: str, query: bytes) -> WebsocketCommunicator:
-    """Return a socket that someone opened with a query of these bytes."""
+async def open_websocket(
+    person: User, path: str, query: bytes
+) -> WebsocketCommunicator:
+    """Return a websocket of a user with a raw query string."""
     session = await run_in_db(_session_of, person)
     headers = [
         (b"host", b"localhost"),
@@ -420,7 +426,7 @@ MESSAGES: list[str | bytes] = [
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_no_message_fails_a_socket() -> None:
+async def test_no_message_breaks_a_websocket() -> None:
     with override_settings(RATES=UNLIMITED):
         world = await run_in_db(make_world, "ordinary")
         for path in (
@@ -435,8 +441,8 @@ async def test_no_message_fails_a_socket() -> None:
 
 
 async def send_everything(person: User, path: str, query: bytes) -> None:
-    """Open a socket, send it everything; it has to answer as ever."""
-    socket = await opened(person, path, query)
+    """Open a websocket and send all messages; it must still respond."""
+    socket = await open_websocket(person, path, query)
     connected, _ = await socket.connect(timeout=FIRST_SECONDS)
     assert connected, (path, query)
     for message in MESSAGES:
@@ -452,7 +458,9 @@ async def send_everything(person: User, path: str, query: bytes) -> None:
 # Commands ---------------------------------------------------------------------------
 
 
-def test_no_argument_fails_a_command(world: World, capsys: Any) -> None:
+def test_no_argument_causes_an_unhandled_error_of_a_command(
+    world: World, capsys: Any
+) -> None:
     before = Run.objects.count()
     for value in BAD[::3]:
         text = value[:5_000]
@@ -471,7 +479,7 @@ def test_no_argument_fails_a_command(world: World, capsys: Any) -> None:
     assert Run.objects.count() == before
 
 
-# Health and figures -----------------------------------------------------------------
+# Headers ----------------------------------------------------------------------------
 
 HEADERS = [
     {"Authorization": "Bearer"},
@@ -509,7 +517,9 @@ def test_no_request_header_causes_a_server_error(world: World, sender: Sender) -
         sender.post(pages["run-note"], {"text": ""}, headers=headers)
 
 
-def test_a_range_of_a_file_is_a_range_or_none(world: World, sender: Sender) -> None:
+def test_an_invalid_range_of_a_file_causes_no_server_error(
+    world: World, sender: Sender
+) -> None:
     address = addresses(world)["document-file"]
     for number in NUMBERS:
         for span in (f"bytes={number}-", f"bytes=-{number}", f"bytes=0-{number}"):

@@ -1,4 +1,4 @@
-"""Budgets and prices on their page: kept by who may, and how much of each is used up."""
+"""The page of budgets and prices: permissions, forms and consumption."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PRICE = {"model": "tiny", "per_million_in": "1.5", "per_million_out": "3"}
 
 @pytest.fixture
 def page(admin: User, sign_in: SignIn) -> Client:
-    """Return the operator's browser."""
+    """Return a client of an administrator."""
     return sign_in(admin)
 
 
@@ -48,11 +48,13 @@ def make_budget(**fields: Any) -> Budget:
     return Budget.objects.create(**{**values, **fields})
 
 
-def made_call(run: Run | None = None, tokens: int = 30, **fields: Any) -> AgentCall:
+def make_budget_call(
+    run: Run | None = None, tokens: int = 30, **fields: Any
+) -> AgentCall:
     return make_call(run, tokens_in=tokens, tokens_out=0, **fields)
 
 
-# Setting up --------------------------------------------------------------------------
+# Configuration -----------------------------------------------------------------------
 
 
 def test_without_budgets_the_page_explains_the_consequence(
@@ -100,7 +102,7 @@ def test_a_budget_is_created_changed_and_deleted_with_its_author(
         ({"workflow_name": "no such"}, "Select a valid choice"),
     ],
 )
-def test_a_budget_that_cannot_be_is_refused_at_its_field(
+def test_an_invalid_budget_is_refused_at_its_field(
     page: Client, changes: dict[str, str], expected_text: str
 ) -> None:
     answer = page.post("/agents/budgets/new/", {**BUDGET, **changes})
@@ -128,7 +130,7 @@ def test_a_price_is_stored_and_models_without_one_are_listed(page: Client) -> No
     assert not Price.objects.exists()
 
 
-def test_who_may_not_change_agents_changes_no_budget(
+def test_changing_budgets_requires_the_permission_to_change_agents(
     alice: User, sign_in: SignIn
 ) -> None:
     theirs, budget = sign_in(alice), make_budget()
@@ -148,15 +150,15 @@ def test_who_may_not_change_agents_changes_no_budget(
     assert f"/agents/budgets/{budget.pk}/" not in text_of(theirs)
 
 
-# Used up -----------------------------------------------------------------------------
+# Consumption -------------------------------------------------------------------------
 
 
-def test_a_budget_of_each_run_reports_of_runs_under_way(page: Client) -> None:
+def test_a_budget_of_each_run_shows_active_runs(page: Client) -> None:
     make_budget()
     full, some = make_run(status=Status.WAITING), make_run(status=Status.RUNNING)
     over = make_run(status=Status.COMPLETED)
     for run, tokens in ((full, 100), (some, 30), (over, 500)):
-        made_call(run, tokens)
+        make_budget_call(run, tokens)
     shown = text_of(page)
     assert "100 of 100 tokens, <b>used up</b>" in shown
     assert "30 of 100 tokens<" in shown
@@ -164,9 +166,9 @@ def test_a_budget_of_each_run_reports_of_runs_under_way(page: Client) -> None:
     assert shown.index(full.short_id) < shown.index(some.short_id)
 
 
-def test_what_a_person_allowed_beyond_it_counts(page: Client, alice: User) -> None:
+def test_an_increase_by_a_person_counts(page: Client, alice: User) -> None:
     budget, run = make_budget(), make_run(status=Status.RUNNING)
-    made_call(run, 100)
+    make_budget_call(run, 100)
     BudgetRaise.objects.create(
         budget=budget, run=run, tokens=50, day="2026-01-01", by=alice, by_name="alice"
     )
@@ -182,8 +184,8 @@ def test_budgets_of_workflows_and_days_report_their_totals(
     make_budget(name="flows", scope=Scope.WORKFLOW, tokens=1_000)
     make_budget(name="today", scope=Scope.DAY, tokens=None, cost=2)
     for name, cost in (("letters", "0.5"), ("bills", "0.25")):
-        made_call(make_run(workflow_name=name), 30, cost=cost)
-    made_call(None, 40, cost="0.25")  # someone tried an agent
+        make_budget_call(make_run(workflow_name=name), 30, cost=cost)
+    make_budget_call(None, 40, cost="0.25")  # a trial of an agent
     shown = text_of(page)
     assert shown.count("30 of 1,000 tokens") == 2
     assert "1.00 of 2.00 USD" in shown
@@ -195,19 +197,19 @@ def test_usage_is_limited_to_visible_workflows(
     settings.DEFAULT_ACCESS = "closed"
     make_budget(name="flows", scope=Scope.WORKFLOW)
     make_budget(name="of letters", scope=Scope.DAY, workflow_name="letters")
-    made_call(make_run(workflow_name="letters", status=Status.RUNNING))
+    make_budget_call(make_run(workflow_name="letters", status=Status.RUNNING))
     shown = text_of(sign_in(alice))
     assert "flows" in shown
     assert "etters" not in shown
 
 
-def test_the_page_takes_no_more_queries_for_more_calls(
+def test_the_number_of_queries_does_not_grow_with_the_calls(
     page: Client, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     make_budget()
     for _ in range(12):
         run = make_run(status=Status.RUNNING)
         for _ in range(3):
-            made_call(run)
+            make_budget_call(run)
     with django_assert_max_num_queries(30):
         text_of(page)

@@ -1,4 +1,4 @@
-"""Two runs next to each other."""
+"""The comparison of two runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONG = ("read_pages", "judge_pages", "weigh", "review", "publish")
 
 @pytest.fixture
 def page(alice: User, sign_in: SignIn) -> Client:
-    """Return Alice's browser."""
+    """Return a client of Alice."""
     return sign_in(alice)
 
 
@@ -86,7 +86,7 @@ def test_the_states_at_the_first_difference_are_compared(page: Client) -> None:
     assert "—" in text_of(page, first, second)
 
 
-def test_a_damaged_state_is_named(page: Client) -> None:
+def test_a_damaged_state_is_reported(page: Client) -> None:
     first, second = make_whole_run(), make_whole_run(LONG)
     make_checkpoint(first, sequence=3, data="not JSON")
     assert "cannot be read" in text_of(page, first, second)
@@ -97,7 +97,7 @@ def test_equal_paths_have_no_difference() -> None:
     assert both.parting.title == "None: both runs took the same path."
 
 
-def test_a_run_that_ended_on_the_common_path_is_named() -> None:
+def test_a_run_that_ended_on_the_common_path_is_reported() -> None:
     both = Comparison(make_whole_run(LONG[:3]), make_whole_run())
     assert both.parting.title == "Same path for 3 steps, where A ends."
 
@@ -163,7 +163,7 @@ def test_a_run_without_permission_is_not_compared(
     assert answer.status_code == 404
 
 
-def test_values_differ_by_type_and_place() -> None:
+def test_values_are_compared_by_type_and_path() -> None:
     first = {"a": 1, "b": {"c": [1, 2], "d": None}, "same": {"x": [1]}}
     second = {"a": True, "b": {"c": [1, 3]}, "same": {"x": [1]}, "new": 0}
     assert [one.name for one in differences(first, second)] == [

@@ -1,4 +1,4 @@
-"""The websockets of open pages: access, what is sent, how often it is rendered."""
+"""The websockets of open pages: access, content, and the number of renderings."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ QUIET_SECONDS = 0.3  # without a message
 
 
 class Page:
-    """An open page, from the side of the browser."""
+    """An open page, as the browser sees it."""
 
     def __init__(self, socket: Any) -> None:
         self.socket = socket
@@ -75,7 +75,7 @@ class Page:
         return quiet
 
     async def closed_with(self) -> int:
-        """Return the code the server closed with."""
+        """Return the close code of the server."""
         message = await self.socket.receive_output(timeout=TIMEOUT_SECONDS)
         assert message["type"] == "websocket.close"
         code: int = message["code"]
@@ -84,7 +84,7 @@ class Page:
 
 @asynccontextmanager
 async def opened(path: str, person: Any, session: Any = None) -> AsyncIterator[Page]:
-    """Open a page; its socket must be accepted."""
+    """Open a page; assert that its websocket is accepted."""
     socket = WebsocketCommunicator(URLRouter(websocket_urlpatterns), path)
     scope = cast("dict[str, Any]", socket.scope)
     scope |= {"user": person, "session": session}
@@ -101,7 +101,7 @@ def of_run(run: Run | UUID) -> str:
 
 
 async def change(run: Run, **fields: Any) -> None:
-    """Change a run as the recorder does: a new version, then the notification."""
+    """Change a run as the recorder does: write a new version, then notify."""
     fields = {"version": run.version + 1, **fields}
     await run_in_db(Run.objects.filter(pk=run.pk).update, **fields)
     run.version = fields["version"]
@@ -123,7 +123,7 @@ async def notify_lists() -> None:
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Return the rendered parts of runs: first region and version of each."""
+    """Return first region and version of all rendered parts."""
     made: list[tuple[str, int]] = []
     draw: Callable[[Part], RenderedRegions] = consumers.render_run_part
 
@@ -174,7 +174,7 @@ def expire(session: SessionStore) -> None:
     Session.objects.filter(pk=session.session_key).update(expire_date=over)
 
 
-def give_away(session: SessionStore) -> None:
+def transfer_session(session: SessionStore) -> None:
     other = User.objects.create_user("other")
     session[SESSION_KEY] = str(other.pk)
     session.save()
@@ -187,10 +187,10 @@ def change_password(session: SessionStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "end", [SessionStore.delete, expire, give_away, change_password]
+    "end", [SessionStore.delete, expire, transfer_session, change_password]
 )
 @pytest.mark.parametrize("path", ["/ws/runs/{}/", "/ws/lists/runs/"])
-async def test_an_open_page_is_sent_nothing_more_once_its_session_has_ended(
+async def test_the_websocket_closes_when_its_session_has_ended(
     path: str,
     end: Callable[[SessionStore], None],
     alice: User,
@@ -203,7 +203,7 @@ async def test_an_open_page_is_sent_nothing_more_once_its_session_has_ended(
         await page.next_shown()
         assert await page.is_quiet(), "a valid session is not interrupted"
         await run_in_db(end, session)
-        assert await page.closed_with() == 4403, "also when nothing else happens"
+        assert await page.closed_with() == 4403, "also without a notification"
 
 
 async def test_inactive_users_are_sent_nothing(
@@ -224,7 +224,7 @@ def saved_session(person: User) -> SessionStore:
     return SessionStore(client.session.session_key)
 
 
-# What is sent ----------------------------------------------------------------------------
+# Content ---------------------------------------------------------------------------------
 
 
 async def test_a_page_is_updated_when_it_connects(alice: User) -> None:
@@ -289,7 +289,7 @@ async def test_an_outage_closes_the_socket_so_that_the_page_reconnects(
         assert await page.closed_with() == 4503
 
 
-async def test_a_page_that_may_show_something_older_is_sent_everything_again(
+async def test_a_page_that_may_be_outdated_gets_all_regions(
     alice: User,
 ) -> None:
     run = await run_in_db(make_run, status=Status.COMPLETED)
@@ -306,7 +306,7 @@ async def test_a_slow_page_gets_the_newest_version_and_skips_intermediate_ones(
 ) -> None:
     run = await run_in_db(make_run, status=Status.COMPLETED)
     async with opened(of_run(run), alice) as page:
-        await page.next()  # does not acknowledge: it is slow
+        await page.next()  # not acknowledged: a slow page
         for number in range(5):
             await run_in_db(make_stage, run, f"step_{number}", sequence=number + 1)
             await change(run)
@@ -402,7 +402,7 @@ async def test_an_unexpected_query_string_is_ignored(alice: User) -> None:
         assert await page.next_shown()
 
 
-# How often it is rendered -------------------------------------------------------------------
+# Number of renderings -----------------------------------------------------------------------
 
 
 async def test_many_viewers_of_a_version_share_one_rendering(
@@ -450,7 +450,7 @@ async def test_the_queries_of_a_rendering_do_not_grow_with_the_viewers(
     draw = consumers.render_run_part
 
     def counting(part: Part) -> RenderedRegions:
-        with CaptureHere() as captured:
+        with ThreadQueryCounter() as captured:
             drawing = draw(part)
         drawn.append(captured.count)
         return drawing
@@ -462,14 +462,14 @@ async def test_the_queries_of_a_rendering_do_not_grow_with_the_viewers(
     assert sum(drawn) <= 30
 
 
-class CaptureHere:
-    """Counts the queries of this thread's connection."""
+class ThreadQueryCounter:
+    """Counts the queries on the connection of the current thread."""
 
     count = 0
 
-    def __enter__(self) -> CaptureHere:
-        """Begin to count."""
-        self._wrapper = connection.execute_wrapper(self._see)
+    def __enter__(self) -> ThreadQueryCounter:
+        """Start counting."""
+        self._wrapper = connection.execute_wrapper(self._count)
         self._wrapper.__enter__()
         return self
 
@@ -477,7 +477,7 @@ class CaptureHere:
         """Stop counting."""
         self._wrapper.__exit__(None, None, None)
 
-    def _see(self, execute: Any, *arguments: Any) -> Any:
+    def _count(self, execute: Any, *arguments: Any) -> Any:
         self.count += 1
         return execute(*arguments)
 

@@ -1,4 +1,4 @@
-"""Every page shows the stage in progress, which is part of the run's row."""
+"""All pages show the current stage, which is stored in the run's row."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SignIn = Callable[[User], Client]
 
 @pytest.fixture
 def run() -> Run:
-    """Return a run that weighs for the second time."""
+    """Return a run in its second execution of `weigh`."""
     run = make_run(status=Status.RUNNING, sequence=2)
     make_attempt(run, ended_at=None, outcome="")
     make_stage(run, "read_pages")
@@ -71,7 +71,7 @@ def test_the_panel_of_a_node_counts_its_stage_in_progress(run: Run) -> None:
     assert (other.count, len(other.visits)) == (1, 1)
 
 
-def test_a_step_that_runs_again_counts_once(run: Run) -> None:
+def test_a_repeated_step_counts_once(run: Run) -> None:
     make_stage(run, "weigh", sequence=3, status=StageStatus.INTERRUPTED)
     Run.objects.filter(pk=run.pk).update(attempt=2)
     run = Run.objects.get(pk=run.pk)
@@ -80,7 +80,7 @@ def test_a_step_that_runs_again_counts_once(run: Run) -> None:
     assert (node.state.state, node.state.visits, page.panel.count) == ("started", 2, 2)
 
 
-def test_an_earlier_point_in_time_is_without_the_stage_in_progress(run: Run) -> None:
+def test_an_earlier_point_in_time_omits_the_stage_in_progress(run: Run) -> None:
     make_checkpoint(run, sequence=2)
     page = page_of_run(run, at=2, node="weigh")
     assert [row.sequence for row in page.rows] == [1, 2]
@@ -120,7 +120,7 @@ def test_a_comparison_ends_with_the_stage_in_progress(run: Run) -> None:
     assert "B → Weigh" in comparison.parting.title
 
 
-def test_a_long_stage_in_progress_is_noticed(run: Run) -> None:
+def test_a_long_stage_in_progress_has_a_notice(run: Run) -> None:
     since = timezone.now() - dt.timedelta(minutes=10)
     make_current_stage(run, "weigh", sequence=3, created_at=since)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""The history of decisions over all runs."""
+"""The page of decisions of all runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SignIn = Callable[[User], Client]
 
 @pytest.fixture
 def page(alice: User, sign_in: SignIn) -> Client:
-    """Return Alice's browser."""
+    """Return a client of Alice."""
     return sign_in(alice)
 
 
@@ -32,8 +32,8 @@ def shown(page: Client, **query: Any) -> list[int]:
     return [row.pk for row in answer.context["found"].rows]
 
 
-def odd_one(bob: User) -> Decision:
-    """Return a decision that differs in all that can be filtered by."""
+def distinct_decision(bob: User) -> Decision:
+    """Return a decision that differs in every filterable field."""
     run = make_run(workflow_name="review-letters")
     return make_decision(
         run, "judge", "archive", sequence=7, taken=False, predicate_name="is_old",
@@ -64,14 +64,14 @@ def odd_one(bob: User) -> Decision:
 def test_each_filter_selects_matching_rows(
     page: Client, bob: User, query: dict[str, str]
 ) -> None:
-    wanted = odd_one(bob)
+    wanted = distinct_decision(bob)
     make_decision(make_run())
     tally.count_all()
     assert shown(page, **query) == [wanted.pk]
 
 
 def test_a_period_selects_decisions_within_it(page: Client, bob: User) -> None:
-    old = odd_one(bob)
+    old = distinct_decision(bob)
     fresh = make_decision(make_run())
     assert shown(page, when="24h") == [fresh.pk]
     assert shown(page) == [fresh.pk, old.pk]
@@ -79,13 +79,13 @@ def test_a_period_selects_decisions_within_it(page: Client, bob: User) -> None:
     assert shown(page, **{"from": day, "to": day}) == [old.pk]
 
 
-def test_an_edge_no_one_has_counted_yet_is_found(page: Client, bob: User) -> None:
-    wanted = odd_one(bob)
+def test_an_edge_without_tally_is_found(page: Client, bob: User) -> None:
+    wanted = distinct_decision(bob)
     assert shown(page, workflow="review-letters", edge="judge→archive") == [wanted.pk]
 
 
 def test_each_row_links_to_the_run_at_that_step(page: Client, bob: User) -> None:
-    decision = odd_one(bob)
+    decision = distinct_decision(bob)
     text = page.get("/decisions/").content.decode()
     assert f'href="/runs/{decision.run_id}/?at=7"' in text
     assert "bob" in text
@@ -136,7 +136,7 @@ def test_shares_are_shown_over_time_and_in_total(page: Client, alice: User) -> N
 def test_recent_hours_have_a_bar_each_and_years_few_bars(
     page: Client, bob: User
 ) -> None:
-    odd_one(bob)
+    distinct_decision(bob)
     tally.count_all()
     for query, most in (
         ({"when": "1h"}, 2),
@@ -156,7 +156,7 @@ def test_recent_hours_have_a_bar_each_and_years_few_bars(
 def test_invalid_values_cause_no_server_error(
     page: Client, bob: User, value: str
 ) -> None:
-    odd_one(bob)
+    distinct_decision(bob)
     names = (
         "workflow",
         "edge",
@@ -173,21 +173,25 @@ def test_invalid_values_cause_no_server_error(
 
 
 def test_an_invalid_condition_shows_the_reason(page: Client, bob: User) -> None:
-    odd_one(bob)
+    distinct_decision(bob)
     answer = page.get("/decisions/", {"where": "nonsense"})
     assert answer.context["found"].rows == []
     assert "is not a condition" in answer.content.decode()
 
 
 def test_hostile_texts_stay_text(page: Client, alice: User) -> None:
-    evil = '"><script>alert(1)</script>'
-    run: Run = make_run(workflow_name=evil)
+    payload = '"><script>alert(1)</script>'
+    run: Run = make_run(workflow_name=payload)
     make_decision(
-        run, evil, evil, predicate_name=evil, reason=evil, comment=evil,
-        values={evil: evil}, decided_by=alice,
+        run, payload, payload, predicate_name=payload, reason=payload, comment=payload,
+        values={payload: payload}, decided_by=alice,
     )  # fmt: skip
     tally.count_all()
-    for query in ({}, {"workflow": evil}, {"workflow": evil, "edge": f"{evil}→{evil}"}):
+    for query in (
+        {},
+        {"workflow": payload},
+        {"workflow": payload, "edge": f"{payload}→{payload}"},
+    ):
         text = page.get("/decisions/", query).content.decode()
         assert "<script>alert" not in text
 

@@ -1,4 +1,4 @@
-"""Pages and API of webhook destinations: set up, look at deliveries, replay."""
+"""Pages and API of webhook destinations: configuration, deliveries, replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The drawing of a graph: nothing overlaps, nothing is lost, the same every time."""
+"""The drawing of a graph: no overlaps, complete, deterministic."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workflows.pages.graph.layout import rising
 
 
 def a_graph(count: int, ends: list[tuple[int, int]], **edge: Any) -> dict[str, Any]:
-    """Return a graph of so many steps with links between them, by number."""
+    """Return a graph with `count` nodes and edges between pairs of node numbers."""
     names = [f"step_{number}" for number in range(count)]
     places: dict[int, int] = {}
     edges = []
@@ -38,16 +38,18 @@ def a_graph(count: int, ends: list[tuple[int, int]], **edge: Any) -> dict[str, A
 
 
 def overlap(one: Node, other: Node) -> bool:
-    """Return whether two steps are drawn over each other."""
-    beside = one.left + one.width <= other.left or other.left + other.width <= one.left
-    apart = one.bottom <= other.top or other.bottom <= one.top
-    return not beside and not apart
+    """Return whether two nodes overlap."""
+    horizontal = (
+        one.left + one.width <= other.left or other.left + other.width <= one.left
+    )
+    vertical = one.bottom <= other.top or other.bottom <= one.top
+    return not horizontal and not vertical
 
 
 def as_svg(diagram: Diagram) -> ElementTree.Element:
-    """Return the drawing as the page has it, parsed strictly."""
+    """Return the SVG of the page, parsed as XML."""
     html = render_to_string("workflows/_graph.html", {"diagram": diagram, "name": "g"})
-    return ElementTree.fromstring(html.strip())  # noqa: S314 - our own template
+    return ElementTree.fromstring(html.strip())  # noqa: S314 - trusted template
 
 
 def node_of(diagram: Diagram, name: str) -> Node:
@@ -100,13 +102,13 @@ def test_the_same_graph_has_the_same_drawing() -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_sixty_steps_are_drawn_in_time_and_without_overlap(seed: int) -> None:
-    chance = random.Random(seed)  # noqa: S311 - a picture, not a secret
+    rng = random.Random(seed)  # noqa: S311 - test data, not a secret
     ends = [(n, n + 1) for n in range(59)]
-    ends += [(chance.randrange(60), chance.randrange(60)) for _ in range(50)]
+    ends += [(rng.randrange(60), rng.randrange(60)) for _ in range(50)]
     graph = a_graph(60, ends, predicate="is_ready", name=f"run {seed}")
-    began = time.perf_counter()
+    started = time.perf_counter()
     diagram = draw(graph)
-    assert time.perf_counter() - began < 5  # far above what it takes: 0.2 s
+    assert time.perf_counter() - started < 5  # usually 0.2 s
     assert len(diagram.nodes) == 60
     assert len(diagram.edges) == 109
     assert not any(overlap(*pair) for pair in combinations(diagram.nodes, 2))
@@ -140,7 +142,7 @@ def test_any_graph_is_drawn_completely_within_its_frame(
 
 def test_links_cross_only_where_they_must() -> None:
     names = [f"step_{number}" for number in range(6)]
-    # two parents, whose children are named in the wrong order
+    # Two parents whose children are listed in the opposite order.
     ends = [(0, 1), (0, 2), (1, 4), (2, 3), (1, 5)]
     layers = arrange(names, [LayoutEdge(names[a], names[b]) for a, b in ends], names[0])
     assert crossings(layers.rows, neighbours(layers)[1]) == 0
@@ -191,15 +193,19 @@ def test_states_are_distinguished_by_text_and_shape_as_well() -> None:
 
 
 def test_hostile_names_stay_text() -> None:
-    evil = "</text><script>alert(1)</script>\"'&"
+    payload = "</text><script>alert(1)</script>\"'&"
     graph = {
-        "entry": evil,
-        "exits": [evil],
-        "nodes": [{"name": evil, "kind": evil, "doc": evil}],
-        "edges": [{"source": evil, "target": evil, "index": 0, "predicate": evil}],
+        "entry": payload,
+        "exits": [payload],
+        "nodes": [{"name": payload, "kind": payload, "doc": payload}],
+        "edges": [
+            {"source": payload, "target": payload, "index": 0, "predicate": payload}
+        ],
     }
-    state = NodeState(evil, evil, 3, f"#{evil}")
-    svg = as_svg(draw(graph, {evil: state}, {(evil, 0): EdgeState(taken=2, href=evil)}))
+    state = NodeState(payload, payload, 3, f"#{payload}")
+    svg = as_svg(
+        draw(graph, {payload: state}, {(payload, 0): EdgeState(taken=2, href=payload)})
+    )
     assert not any(element.tag == "script" for element in svg.iter())
     assert "<script>" in "".join(svg.itertext())
 

@@ -1,4 +1,4 @@
-"""Texts next to the links of a graph: all within the drawing, none on another."""
+"""Texts in the drawing of a graph are within its bounds and do not overlap."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Box:
     bottom: float
 
     def touches(self, other: Box) -> bool:
-        beside = self.right <= other.left or other.right <= self.left
-        apart = self.bottom <= other.top or other.bottom <= self.top
-        return not beside and not apart
+        horizontal = self.right <= other.left or other.right <= self.left
+        vertical = self.bottom <= other.top or other.bottom <= self.top
+        return not horizontal and not vertical
 
 
 def boxes(diagram: Diagram) -> list[Box]:
-    """Return where the texts of links and the counts of steps are drawn."""
+    """Return the boxes of edge texts and node counts."""
     return list(_boxes(as_svg(diagram)))
 
 
@@ -51,14 +51,14 @@ def _boxes(svg: Element) -> Iterator[Box]:
             continue
         size = SIZES[kind]
         width = text_width(element.text or "", size)
-        for part in element:  # the count, in the same line as its label
+        for part in element:  # the count, on the line of its label
             width += GAP + text_width(part.text or "", SIZES[part.get("class", "")])
         x, y = float(element.get("x", "0")), float(element.get("y", "0"))
         shift = {"middle": width / 2, "end": width}.get(
             element.get("text-anchor", ""), 0
         )
-        words = "".join(element.itertext())
-        yield Box(words, x - shift, x - shift + width, y - size * 0.8, y + size * 0.2)
+        text = "".join(element.itertext())
+        yield Box(text, x - shift, x - shift + width, y - size * 0.8, y + size * 0.2)
 
 
 def taken_often(graph: Mapping[str, Any]) -> dict[tuple[str, int], EdgeState]:
@@ -97,10 +97,10 @@ def test_labels_and_counts_are_within_the_drawing_without_overlap(
 
 @pytest.mark.parametrize("seed", range(8))
 def test_no_text_leaves_a_large_drawing(seed: int) -> None:
-    chance = random.Random(seed)  # noqa: S311 - a picture, not a secret
+    rng = random.Random(seed)  # noqa: S311 - test data, not a secret
     ends = [(n, n + 1) for n in range(19)]
-    ends += [(chance.randrange(20), chance.randrange(20)) for _ in range(14)]
-    graph = a_graph(20, ends, predicate=chance.choice(["", "is_ready"]))
+    ends += [(rng.randrange(20), rng.randrange(20)) for _ in range(14)]
+    graph = a_graph(20, ends, predicate=rng.choice(["", "is_ready"]))
     diagram = draw(graph, edges=taken_often(graph))
     for box in boxes(diagram):
         assert box.left >= 0, box
@@ -145,5 +145,5 @@ def test_the_texts_of_a_step_are_within_it_without_overlap(name: str) -> None:
         (123_456, "×123k"),
     ],
 )
-def test_counts_stay_short(count: int, told: str) -> None:
-    assert times(count) == told
+def test_counts_stay_short(count: int, shown: str) -> None:
+    assert times(count) == shown

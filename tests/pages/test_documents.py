@@ -1,4 +1,4 @@
-"""The library: upload, one document with its pages, pictures of pages."""
+"""Documents: upload, the page of a document, page images."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from workflows.runtime import NotFound
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
-WHY = {"reason": "sent to us by mistake"}
+REASON = {"reason": "sent to us by mistake"}
 
 
 @pytest.fixture
 def page(alice: User, sign_in: SignIn) -> Client:
-    """Return Alice's browser."""
+    """Return a client of Alice."""
     return sign_in(alice)
 
 
 def upload(page: Client, name: str, content: bytes) -> str:
-    """Upload a file; return the page that follows."""
+    """Upload a file; return the page after the redirect."""
     file = SimpleUploadedFile(name, content)
     return page.post("/documents/", {"file": file}, follow=True).content.decode()
 
@@ -138,11 +138,11 @@ def test_the_document_list_is_paginated(page: Client) -> None:
     assert page.get("/documents/", {"before": "x"}).status_code == 404
 
 
-# Several at once ---------------------------------------------------------------------
+# Several files -----------------------------------------------------------------------
 
 
 def files(*named: tuple[str, bytes]) -> dict[str, list[SimpleUploadedFile]]:
-    """Return what a form with several files sends."""
+    """Return the data of a form with several files."""
     return {"file": [SimpleUploadedFile(name, content) for name, content in named]}
 
 
@@ -187,7 +187,7 @@ def test_a_client_that_accepts_json_gets_json(page: Client) -> None:
     assert message["errors"][0]["code"] == "unsupported"
 
 
-def test_an_upload_is_hashed_while_it_arrives_and_never_in_memory_at_once(
+def test_an_upload_is_hashed_in_chunks_and_never_held_in_memory(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[Received] = []
@@ -232,14 +232,14 @@ def test_an_oversized_upload_is_discarded_while_it_is_read(
         ("<b>.pdf", "<b>.pdf"),
     ],
 )
-def test_a_name_is_for_people_and_never_a_path(given: str, shown: str) -> None:
+def test_the_name_of_a_document_is_never_used_as_a_path(given: str, shown: str) -> None:
     document = store_document(given, io.BytesIO(ONE_PAGE))
     assert document.name == shown
     folder = f"documents/{document.sha256[:2]}"
     assert str(document.file.name).startswith(f"{folder}/{document.sha256}")
 
 
-# Finding -----------------------------------------------------------------------------
+# Search ------------------------------------------------------------------------------
 
 
 def test_documents_are_found_by_a_part_of_their_name(page: Client) -> None:
@@ -251,7 +251,7 @@ def test_documents_are_found_by_a_part_of_their_name(page: Client) -> None:
     assert "No matching documents." in page.get("/documents/?q=%00x").content.decode()
 
 
-def test_documents_are_found_by_who_added_them(page: Client, alice: User) -> None:
+def test_documents_are_found_by_their_uploader(page: Client, alice: User) -> None:
     make_document("mine.pdf", uploaded_by=alice)
     make_document("nobody's.pdf")
     text = page.get("/documents/", {"who": "alice"}).content.decode()
@@ -302,11 +302,11 @@ def test_a_page_is_rendered_at_offered_resolutions_only(page: Client) -> None:
 
 
 def body(answer: Any) -> bytes:
-    """Return what a streamed answer holds."""
+    """Return the content of a streamed response."""
     return b"".join(answer.streaming_content)
 
 
-def test_a_download_is_an_attachment_of_the_same_bytes(page: Client) -> None:
+def test_a_download_is_an_attachment_with_the_same_bytes(page: Client) -> None:
     document = make_document("mine & yours.pdf", ONE_PAGE)
     answer = page.get(f"/documents/{document.pk}/file")
     assert body(answer) == ONE_PAGE
@@ -319,7 +319,7 @@ def test_a_download_is_an_attachment_of_the_same_bytes(page: Client) -> None:
     ("asked", "first", "last"),
     [("bytes=0-9", 0, 9), ("bytes=10-", 10, None), ("bytes=-5", -5, None)],
 )
-def test_a_download_continues_where_it_left_off(
+def test_a_download_can_be_resumed(
     page: Client, asked: str, first: int, last: int | None
 ) -> None:
     document = make_document(content=ONE_PAGE)
@@ -344,7 +344,7 @@ def test_a_range_outside_the_file_is_refused_and_a_malformed_one_ignored(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_server_sends_a_download_a_piece_at_a_time(alice: User) -> None:
+async def test_a_download_is_streamed_in_chunks(alice: User) -> None:
     large = ONE_PAGE + bytes(700_000)
     document = await run_in_db(make_document, "large.pdf", large)
     client = AsyncClient()
@@ -353,7 +353,7 @@ async def test_a_server_sends_a_download_a_piece_at_a_time(alice: User) -> None:
     pieces = [piece async for piece in answer.streaming_content]
     assert b"".join(pieces) == large
     assert len(pieces) == 3
-    await sync_to_async(connections.close_all)()  # of the thread that views run in
+    await sync_to_async(connections.close_all)()  # of the thread that executes views
 
 
 # Deleting ----------------------------------------------------------------------------
@@ -368,7 +368,7 @@ def test_deleting_a_document_deletes_its_file_and_images(
     names = [name_of(document), name_of(PageImage.objects.get())]
     assert all(storage.exists(name) for name in names)
     with django_capture_on_commit_callbacks(execute=True):
-        answer = page.post(f"/documents/{document.pk}/delete/", WHY, follow=True)
+        answer = page.post(f"/documents/{document.pk}/delete/", REASON, follow=True)
     assert "deleted." in answer.content.decode()
     assert not Document.objects.exists()
     assert not PageImage.objects.exists()
@@ -376,12 +376,10 @@ def test_deleting_a_document_deletes_its_file_and_images(
 
 
 @pytest.mark.parametrize("status", ["pending", "running", "waiting"])
-def test_a_document_that_a_run_still_needs_is_not_deleted(
-    page: Client, status: str
-) -> None:
+def test_a_document_of_an_active_run_is_not_deleted(page: Client, status: str) -> None:
     document = make_document()
     run = make_run(status=status, params={"document": str(document.pk)})
-    answer = page.post(f"/documents/{document.pk}/delete/", WHY)
+    answer = page.post(f"/documents/{document.pk}/delete/", REASON)
     assert answer.status_code == 409
     assert f"is needed by a run that has not ended ({run}" in answer.content.decode()
     assert document.file.storage.exists(name_of(document))
@@ -394,7 +392,7 @@ def test_a_document_of_finished_runs_is_deleted_after_a_warning(page: Client) ->
     make_run(status="completed", params={"document": str(document.pk)})
     text = page.get(f"/documents/{document.pk}/").content.decode()
     assert "Runs that use it keep their results but can’t be resumed" in text
-    assert page.post(f"/documents/{document.pk}/delete/", WHY).status_code == 302
+    assert page.post(f"/documents/{document.pk}/delete/", REASON).status_code == 302
 
 
 def test_a_document_is_not_deleted_by_a_link(page: Client) -> None:
@@ -402,17 +400,17 @@ def test_a_document_is_not_deleted_by_a_link(page: Client) -> None:
     assert page.get(f"/documents/{document.pk}/delete/").status_code == 405
 
 
-# Sweeping ----------------------------------------------------------------------------
+# Pruning -----------------------------------------------------------------------------
 
 
-def swept(*options: str) -> str:
+def prune(*options: str) -> str:
     """Return the output of `prune_media`."""
     out = io.StringIO()
     call_command("prune_media", *options, stdout=out, stderr=out)
     return out.getvalue()
 
 
-def test_files_without_a_row_are_swept_when_they_are_old(page: Client) -> None:
+def test_old_files_without_a_row_are_deleted(page: Client) -> None:
     document = make_document(content=many_pages(3))
     page.get(f"/documents/{document.pk}/pages/1.png")
     storage = document.file.storage
@@ -421,9 +419,9 @@ def test_files_without_a_row_are_swept_when_they_are_old(page: Client) -> None:
     hours_ago = time.time() - 7200
     os.utime(storage.path(orphan), (hours_ago, hours_ago))
     os.utime(storage.path(name_of(document)), (hours_ago, hours_ago))
-    assert f"{orphan} would be removed" in swept("--dry-run")
+    assert f"{orphan} would be removed" in prune("--dry-run")
     assert storage.exists(orphan)
-    assert "1 files (2.0 kB) removed." in swept()
+    assert "1 files (2.0 kB) removed." in prune()
     assert not storage.exists(orphan)
     for name in (young, name_of(document), name_of(PageImage.objects.get())):
         assert storage.exists(name)
@@ -437,9 +435,9 @@ def test_an_image_without_file_is_deleted_and_a_document_reported(
     page.get(f"/documents/{document.pk}/pages/1.png")
     PageImage.objects.get().file.delete(save=False)
     document.file.delete(save=False)
-    assert "1 page images without a file would be removed" in swept("--dry-run")
+    assert "1 page images without a file would be removed" in prune("--dry-run")
     assert PageImage.objects.exists()
-    assert "The file of “lost.pdf”" in swept()
+    assert "The file of “lost.pdf”" in prune()
     assert not PageImage.objects.exists()
     assert Document.objects.exists()
 
@@ -464,13 +462,15 @@ def test_everything_works_in_storage_without_paths(
     url = f"/documents/{document.pk}"
     assert page.get(f"{url}/pages/2.png").content.startswith(b"\x89PNG")
     assert body(page.get(f"{url}/file")) == many_pages(3)
-    assert "0 files" in swept("--dry-run")
+    assert "0 files" in prune("--dry-run")
     with django_capture_on_commit_callbacks(execute=True):
-        page.post(f"{url}/delete/", WHY)
+        page.post(f"{url}/delete/", REASON)
     assert not document.file.storage.exists(name_of(document))
 
 
-def test_copies_are_made_once_and_dropped_when_there_is_no_room(settings: Any) -> None:
+def test_local_copies_are_created_once_and_removed_over_the_limit(
+    settings: Any,
+) -> None:
     settings.STORAGES = MEMORY
     document = make_document(content=many_pages(3))
     copies = LocalCopyCache(max_bytes=0)
@@ -479,7 +479,7 @@ def test_copies_are_made_once_and_dropped_when_there_is_no_room(settings: Any) -
         document.file.storage.delete(name_of(document))
         with copies.of(document) as same:
             assert same == path
-        assert Path(path).exists(), "someone reads it"
+        assert Path(path).exists(), "the file is in use"
     assert not Path(path).exists()
     fresh = Document.objects.get()
     with pytest.raises(NotFound, match="is gone from storage"), copies.of(fresh):

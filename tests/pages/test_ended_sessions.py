@@ -1,4 +1,4 @@
-"""Sessions that end under an open page: nothing typed is lost, nothing is done unasked."""
+"""Sessions that end while a page is open: input is preserved and nothing is submitted."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ ORIGIN = "http://testserver"
 SignIn = Callable[[User], Client]
 
 
-def enter(client: Client, name: str, **more: str) -> str:
-    """Sign in as a person does; return where that leads."""
+def sign_in_by_form(client: Client, name: str, **more: str) -> str:
+    """Submit the sign-in form; return the address of the redirect."""
     form = {"username": name, "password": f"{name}'s password", **more}
     answer = client.post("/accounts/login/", form)
     assert answer.status_code == 302, answer.content.decode()
@@ -45,24 +45,24 @@ def enter(client: Client, name: str, **more: str) -> str:
 
 
 def hidden(page: str) -> dict[str, str]:
-    """Return what the sign-in page carries."""
+    """Return the hidden fields of the sign-in page."""
     return dict(HIDDEN.findall(page))
 
 
 @pytest.fixture
 def client(alice: User) -> Client:
-    """Give a browser in which alice had signed in, and whose session has ended."""
+    """Return a client whose session of alice has ended."""
     browser = Client()
-    enter(browser, "alice")
+    sign_in_by_form(browser, "alice")
     browser.session.flush()
     return browser
 
 
-# Where signing in leads -----------------------------------------------------------------
+# Redirect after signing in --------------------------------------------------------------
 
 
-def post_only() -> list[str]:
-    """Return every address that only takes forms."""
+def post_only_addresses() -> list[str]:
+    """Return all addresses that accept POST only."""
     found = []
     client = Client()
     for pattern in urlpatterns:
@@ -80,12 +80,12 @@ def test_signing_in_never_redirects_to_a_form_only_address(
     alice: User, settings: Settings
 ) -> None:
     settings.RATES = {**settings.RATES, "login": 0}
-    addresses = [*post_only(), "/accounts/logout/", "/admin/logout/"]
+    addresses = [*post_only_addresses(), "/accounts/logout/", "/admin/logout/"]
     assert len(addresses) > 15
     member = Client()
     for address in addresses:
         for wanted in (address, f"{address}?a=1", f"http://testserver{address}"):
-            page = enter(member, "alice", next=wanted)
+            page = sign_in_by_form(member, "alice", next=wanted)
             assert page != wanted
             assert wanted.removeprefix(ORIGIN).startswith(page)
             assert member.get(page).status_code != 405
@@ -103,7 +103,7 @@ def test_signing_in_never_redirects_to_a_form_only_address(
         ("/nothing/here/", "/nothing/here/"),
     ],
 )
-def test_an_address_of_a_form_belongs_to_the_page_above_it(
+def test_after_a_form_address_the_redirect_leads_to_its_page(
     address: str, page: str
 ) -> None:
     assert page_of(address) == page.format("0190b6f0-0000-7000-8000-000000000000")
@@ -141,8 +141,8 @@ def test_typed_values_are_restored_after_signing_in_and_nothing_was_submitted(
     carried = hidden(answer.content.decode())
     wrong = {"username": "alice", "password": "?", **carried}
     again = client.post("/accounts/login/", wrong).content.decode()
-    assert hidden(again) == carried, "a wrong password loses nothing"
-    assert enter(client, "alice", **hidden(again)) == f"{page}?at=1"
+    assert hidden(again) == carried, "a wrong password keeps the input"
+    assert sign_in_by_form(client, "alice", **hidden(again)) == f"{page}?at=1"
     text = client.get(f"{page}?at=1").content.decode()
     form = text[text.index(f'action="{cancel}"') :].partition("</form>")[0]
     assert 'value="Wrong &quot;file&quot; &amp; &lt;b&gt;late&lt;/b&gt;\r\n' in form
@@ -150,7 +150,9 @@ def test_typed_values_are_restored_after_signing_in_and_nothing_was_submitted(
     assert "Not submitted.</strong>" in text
     run.refresh_from_db()
     assert run.status == Status.RUNNING
-    assert "Not submitted" not in client.get(page).content.decode(), "said once"
+    assert "Not submitted" not in client.get(page).content.decode(), (
+        "the message is shown once"
+    )
 
 
 def test_typed_values_are_returned_when_the_form_no_longer_exists(
@@ -160,7 +162,7 @@ def test_typed_values_are_returned_when_the_form_no_longer_exists(
     cancel = reverse("run-cancel", args=[run.pk])
     carried = hidden(client.post(cancel, {"reason": "A long story"}).content.decode())
     Run.objects.update(status=Status.COMPLETED, completed_at=run.created_at)
-    page = client.get(enter(client, "alice", **carried)).content.decode()
+    page = client.get(sign_in_by_form(client, "alice", **carried)).content.decode()
     assert "The form is no longer on this page." in page
     assert "A long story" in page
 
@@ -171,7 +173,7 @@ def test_typed_values_of_another_account_are_not_restored(
     page = reverse("run", args=[make_run().pk])
     answer = client.post(f"{page}notes/", {"text": "alice's own words"})
     carried = hidden(answer.content.decode())
-    enter(client, "bob", **carried)
+    sign_in_by_form(client, "bob", **carried)
     assert IN_SESSION not in client.session
     text = client.get(page).content.decode()
     assert "alice&#x27;s own words" not in text
@@ -187,14 +189,14 @@ def test_secrets_and_files_are_not_preserved(client: Client) -> None:
     }
     answer = client.post("/workflows/classify-document/", form)
     carried = hidden(answer.content.decode())
-    text = client.get(enter(client, "alice", **carried)).content.decode()
+    text = client.get(sign_in_by_form(client, "alice", **carried)).content.decode()
     assert "mine" in text
     assert "Select the file again: plan.pdf." in text
     assert "sk-secret" not in text
     assert "sk-secret" not in str(dict(client.session))
 
 
-def test_every_password_field_has_a_name_that_is_known_as_a_secret() -> None:
+def test_every_password_field_is_listed_as_secret() -> None:
     names = {
         name
         for form in (ProviderForm, AgentForm)
@@ -215,7 +217,7 @@ def test_a_form_too_large_to_store_explains_what_to_do(client: Client) -> None:
     answer = client.post(f"{page}notes/", {"text": "a" * (MAX_CHARS + 1)})
     text = answer.content.decode()
     assert "too long to keep" in text
-    assert enter(client, "alice", **hidden(text)) == page
+    assert sign_in_by_form(client, "alice", **hidden(text)) == page
     assert "Not submitted" not in client.get(page).content.decode()
 
 
@@ -233,12 +235,12 @@ def test_forms_of_the_admin_are_preserved_too(admin: User) -> None:
     admin.set_password("admin's password")
     admin.save()
     browser = Client()
-    enter(browser, "admin")
+    sign_in_by_form(browser, "admin")
     browser.session.flush()
     address = "/admin/auth/group/add/"
     answer = browser.post(address, {"name": "Night shift"})
     carried = hidden(answer.content.decode())
-    assert enter(browser, "admin", **carried) == address
+    assert sign_in_by_form(browser, "admin", **carried) == address
     assert 'value="Night shift"' in browser.get(address).content.decode()
 
 
@@ -254,14 +256,14 @@ def old_token(page: str) -> str:
 def test_a_form_opened_before_the_last_sign_in_is_preserved(alice: User) -> None:
     browser = Client(enforce_csrf_checks=True)
     login = browser.get("/accounts/login/").content.decode()
-    enter(browser, "alice", csrfmiddlewaretoken=old_token(login))
+    sign_in_by_form(browser, "alice", csrfmiddlewaretoken=old_token(login))
     page = reverse("run", args=[make_run().pk])
     form = {
         "text": "typed meanwhile",
         "csrfmiddlewaretoken": old_token(browser.get(page).content.decode()),
     }
     login = browser.get("/accounts/login/").content.decode()
-    enter(browser, "alice", csrfmiddlewaretoken=old_token(login))
+    sign_in_by_form(browser, "alice", csrfmiddlewaretoken=old_token(login))
     refused = browser.post(f"{page}notes/", form, headers={"Origin": ORIGIN})
     assert refused.status_code == 403
     assert f'href="{page}">Back to the form' in refused.content.decode()

@@ -1,4 +1,4 @@
-"""The runs that match as a file: whole, streamed, harmless to a spreadsheet."""
+"""Exports of runs: complete, streamed, and safe for spreadsheets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def parts(person: User, kind: str, **query: str) -> list[str]:
-    """Return the parts of a file as they come."""
+    """Return the chunks of an export."""
     client = Client()
     client.force_login(person)
     answer = client.get(f"/runs/export.{kind}", query)
@@ -59,15 +59,15 @@ def make_runs(person: User) -> None:
     system.label(odd.pk, "-to check", by=person)
 
 
-def table(person: User, **query: str) -> list[dict[str, str]]:
+def csv_rows(person: User, **query: str) -> list[dict[str, str]]:
     text = "".join(parts(person, "csv", **query))
     assert text.startswith("\ufeff")
     return list(csv.DictReader(io.StringIO(text[1:])))
 
 
-def test_csv_has_a_row_a_run_and_the_chosen_fields(admin: User) -> None:
+def test_csv_has_a_row_per_run_and_the_selected_fields(admin: User) -> None:
     make_runs(admin)
-    rows = table(admin, fields="params.n, result.label")
+    rows = csv_rows(admin, fields="params.n, result.label")
     assert len(rows) == 6
     assert rows[1]["params.n"] == "4"
     assert rows[1]["result.label"] == "label 4"
@@ -94,7 +94,7 @@ def test_every_export_includes_the_token_usage_of_a_run(admin: User) -> None:
             latency_ms=10,
             status=CallStatus.COMPLETED,
         )
-    asked, other = table(admin)
+    asked, other = csv_rows(admin)
     assert (asked["agent_calls"], asked["tokens_in"], asked["tokens_out"]) == (
         "2",
         "14",
@@ -119,25 +119,27 @@ def test_json_and_json_lines_exports_are_complete(admin: User) -> None:
     assert array[0]["error_message"].startswith("=HYPERLINK")
 
 
-def test_only_what_matches_is_in_the_file(admin: User) -> None:
+def test_an_export_contains_matching_runs_only(admin: User) -> None:
     make_runs(admin)
-    assert len(table(admin, where="params.n = 3")) == 1
-    assert len(table(admin, status="failed", text="quoted")) == 1
-    assert table(admin, where="nonsense") == []
+    assert len(csv_rows(admin, where="params.n = 3")) == 1
+    assert len(csv_rows(admin, status="failed", text="quoted")) == 1
+    assert csv_rows(admin, where="nonsense") == []
 
 
 @pytest.mark.parametrize(("kind", "text"), [("jsonl", ""), ("json", "[\n\n]\n")])
-def test_an_empty_file_is_a_file(admin: User, kind: str, text: str) -> None:
+def test_an_export_without_runs_is_a_valid_file(
+    admin: User, kind: str, text: str
+) -> None:
     assert "".join(parts(admin, kind)) == text
 
 
-def test_it_is_read_in_chunks_and_no_run_is_lost_between_them(
+def test_an_export_is_read_in_chunks_without_gaps(
     admin: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "CHUNK", 2)
     make_runs(admin)
     chunks = parts(admin, "json")
-    assert len(chunks) == 5  # the bracket, three chunks, the bracket
+    assert len(chunks) == 5  # opening bracket, three chunks, closing bracket
     assert len(json.loads("".join(chunks))) == 6
 
 
@@ -156,7 +158,7 @@ def test_formulas_are_escaped(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1", "a=b", " =1"])
-def test_other_texts_stay_as_they_are(text: str) -> None:
+def test_other_texts_are_not_changed(text: str) -> None:
     assert defused(text) == text
 
 
@@ -209,7 +211,7 @@ def test_an_abandoned_export_no_longer_counts(
     streaming.slots.acquire()
 
 
-async def test_exports_together_leave_pages_half_of_the_time(
+async def test_concurrent_exports_use_at_most_half_of_the_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pauses = []

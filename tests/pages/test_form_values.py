@@ -1,4 +1,4 @@
-"""What a form shows is what is sent, what is stored, and what the node reads."""
+"""The values that a form shows, sends and stores are those that the node reads."""
 
 from __future__ import annotations
 
@@ -35,14 +35,13 @@ from workflows.models import Run
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.registry import registry
 
-# A browser, as far as forms go ----------------------------------------------------------
+# Emulation of a browser -----------------------------------------------------------------
 
 
 class Page(HTMLParser):
-    """The controls of a form, and what a browser sends of them untouched."""
+    """The controls of a form, and the values that a browser submits without changes."""
 
     def __init__(self, html: str) -> None:
-        """Read a page."""
         super().__init__()
         self.sent: list[tuple[str, str]] = []
         self._area: tuple[str, str] | None = None
@@ -50,7 +49,7 @@ class Page(HTMLParser):
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take an input, or the start of a text area or a choice."""
+        """Process an input, or the start of a text area or select."""
         found = {name: value or "" for name, value in attrs}
         if tag == "input" and found.get("name"):
             self._input(found)
@@ -72,12 +71,12 @@ class Page(HTMLParser):
             self.sent.append((found["name"], value))
 
     def handle_data(self, data: str) -> None:
-        """Take the text of a text area."""
+        """Collect the text of a text area."""
         if self._area:
             self._area = (self._area[0], self._area[1] + data)
 
     def handle_endtag(self, tag: str) -> None:
-        """Send a text area as browsers do: lines end in two characters."""
+        """Add a text area with CRLF line ends, as browsers do."""
         if tag == "textarea" and self._area:
             name, text = self._area
             text = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\n")
@@ -88,7 +87,7 @@ class Page(HTMLParser):
 
 
 def submitted(form: SchemaForm) -> QueryDict:
-    """Return what a browser sends of a form that no one touched."""
+    """Return the data that a browser submits for an unchanged form."""
     data = QueryDict(mutable=True)
     for name, value in Page("".join(str(form[n]) for n in form.fields)).sent:
         data.appendlist(name, value)
@@ -96,7 +95,7 @@ def submitted(form: SchemaForm) -> QueryDict:
 
 
 def launched_by_form(model: Any, changes: dict[str, Any] | None = None) -> Any:
-    """Return what the node reads after a form was sent, untouched but for some fields."""
+    """Return the params of the node after the form was submitted with some changes."""
     data = submitted(SchemaForm(schema(model)))
     for name, value in (changes or {}).items():
         if value is None:
@@ -109,12 +108,12 @@ def launched_by_form(model: Any, changes: dict[str, Any] | None = None) -> Any:
 
 
 def arguments_of(stored: dict[str, Any]) -> list[str]:
-    """Return the arguments of the command for params as they are stored."""
+    """Return the arguments of the command for stored params."""
     return [f"{name}={_argument(value)}" for name, value in stored.items()]
 
 
 def _argument(value: Any) -> str:
-    """Return a text as it is where the command takes it for one, else JSON."""
+    """Return a text unchanged where the command reads it as text, else as JSON."""
     if isinstance(value, str) and not value.startswith("@"):
         try:
             json.loads(value)
@@ -124,7 +123,7 @@ def _argument(value: Any) -> str:
 
 
 def read(model: Any, given: Any) -> Any:
-    """Return what a node reads of params that were given: through a run's row."""
+    """Return the params of a node after a round trip through the run's row."""
     flow = workflow_of(model)
     stored = json.loads(json.dumps(check_launch(flow, given)))
     return flow.initial(stored).params
@@ -181,13 +180,13 @@ class Texts(BaseModel):
     choice: Literal["", "json:1", "x"] = ""
 
 
-def test_text_is_what_the_form_shows() -> None:
+def test_text_is_preserved_exactly() -> None:
     assert launched_by_form(Texts) == Texts()
     changed = launched_by_form(Texts, {"sep": " | ", "note": "1\r\n 2 \r\n"})
     assert (changed.sep, changed.note) == (" | ", "1\n 2 \n")
 
 
-def test_a_line_s_end_is_one_character_of_a_text() -> None:
+def test_a_line_end_counts_as_one_character() -> None:
     class Short(BaseModel):
         note: str = Field("", max_length=300, min_length=0)
 
@@ -199,7 +198,7 @@ class Shown(BaseModel):
     at: dt.datetime = dt.datetime(
         2026, 1, 2, 3, 4, 5, 678901, tzinfo=dt.timezone(dt.timedelta(hours=5))
     )
-    bare: dt.datetime = dt.datetime(2026, 1, 2, 3, 4, 5, 678901)  # noqa: DTZ001 - on purpose
+    bare: dt.datetime = dt.datetime(2026, 1, 2, 3, 4, 5, 678901)  # noqa: DTZ001 - a naive value
     time: dt.time = dt.time(1, 2, 3, 456789)
     zoned: dt.time = dt.time(1, 2, tzinfo=dt.UTC)
     small: float = 1e-7
@@ -210,7 +209,7 @@ class Shown(BaseModel):
     extra: dict[str, Any] = {"b": 1.0, "a": [1e22, -0.0]}
 
 
-def test_a_value_that_its_control_shows_in_part_is_preserved() -> None:
+def test_a_value_that_its_control_truncates_is_preserved() -> None:
     assert difference(Shown(), launched_by_form(Shown)) is None
 
 
@@ -218,7 +217,7 @@ def test_a_value_that_its_control_shows_in_part_is_preserved() -> None:
     ("field", "expected_text"),
     [("small", "can’t be empty"), ("extra", "can’t be empty")],
 )
-def test_a_value_that_was_emptied_is_not_replaced_by_its_default(
+def test_a_cleared_value_is_not_replaced_by_its_default(
     field: str, expected_text: str
 ) -> None:
     data = submitted(SchemaForm(schema(Shown)))
@@ -253,7 +252,7 @@ class Odd(BaseModel):
     group: Geo = Field(Geo(lat=6), alias="a")
 
 
-def test_names_that_the_page_or_paths_use_are_names_of_params_as_well() -> None:
+def test_reserved_names_can_be_names_of_params() -> None:
     assert difference(Odd(), launched_by_form(Odd)) is None
     changed = launched_by_form(
         Odd,
@@ -263,7 +262,7 @@ def test_names_that_the_page_or_paths_use_are_names_of_params_as_well() -> None:
     assert (changed.dotted, changed.suffixed) == (3, 4)
 
 
-def test_an_object_of_any_names_is_one_field_of_json() -> None:
+def test_an_object_with_arbitrary_keys_is_one_json_field() -> None:
     class Sizes(RootModel[dict[str, int]]):
         pass
 
@@ -288,7 +287,7 @@ class Split(BaseModel):
 
 @pytest.fixture
 def launchable() -> Any:
-    """Register a workflow under a name of the test's own."""
+    """Register a workflow with a unique name."""
     flow = workflow_of(Split)
     registry.register(flow)
     yield flow
@@ -300,7 +299,7 @@ def sent_by_page(html: str) -> dict[str, str]:
 
 
 @pytest.mark.django_db
-def test_the_page_launches_what_it_shows_and_launches_it_again(
+def test_the_page_launches_and_reruns_with_the_shown_values(
     sign_in: Callable[[User], Client], alice: User, launchable: Workflow[Any]
 ) -> None:
     client = sign_in(alice)
@@ -340,7 +339,7 @@ def test_the_command_launches_what_the_node_reads(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("model", [Trip, Texts, Shown, Odd, Split])
-def test_the_command_stores_what_a_program_and_the_form_store(model: Any) -> None:
+def test_command_program_and_form_store_the_same_params(model: Any) -> None:
     flow = workflow_of(model)
     registry.register(flow)
     try:
@@ -402,7 +401,7 @@ ALIASES: list[dict[str, Any]] = [
 
 @st.composite
 def models(draw: st.DrawFn, depth: int = 2) -> tuple[type[BaseModel], BaseModel]:
-    """Draw a model whose fields have defaults, and a value of it."""
+    """Draw a model whose fields have defaults, and an instance."""
     fields: dict[str, Any] = {}
     values: dict[str, Any] = {}
     for number in range(draw(st.integers(1, 3))):
@@ -439,17 +438,19 @@ def models(draw: st.DrawFn, depth: int = 2) -> tuple[type[BaseModel], BaseModel]
     max_examples=max(60, hypothesis.settings().max_examples // 4),
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
-def test_any_form_shows_sends_stores_and_reads_the_same(
+def test_values_of_any_model_round_trip(
     drawn: tuple[type[BaseModel], BaseModel],
 ) -> None:
     model, value = drawn
     stored, read_back = codec(model).encode(value)
-    assert difference(value, read_back) is None  # a program's launch
-    assert difference(value, read(model, stored)) is None  # a row, run again
+    assert difference(value, read_back) is None  # launched by a program
+    assert difference(value, read(model, stored)) is None  # a rerun of a stored row
     given = dict(_param(text) for text in arguments_of(dict(stored)))
     assert difference(value, read(model, given)) is None  # the command
-    assert difference(model(), launched_by_form(model)) is None  # an untouched form
+    assert difference(model(), launched_by_form(model)) is None  # an unchanged form
     again = submitted(SchemaForm(schema(model), initial=stored))
     form = SchemaForm(schema(model), initial=stored, data=again)
     assert form.is_valid(), form.errors
-    assert difference(value, read(model, form.values())) is None  # the form, again
+    assert (
+        difference(value, read(model, form.values())) is None
+    )  # the form filled with stored values

@@ -1,4 +1,4 @@
-"""Forms from types: every kind of field, what is refused and where errors are shown."""
+"""Forms from models: kinds of fields, validation, and the positions of errors."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ ONE_PAGE = (
 
 
 class Colour(enum.Enum):
-    """A choice by enum."""
+    """An enum."""
 
     RED = "red"
     GREEN = "green"
 
 
 class Effort(BaseModel):
-    """How hard to try."""
+    """A nested model."""
 
     limit: int = Field(3, ge=1, le=10)
     until: dt.date | None = None
 
 
 class Everything(BaseModel):
-    """A field of each kind that has one."""
+    """A model with a field of each kind."""
 
     name: str
     note: str = Field("", max_length=1000, description="As long as you like.")
@@ -70,7 +70,7 @@ class Everything(BaseModel):
 
 
 class WithDocument(BaseModel):
-    """A document to choose or upload."""
+    """A model with a document field."""
 
     document: DocumentRef = Field(title="Document")
     threshold: float = Field(
@@ -83,13 +83,13 @@ def form_of(model: type[BaseModel], **options: Any) -> SchemaForm:
 
 
 def filled(model: type[BaseModel], **given: Any) -> SchemaForm:
-    """Return a form as a browser sends it: what is given, laid over what it shows."""
+    """Return a submitted form: its initial values with some changes."""
     shown = as_sent(form_of(model))
     return form_of(model, data=query({**shown, **given}))
 
 
 def as_sent(form: SchemaForm) -> dict[str, Any]:
-    """Return what a browser sends of an untouched form."""
+    """Return the data that a browser submits for an unchanged form."""
     sent = {}
     for name in form.fields:
         value = form[name].value()
@@ -110,7 +110,7 @@ def query(values: dict[str, Any]) -> QueryDict:
 
 
 def rows(group: Group) -> list[Row]:
-    """Return the rows of a form, those of nested models too."""
+    """Return the rows of a form, including those of nested models."""
     found: list[Row] = []
     for part in group.parts:
         found += rows(part) if isinstance(part, Group) else [part]
@@ -118,7 +118,7 @@ def rows(group: Group) -> list[Row]:
 
 
 def workflow_of(model: type[BaseModel]) -> AnyWorkflow:
-    """Return as much of a workflow as a check of its params needs."""
+    """Return a stub of a workflow that `check_params` accepts."""
 
     class Stub:
         name = "stub"
@@ -130,7 +130,7 @@ def workflow_of(model: type[BaseModel]) -> AnyWorkflow:
 # Building --------------------------------------------------------------------------------
 
 
-def test_every_field_is_there_in_the_order_of_the_model() -> None:
+def test_fields_have_the_order_of_the_model() -> None:
     names = [row.bound.name for row in rows(form_of(Everything).group)]
     assert names[:4] == ["name", "note", "count", "ratio"]
     assert names[-5:] == [
@@ -197,13 +197,13 @@ def test_a_name_from_code_becomes_readable_and_an_explicit_title_is_used() -> No
     assert form["other"].label == "As I say"
 
 
-def test_a_choice_with_a_default_offers_no_emptiness_and_an_optional_one_does() -> None:
+def test_an_empty_choice_is_offered_for_optional_fields_only() -> None:
     form = form_of(Everything)
     assert [label for _, label in form.fields["mode"].choices] == ["Fast", "Thorough"]  # type: ignore[attr-defined]
     assert [label for _, label in form.fields["maybe"].choices] == ["—", "Yes", "No"]  # type: ignore[attr-defined]
 
 
-def test_a_model_that_contains_itself_ends_in_json() -> None:
+def test_a_recursive_model_is_a_json_field() -> None:
     class Tree(BaseModel):
         name: str = ""
         child: Tree | None = None
@@ -229,7 +229,7 @@ def test_an_untouched_form_returns_the_defaults() -> None:
     assert given == Everything(name="Ada").model_dump(mode="json")
 
 
-def test_every_value_arrives_with_its_type() -> None:
+def test_every_value_has_the_type_of_its_field() -> None:
     form = filled(
         Everything,
         **{
@@ -315,7 +315,7 @@ def test_a_response_form_is_built_from_the_stored_schema_alone() -> None:
     assert form.values() == {"outcome": "reject", "label": None}
 
 
-# Refusals --------------------------------------------------------------------------------
+# Validation ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_validation_messages_are_shown_at_their_field() -> None:
     }
 
 
-def test_pydantic_errors_are_shown_at_the_same_place() -> None:
+def test_pydantic_errors_are_shown_at_the_field() -> None:
     class Even(BaseModel):
         half: Annotated[int, Field(multiple_of=2)] = 2
         word: str = Field("a", pattern="^[a-z]+$")
@@ -396,16 +396,16 @@ def test_pydantic_errors_are_shown_at_the_same_place() -> None:
 
 
 def test_hostile_schemas_stay_text() -> None:
-    evil = "<script>alert(1)</script>"
+    payload = "<script>alert(1)</script>"
     form = SchemaForm(
         {
             "properties": {
-                "x": {"type": "string", "title": evil, "description": evil},
-                "y": {"enum": [evil], "title": evil},
-                "z": {"title": evil, "properties": {evil: {"type": "string"}}},
+                "x": {"type": "string", "title": payload, "description": payload},
+                "y": {"enum": [payload], "title": payload},
+                "z": {"title": payload, "properties": {payload: {"type": "string"}}},
             }
         },
-        data=query({"x": evil}),
+        data=query({"x": payload}),
     )
     form.is_valid()
     html = render_to_string("forms/_group.html", {"group": form.group})
@@ -417,7 +417,7 @@ def test_hostile_schemas_stay_text() -> None:
 
 @pytest.mark.django_db
 class TestDocuments:
-    """A drop-down of documents with an upload next to it."""
+    """A select of documents with an upload."""
 
     def send(
         self, name: str = "", content: bytes | None = None, **given: Any
@@ -448,7 +448,7 @@ class TestDocuments:
         assert self.send(document=old.pk).is_valid()
         assert RECENT > 1
 
-    def test_an_upload_is_stored_and_chosen(self) -> None:
+    def test_an_upload_is_stored_and_selected(self) -> None:
         form = self.send("mine.pdf", ONE_PAGE)
         assert form.is_valid(), form.errors
         assert form.values()["document"] == str(Document.objects.get().pk)
@@ -460,7 +460,7 @@ class TestDocuments:
         assert "“mine.pdf” is now selected" in str(form.errors["document"])
         assert f'value="{uploaded.pk}" selected' in str(form["document"])
         again = self.send(document=uploaded.pk)
-        assert again.is_valid(), "without the file being sent once more"
+        assert again.is_valid(), "without a second upload"
         assert self.send("mine.pdf", ONE_PAGE, document=uploaded.pk).is_valid()
 
     def test_an_upload_is_stored_when_another_field_is_invalid(self) -> None:
@@ -492,7 +492,7 @@ class TestDocuments:
         form = self.send(document=UUID(int=1))
         assert "not one of the available choices" in str(form.errors["document"])
 
-    def test_several_documents_can_be_chosen_and_one_uploaded(self) -> None:
+    def test_several_documents_can_be_selected_and_one_uploaded(self) -> None:
         class Many(BaseModel):
             documents: list[DocumentRef]
 

@@ -1,4 +1,4 @@
-"""The home page: what needs me, what runs, and how it continues the whole."""
+"""The home page: tasks of the user, active runs, and statistics."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def test_a_new_installation_shows_first_steps(alice: User, sign_in: SignIn) -> N
     assert "No runs yet." in text
 
 
-def test_what_is_most_urgent_needs_me_first(alice: User, sign_in: SignIn) -> None:
-    soon = timezone.now() + dt.timedelta(hours=1)
+def test_the_most_urgent_approval_is_listed_first(alice: User, sign_in: SignIn) -> None:
+    deadline = timezone.now() + dt.timedelta(hours=1)
     for number in range(6):
         make_approval(question=f"Question {number}?")
-    make_approval(question="Urgent?", expires_at=soon)
+    make_approval(question="Urgent?", expires_at=deadline)
     text = sign_in(alice).get("/").content.decode()
     assert text.index("Urgent?") < text.index("Question 0?")
     assert "Question 5?" not in text
@@ -102,13 +102,13 @@ def test_an_approval_shows_its_expiry_and_the_consequence(
     assert text.count('data-tone="warn"') == 2
 
 
-def test_the_health_of_a_workflow_is_that_of_its_newest_runs(alice: User) -> None:
+def test_the_health_of_a_workflow_depends_on_its_newest_runs(alice: User) -> None:
     for _ in range(NEWEST):
         make_run(status=Status.FAILED)
     now = timezone.now()
     for seconds in (10, 20, 90):
-        begun = now - dt.timedelta(seconds=seconds)
-        make_run(started_at=begun, completed_at=now)
+        started = now - dt.timedelta(seconds=seconds)
+        make_run(started_at=started, completed_at=now)
     health = health_of(alice, [NAME, "another"])
     assert (health[NAME].ended, health[NAME].completed) == (NEWEST, 3)
     assert health[NAME].median == dt.timedelta(seconds=20)
@@ -133,7 +133,7 @@ def test_a_workflow_shows_its_shares_and_durations(
     assert "Durations" in text
 
 
-def test_a_workflow_that_never_ran_shows_its_graph_alone(
+def test_a_workflow_without_runs_shows_its_graph_only(
     alice: User, sign_in: SignIn
 ) -> None:
     text = sign_in(alice).get(f"/workflows/{NAME}/").content.decode()
@@ -153,7 +153,9 @@ def test_a_small_share_has_a_visible_bar_and_bars_stay_in_bounds() -> None:
     ("share", "text"),
     [(0, "0%"), (0.001, "<1%"), (0.5, "50%"), (0.999, ">99%"), (1, "100%")],
 )
-def test_a_percentage_is_none_or_all_only_when_it_is(share: float, text: str) -> None:
+def test_a_percentage_is_rounded_to_0_or_100_only_if_exact(
+    share: float, text: str
+) -> None:
     assert percent(share) == text
 
 

@@ -1,4 +1,4 @@
-"""How much is taken at once: what exceeds a limit gets a sentence, and leaves nothing."""
+"""Size limits: input over a limit is rejected with a message and stores nothing."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def test_a_form_with_too_many_fields_or_files_is_refused_too(
 # Values -----------------------------------------------------------------------------
 
 
-def free(*functions: Any, name: str = "free") -> Registry:
-    """Return a registry of one workflow that takes any values."""
+def untyped_registry(*functions: Any, name: str = "free") -> Registry:
+    """Return a registry with a workflow without typed params."""
 
     @node
     def begin(state: State) -> State:
@@ -102,7 +102,7 @@ def test_values_that_are_too_long_are_refused_before_anything_is_queued(
     alice: User,
 ) -> None:
     with pytest.raises(InvalidParams, match="up to 2,000 are taken"):
-        System(free()).execute("free", {"text": "a" * 2_000}, by=alice)
+        System(untyped_registry()).execute("free", {"text": "a" * 2_000}, by=alice)
     assert not Run.objects.exists()
 
 
@@ -139,7 +139,7 @@ async def test_a_state_over_the_size_limit_fails_the_run(
         runtime.logger.info("growing")
         return state.set(more="a" * 6_000)
 
-    registry = free(small, large, name="growing")
+    registry = untyped_registry(small, large, name="growing")
     launched = await run_in_db(System(registry).execute, "growing", by=alice)
     async with working(registry):
         run = await ended(launched.pk)
@@ -147,7 +147,7 @@ async def test_a_state_over_the_size_limit_fails_the_run(
     assert run.error_code == "checkpoint_save_failed"
     assert run.error_node == "large"
     assert "up to 10,000 are kept (MAX_STATE_BYTES)" in run.error_message
-    assert run.sequence == 1, "what was stored before is there to go on from"
+    assert run.sequence == 1, "the previous checkpoint can be resumed"
     assert await run_in_db(LogLine.objects.filter(run=run).count) == 1
 
 
@@ -163,22 +163,22 @@ def test_a_message_that_is_too_long_closes_its_socket(
     with server.connect(UPGRADE) as client:
         assert next(server.lines) == "open"
         client.sendall(header + b"a" * 1_001)
-        assert next(server.lines) == "closed 1009", "and nothing of it was handed on"
+        assert next(server.lines) == "closed 1009", "the message was not delivered"
 
 
-# What we stand on -------------------------------------------------------------------
+# Vulnerability check ----------------------------------------------------------------
 
 
 def exit_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, output: str) -> int:
-    """Return the result of a vulnerability check for this output of pip-audit."""
+    """Return the exit code of the vulnerability check for an output of pip-audit."""
     monkeypatch.setattr(vulnerable, "CACHE", tmp_path / "seen")
-    say = f"import sys; sys.stdout.write({output!r})"
-    monkeypatch.setattr(vulnerable, "COMMAND", (sys.executable, "-c", say))
+    code = f"import sys; sys.stdout.write({output!r})"
+    monkeypatch.setattr(vulnerable, "COMMAND", (sys.executable, "-c", code))
     return vulnerable.main()
 
 
 def audited(*vulnerabilities: str) -> str:
-    """Return the finding of pip-audit for a package."""
+    """Return an output of pip-audit with vulnerabilities of a package."""
     vulns = [{"id": one} for one in vulnerabilities]
     package = {"name": "pillow", "version": "1.0", "vulns": vulns}
     skipped = {"name": "django", "skip_reason": "not found"}

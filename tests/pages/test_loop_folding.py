@@ -1,4 +1,4 @@
-"""Rounds of a loop are folded; failures are never hidden."""
+"""Iterations of a loop are folded, except for failed steps."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def folded_text(names: str, wrong: int = -1) -> str:
     [
         ("", ""),
         ("abc", "abc"),
-        ("ababab", "ababab"),  # three rounds are few
+        ("ababab", "ababab"),  # three iterations are not folded
         ("xababababy", "x[ab×3]aby"),
         ("aaaaaaaa", "[a×7]a"),
         ("abc" * 5 + "d", "[abc×4]abcd"),
@@ -57,11 +57,11 @@ def folded_text(names: str, wrong: int = -1) -> str:
         ("aaab" * 4, "[aaab×3]aaab"),
     ],
 )
-def test_rounds_are_folded_but_the_last(names: str, shown: str) -> None:
+def test_all_iterations_but_the_last_are_folded(names: str, shown: str) -> None:
     assert folded_text(names) == shown
 
 
-def test_nothing_is_lost_by_folding() -> None:
+def test_folds_contain_all_steps() -> None:
     entries = list(folded(rows("xabababababyz")))
     sequences = [
         row.sequence
@@ -71,7 +71,7 @@ def test_nothing_is_lost_by_folding() -> None:
     assert sequences == list(range(1, 14))
 
 
-def test_a_failed_step_is_never_folded_away() -> None:
+def test_a_failed_step_is_never_folded() -> None:
     assert folded_text("ab" * 10, wrong=9) == "[ab×3]abab[ab×4]ab"
     entries = list(folded(rows("ab" * 10, wrong=9)))
     alone = [one for one in entries if isinstance(one, Row) and one.sequence == 10]

@@ -1,4 +1,4 @@
-"""A member changes the password of their own account, without an administrator."""
+"""Users change the password of their own account."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def test_the_current_password_allows_a_change(page: Client, person: User) -> Non
     assert "Password changed." in text
     person.refresh_from_db()
     assert person.check_password(NEW)
-    assert page.get("/").status_code == 200, "one stays signed in here"
+    assert page.get("/").status_code == 200, "this session stays signed in"
 
 
-def test_other_sign_ins_end(page: Client, person: User, sign_in: SignIn) -> None:
+def test_other_sessions_end(page: Client, person: User, sign_in: SignIn) -> None:
     elsewhere = sign_in(person)
     assert elsewhere.get("/").status_code == 200
     page.post(ADDRESS, given())
@@ -92,7 +92,7 @@ def test_guesses_of_the_current_password_are_limited(
     assert tries == [422, 422, 429]
 
 
-def test_staff_changes_it_through_the_same_page(admin: User, sign_in: SignIn) -> None:
+def test_staff_use_the_same_page(admin: User, sign_in: SignIn) -> None:
     admin.set_password(OLD)
     admin.save()
     sign_in(admin).post("/admin/password_change/", given())

@@ -1,4 +1,4 @@
-"""What else the page of a run offers: notes, copies, downloads, tracebacks, another run."""
+"""The page of a run: notes, labels, downloads and tracebacks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HTMX = {"HX-Request": "true"}
 
 @pytest.fixture
 def page(alice: User, sign_in: SignIn) -> Client:
-    """Return Alice's browser."""
+    """Return a client of Alice."""
     return sign_in(alice)
 
 
@@ -34,7 +34,7 @@ def text_of(page: Client, run: Run) -> str:
 # Notes -----------------------------------------------------------------------------------
 
 
-def test_a_note_reports_who_wrote_what_and_when(page: Client, alice: User) -> None:
+def test_a_note_shows_author_text_and_time(page: Client, alice: User) -> None:
     run = make_run()
     answer = page.post(f"/runs/{run.pk}/notes/", {"text": " The <press>\x00 is back. "})
     assert answer.headers["Location"] == f"/runs/{run.pk}/"
@@ -63,7 +63,7 @@ def test_a_note_has_an_audit_event_without_its_text(page: Client, alice: User) -
     assert "Careful" not in str(AuditEvent.objects.values())
 
 
-def test_an_empty_note_is_refused_with_a_sentence(page: Client) -> None:
+def test_an_empty_note_is_refused_with_a_message(page: Client) -> None:
     run = make_run()
     answer = page.post(f"/runs/{run.pk}/notes/", {"text": "  "}, headers=HTMX)
     assert answer.status_code == 422
@@ -100,7 +100,7 @@ def test_a_label_is_added_and_removed(page: Client) -> None:
     assert not run.labels.exists()
 
 
-def test_a_label_that_cannot_be_is_refused_with_a_sentence(page: Client) -> None:
+def test_an_invalid_label_is_refused_with_a_message(page: Client) -> None:
     run = make_run()
     answer = page.post(f"/runs/{run.pk}/labels/", {"name": "a, b"}, headers=HTMX)
     assert answer.status_code in {400, 422}
@@ -108,7 +108,7 @@ def test_a_label_that_cannot_be_is_refused_with_a_sentence(page: Client) -> None
     assert not run.labels.exists()
 
 
-# What helps ------------------------------------------------------------------------------
+# Notices ---------------------------------------------------------------------------------
 
 
 def test_users_who_can_view_workers_get_a_link_to_them(
@@ -154,7 +154,7 @@ def test_staff_can_view_node_error_type_and_traceback(
 # Downloads -------------------------------------------------------------------------------
 
 
-def test_the_params_are_a_file_too(page: Client) -> None:
+def test_params_can_be_downloaded(page: Client) -> None:
     run = make_run(params={"threshold": 0.25, "name": "größer"})
     answer = page.get(f"/runs/{run.pk}/params.json")
     assert answer.json() == {"threshold": 0.25, "name": "größer"}
@@ -180,7 +180,7 @@ def lines(run: Run, count: int) -> None:
     )
 
 
-def test_a_log_of_any_length_is_an_ordered_text_file(
+def test_the_log_file_has_all_lines_in_order(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "LINES", 7)
@@ -200,7 +200,7 @@ def test_the_log_file_has_the_lines_of_the_filter(page: Client) -> None:
     assert [line.rsplit(" ", 1)[1] for line in text.splitlines()[::2]] == ["30"]
 
 
-def test_the_log_file_is_read_a_batch_at_a_time(
+def test_the_log_file_is_read_in_batches(
     page: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run()
@@ -211,7 +211,7 @@ def test_the_log_file_is_read_a_batch_at_a_time(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_server_streams_without_waiting_for_the_end(alice: User) -> None:
+def test_the_log_file_is_streamed(alice: User) -> None:
     run = make_run()
     make_line(run, "the only line")
 

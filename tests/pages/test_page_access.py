@@ -1,4 +1,4 @@
-"""Access: every address requires an account, and every change a token of our forms."""
+"""Every address requires an account, and every change a CSRF token."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ACTIONS = (
 
 
 def addresses() -> list[str]:
-    """Return an address of every page."""
+    """Return an address for every page."""
     found = []
     for pattern in urlpatterns:
         assert isinstance(pattern, URLPattern)
@@ -83,15 +83,13 @@ def test_a_missing_object_shows_a_not_found_page(
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_an_action_is_not_done_by_a_link(
-    alice: User, sign_in: SignIn, action: str
-) -> None:
+def test_an_action_requires_post(alice: User, sign_in: SignIn, action: str) -> None:
     run = make_run(status=Status.RUNNING)
     assert sign_in(alice).get(reverse(action, args=[run.pk])).status_code == 405
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_a_form_from_elsewhere_is_refused(alice: User, action: str) -> None:
+def test_a_form_from_another_site_is_refused(alice: User, action: str) -> None:
     run = make_run(status=Status.RUNNING)
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice)
@@ -101,7 +99,7 @@ def test_a_form_from_elsewhere_is_refused(alice: User, action: str) -> None:
     assert Run.objects.get().status == Status.RUNNING
 
 
-def test_an_account_that_was_closed_is_out(alice: User, sign_in: SignIn) -> None:
+def test_a_deactivated_account_has_no_access(alice: User, sign_in: SignIn) -> None:
     client = sign_in(alice)
     User.objects.filter(pk=alice.pk).update(is_active=False)
     assert client.get("/").status_code == 302
@@ -128,7 +126,7 @@ def test_a_wrong_password_shows_a_message_and_the_user_name(
     assert 'value="alice"' in text
 
 
-def test_one_signs_out_by_a_form_only(alice: User, sign_in: SignIn) -> None:
+def test_signing_out_requires_post(alice: User, sign_in: SignIn) -> None:
     client = sign_in(alice)
     assert client.get("/accounts/logout/").status_code == 405
     assert client.get("/").status_code == 200
@@ -136,7 +134,7 @@ def test_one_signs_out_by_a_form_only(alice: User, sign_in: SignIn) -> None:
     assert client.get("/").status_code == 302
 
 
-def test_a_page_may_load_nothing_from_elsewhere_and_runs_no_inline_code(
+def test_the_content_security_policy_forbids_other_origins_and_inline_code(
     alice: User, sign_in: SignIn
 ) -> None:
     answer = sign_in(alice).get("/")
@@ -148,7 +146,7 @@ def test_a_page_may_load_nothing_from_elsewhere_and_runs_no_inline_code(
     assert "<script>" not in text
 
 
-def test_a_file_is_given_for_download_only(alice: User, sign_in: SignIn) -> None:
+def test_a_file_is_sent_as_an_attachment(alice: User, sign_in: SignIn) -> None:
     document = make_document('he said "x".pdf', b"%PDF-1.7 <script>")
     answer = sign_in(alice).get(reverse("document-file", args=[document.pk]))
     assert answer.getvalue() == b"%PDF-1.7 <script>"
@@ -157,7 +155,7 @@ def test_a_file_is_given_for_download_only(alice: User, sign_in: SignIn) -> None
     assert answer.headers["Content-Type"] == "application/pdf"
 
 
-def test_the_error_pages_need_nothing() -> None:
+def test_error_pages_render_without_context() -> None:
     from django.template.loader import render_to_string
 
     for name in ("500.html", "403_csrf.html"):

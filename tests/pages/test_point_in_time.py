@@ -1,4 +1,4 @@
-"""Any moment of a run has an address: graph, steps, log and state as they were."""
+"""The page of a run at a past step: graph, steps, log and state at that time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SignIn = Callable[[User], Client]
 
 @pytest.fixture
 def page(alice: User, sign_in: SignIn) -> Client:
-    """Return Alice's browser."""
+    """Return a client of Alice."""
     return sign_in(alice)
 
 
@@ -118,7 +118,7 @@ def test_a_selected_step_shows_its_visits_and_outgoing_edges(
     assert "not reached" in text
 
 
-def test_a_chosen_link_reports_its_decisions_with_reason_and_person(
+def test_a_selected_edge_shows_its_decisions_with_reason_and_person(
     page: Client, run: Run, bob: User
 ) -> None:
     make_decision(
@@ -145,7 +145,7 @@ def test_a_selected_step_shows_its_state_at_the_time(page: Client, run: Run) -> 
 @pytest.mark.parametrize(
     "query", ["?node=nothing", "?edge=weigh.9", "?edge=weigh", "?edge=."]
 )
-def test_what_the_graph_does_not_have_opens_no_panel(
+def test_an_unknown_node_or_edge_opens_no_panel(
     page: Client, run: Run, query: str
 ) -> None:
     assert "panel-heading" not in text_of(page, run, query)
@@ -235,7 +235,7 @@ def test_a_state_has_an_address_with_before_and_after(
     assert whole == {"label": "secret <b>", "pages": ["one", "two"]}
 
 
-def test_the_first_state_has_nothing_before_it(page: Client, changed: Run) -> None:
+def test_the_first_state_has_no_predecessor(page: Client, changed: Run) -> None:
     text = page.get(f"/runs/{changed.pk}/states/0/").content.decode()
     assert "Initial state" in text
     assert "Before" not in text
@@ -246,7 +246,7 @@ def test_a_state_that_does_not_exist_is_not_found(page: Client, changed: Run) ->
         assert page.get(f"/runs/{changed.pk}/{address}").status_code == 404
 
 
-def test_a_damaged_checkpoint_is_named_and_breaks_no_page(
+def test_a_damaged_checkpoint_is_reported_on_the_page(
     page: Client, changed: Run
 ) -> None:
     changed.checkpoints.filter(sequence=1).update(data="[{]")
@@ -261,13 +261,13 @@ def test_a_damaged_checkpoint_is_named_and_breaks_no_page(
 def test_the_header_of_a_past_step_describes_that_step(
     admin: User, sign_in: SignIn, status: Status
 ) -> None:
-    began = timezone.now() - dt.timedelta(hours=2)
+    started = timezone.now() - dt.timedelta(hours=2)
     run = make_run(
         status=status,
         sequence=2,
         result={"label": "the last result"},
         cancel_reason="the last reason",
-        started_at=began,
+        started_at=started,
     )
     make_attempt(
         run,
@@ -279,7 +279,7 @@ def test_the_header_of_a_past_step_describes_that_step(
     make_audit_event(run, action="resume", reason="the last resume")
     for sequence, node in enumerate(("read_pages", "judge_pages"), 1):
         make_stage(run, node, sequence=sequence)
-        made = began + dt.timedelta(seconds=90 * sequence)
+        made = started + dt.timedelta(seconds=90 * sequence)
         make_checkpoint(run, sequence=sequence, node_name=node, created_at=made)
     text = text_of(sign_in(admin), run, "?at=1")
     head = text[text.index('id="run-status"') : text.index('id="run-stepper"')]

@@ -1,4 +1,4 @@
-"""The number of queries of a page does not grow with what it shows."""
+"""The number of queries of a page does not grow with its rows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SignIn = Callable[[User], Client]
 
 
 def queries(page: Client, address: str) -> int:
-    """Return how many queries a page takes once it is warm."""
+    """Return the number of queries of a page with warm caches."""
     page.get(address)
     with CaptureQueriesContext(connection) as captured:
         assert page.get(address).status_code == 200
@@ -45,7 +45,7 @@ def queries(page: Client, address: str) -> int:
 
 
 def fill() -> None:
-    """Make one more row of everything a list shows."""
+    """Create another row of everything that a list shows."""
     person = make_user()
     make_run(status=Status.RUNNING, launched_by=person)
     make_run(status=Status.FAILED, launched_by=person)
@@ -133,7 +133,7 @@ def test_restricted_permissions_cause_no_query_per_row(
 
 
 def lengthen(run: Run, first: int, count: int) -> None:
-    """Add steps with all that they leave."""
+    """Add steps with all their rows."""
     for sequence in range(first, first + count):
         person = make_user()
         make_stage(run, f"step_{sequence % 7}", sequence=sequence)
@@ -226,7 +226,7 @@ def test_a_comparison_uses_the_same_number_of_queries_at_any_length(
 def test_steps_within_a_compressed_wait_are_drawn_together(
     alice: User, sign_in: SignIn
 ) -> None:
-    # as in a run with contradictory attempts: it had no worker, and continued
+    # As in a run that had no worker for some time and then continued.
     run = make_long_run(2_000)
     page = sign_in(alice).get(f"/runs/{run.pk}/")
     assert len(page.content) < 300_000

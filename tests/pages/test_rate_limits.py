@@ -1,4 +1,4 @@
-"""How often one person may do what is dear: launch, ask an agent, upload."""
+"""Rate limits per user for launches, agent trials and uploads."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SignIn = Callable[[User], Client]
 LAUNCH = "/workflows/summarize/"
 
 
-def only(**most: int) -> override_settings:
-    """Allow this many a minute, and of all else what is allowed anyway."""
-    return override_settings(RATES={**settings.RATES, **most})
+def only(**limits: int) -> override_settings:
+    """Set limits per minute; the others keep their defaults."""
+    return override_settings(RATES={**settings.RATES, **limits})
 
 
 @only(launch=2)
@@ -38,8 +38,10 @@ def test_a_user_who_launches_too_often_gets_the_time_of_the_next_try(
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
     assert "Too many launches: the limit is 2 per minute." in text
     assert "Nothing was changed. Try again in" in text
-    assert client.get(LAUNCH).status_code == 200, "looking is not counted"
-    assert sign_in(bob).post(LAUNCH, {}).status_code == 422, "nor what others do"
+    assert client.get(LAUNCH).status_code == 200, "GET requests are not counted"
+    assert sign_in(bob).post(LAUNCH, {}).status_code == 422, (
+        "other users are not affected"
+    )
     assert not Run.objects.exists()
 
 
@@ -66,10 +68,10 @@ def test_an_open_page_shows_the_error_in_its_messages(
 
 
 @only(launch=3)
-def test_all_processes_count_together_in_redis(redis_url: str) -> None:
+def test_processes_share_their_counts_in_redis(redis_url: str) -> None:
     with override_settings(REDIS_URL=redis_url):
         for _ in range(3):
-            rate_limits.shared.cache_clear()  # as another process would
+            rate_limits.shared.cache_clear()  # as in another process
             rate_limits.count("launch", "person 1")
         with pytest.raises(RateLimited, match="Too many"):
             rate_limits.count("launch", "person 1")
@@ -88,7 +90,7 @@ def test_without_redis_each_process_continues_counting(own_redis: OwnRedis) -> N
     rate_limits.shared.cache_clear()
 
 
-def test_a_socket_to_redis_is_understood() -> None:
+def test_a_redis_url_with_a_unix_socket_is_accepted() -> None:
     rate_limits.shared.cache_clear()
     with override_settings(REDIS_URL="unix:///run/redis.sock?db=1"):
         storage: Any = rate_limits.shared().storage

@@ -1,4 +1,4 @@
-"""What an open page is sent: only what differs from what it has."""
+"""Updates of an open page contain only the differences."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from workflows.pages.render.regions import Region, difference
 
 
 def a_list(*items: tuple[str, str], title: str = "Steps") -> Region:
-    """Return a region with a heading and items that say something."""
-    held = [(name, f'<li id="{name}">{text}</li>') for name, text in items]
-    inside = "".join(html for _, html in held)
+    """Return a region with a heading and a list of items."""
+    rendered = [(name, f'<li id="{name}">{text}</li>') for name, text in items]
+    inside = "".join(html for _, html in rendered)
     html = f'<section id="run-path"><h2>{title}</h2><ol id="run-steps">{inside}</ol></section>'
-    return Region(html, held, "run-steps")
+    return Region(html, rendered, "run-steps")
 
 
 LONG = tuple((f"step-{n}", f"text {n}") for n in range(20))
@@ -21,7 +21,7 @@ def test_a_page_without_regions_receives_all_of_them() -> None:
     assert difference(None, region) == region
 
 
-def test_what_has_not_changed_is_not_sent() -> None:
+def test_unchanged_regions_are_not_sent() -> None:
     assert difference(a_list(*LONG), a_list(*LONG)) == ""
 
 
@@ -45,8 +45,8 @@ def test_a_removed_item_is_deleted_from_the_page() -> None:
 
 
 def test_a_reordered_list_is_sent_completely() -> None:
-    turned = a_list(*LONG[::-1])
-    assert difference(a_list(*LONG), turned) == turned
+    reversed_list = a_list(*LONG[::-1])
+    assert difference(a_list(*LONG), reversed_list) == reversed_list
 
 
 def test_a_changed_container_is_sent_completely() -> None:
@@ -59,9 +59,9 @@ def test_many_changes_are_sent_as_the_full_region() -> None:
     assert difference(a_list(*LONG), changed) == changed
 
 
-def test_times_that_continue_by_themselves_are_no_change() -> None:
-    def since(words: str) -> Region:
-        return Region(f'<p id="x"><time datetime="2026" data-since>{words}</time></p>')
+def test_running_times_are_no_change() -> None:
+    def since(text: str) -> Region:
+        return Region(f'<p id="x"><time datetime="2026" data-since>{text}</time></p>')
 
     assert difference(since("3 s"), since("4 s")) == ""
     assert difference(since("3 s"), Region('<p id="x">ended</p>')) != ""

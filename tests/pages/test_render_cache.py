@@ -1,4 +1,4 @@
-"""Renderings are shared: who renders, who waits, and when one is repeated."""
+"""Concurrent requests share renderings; outdated and failed ones are repeated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from workflows.pages.live.render_cache import RenderCache, RenderedRegions
 
 
 class Renderer:
-    """Renders slowly and counts."""
+    """Counts its renderings, which take some time."""
 
     def __init__(self) -> None:
         self.begun = 0

@@ -1,4 +1,4 @@
-"""The list of runs, and what people do to one from its page."""
+"""The list of runs, and actions on the page of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HTMX = {"HX-Request": "true"}
 
 @pytest.fixture
 def page(alice: User, sign_in: SignIn) -> Client:
-    """Return Alice's browser."""
+    """Return a client of Alice."""
     return sign_in(alice)
 
 
@@ -51,7 +51,7 @@ def test_a_live_page_gets_its_regions_instead_of_a_redirect(page: Client) -> Non
 
 
 @pytest.mark.parametrize("action", ["cancel", "resume", "delete"])
-def test_an_action_needs_its_reason(page: Client, action: str) -> None:
+def test_an_action_requires_a_reason(page: Client, action: str) -> None:
     run = make_run(status=Status.PENDING if action == "cancel" else Status.FAILED)
     answer = page.post(f"/runs/{run.pk}/{action}/", {"reason": " \n"})
     assert answer.status_code == 422
@@ -70,7 +70,7 @@ def test_an_action_redirects_to_the_page_it_was_started_from(alice: User) -> Non
     assert AuditEvent.objects.latest("pk").address == ""
 
 
-def test_a_refused_action_reports_why_on_a_page(page: Client) -> None:
+def test_a_refused_action_shows_the_reason_on_a_page(page: Client) -> None:
     run = make_run(status=Status.COMPLETED)
     answer = page.post(f"/runs/{run.pk}/cancel/", {"reason": "no"})
     assert answer.status_code == 409
@@ -79,7 +79,7 @@ def test_a_refused_action_reports_why_on_a_page(page: Client) -> None:
     assert f'href="/runs/{run.pk}/"' in text
 
 
-def test_a_refused_action_reports_why_in_the_open_page(page: Client) -> None:
+def test_a_refused_action_shows_the_reason_on_a_live_page(page: Client) -> None:
     run = make_run(status=Status.COMPLETED)
     answer = page.post(f"/runs/{run.pk}/resume/", {"reason": "again"}, headers=HTMX)
     assert answer.status_code == 409
@@ -108,7 +108,7 @@ def text_in(page: Client, status: str) -> str:
     return page.get(f"/runs/{make_run(status=status).pk}/").content.decode()
 
 
-def test_only_what_would_be_accepted_is_offered(page: Client) -> None:
+def test_only_permitted_actions_are_offered(page: Client) -> None:
     offered = {
         status: {
             action
@@ -136,7 +136,7 @@ def test_the_list_shows_the_newest_first(page: Client) -> None:
     assert text.index(str(new.pk)) < text.index(str(old.pk))
 
 
-def test_the_list_can_be_narrowed(page: Client, alice: User, bob: User) -> None:
+def test_the_list_can_be_filtered(page: Client, alice: User, bob: User) -> None:
     wanted = make_run(status=Status.FAILED, launched_by=bob)
     make_run(status=Status.FAILED, launched_by=alice)
     make_run(status=Status.COMPLETED, launched_by=bob)

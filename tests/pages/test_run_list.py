@@ -1,4 +1,4 @@
-"""The runs page: filters, columns, pages of rows, and how far it looked."""
+"""The list of runs: filters, columns, pagination, and the scanned range."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ SignIn = Callable[[User], Client]
 
 @pytest.fixture
 def page(alice: User, sign_in: SignIn) -> Client:
-    """Return Alice's browser."""
+    """Return a client of Alice."""
     return sign_in(alice)
 
 
 def shown(page: Client, **query: Any) -> list[UUID]:
-    """Return the runs on a page, in its order."""
+    """Return the ids of the listed runs, in order."""
     answer = page.get("/runs/", query)
     assert answer.status_code == 200
     return [row.run.pk for row in answer.context["rows"]]
 
 
 def made_at(moment: dt.datetime, **fields: Any) -> Run:
-    """Return a run whose id contains this time, as ids do."""
+    """Return a run whose creation time and id match."""
     return make_run(pk=run_id_at(moment), created_at=moment, **fields)
 
 
@@ -88,7 +88,7 @@ def test_a_period_selects_runs_by_launch_time(page: Client) -> None:
         ("result.label=secret AND params.limit=4", False),
         ("params.limit = 3.0", True),
         ('params.limit = "3"', False),
-        ("params.number = 5", True),  # kept as text
+        ("params.number = 5", True),  # stored as text
         ("params.urgent = true", True),
         ("params.urgent = false", False),
         ("params.nothing = null", True),
@@ -115,7 +115,7 @@ def test_runs_are_found_by_any_value(page: Client, where: str, found: bool) -> N
     "where",
     ["limit", "limit = 3", "params. = 3", "x.y = 3", "a=1 and ", "=", "1" * 900],
 )
-def test_a_condition_that_cannot_be_read_shows_why_and_no_run(
+def test_an_invalid_condition_shows_the_reason_and_no_runs(
     page: Client, where: str
 ) -> None:
     make_run()
@@ -170,15 +170,15 @@ def test_an_unindexed_search_reports_the_scanned_range(
     for _ in range(6):
         make_run(status=Status.FAILED, error_message="hay")
     query: dict[str, Any] = {"text": "needle"}
-    looks = 0
+    requests = 0
     while not (rows := shown(page, **query)):
         answer = page.get("/runs/", query)
         assert "Search further back" in answer.content.decode()
         assert "No match among the newest 3 runs" in answer.content.decode()
         query["before"] = answer.context["found"].after
-        looks += 1
+        requests += 1
     assert rows == [oldest.pk]
-    assert looks == 2
+    assert requests == 2
 
 
 def test_columns_are_chosen_and_fields_are_columns_too(page: Client) -> None:

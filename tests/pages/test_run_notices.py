@@ -1,4 +1,4 @@
-"""The notice of a run: one for each cause that keeps it from progressing."""
+"""The notice of a run names the cause for which it does not progress."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_no_worker_is_alive() -> None:
     assert found.command == "make worker"
 
 
-def test_all_workers_are_busy_and_its_place_in_the_queue_is_shown_notice() -> None:
+def test_all_workers_are_busy_and_the_queue_position_is_shown() -> None:
     make_worker("one", running=8)
     make_worker("two", running=8)
     make_run(status=Status.PENDING)
@@ -158,7 +158,7 @@ def test_an_unresponsive_worker_is_named() -> None:
 
 
 def requeued(outcome: str, error_message: str = "") -> Run:
-    """Return a queued run whose last attempt on worker “one” ended like this."""
+    """Return a queued run whose last attempt on worker “one” had this outcome."""
     run = make_run(status=Status.PENDING, attempt=1, worker="one", recoveries=1)
     make_attempt(run, worker="one", outcome=outcome, error_message=error_message)
     return run
@@ -262,7 +262,7 @@ def test_a_notice_that_can_change_without_a_message_is_checked_again() -> None:
     assert recheck_after(running, None) == pytest.approx(30, abs=5)
 
 
-def test_a_suspect_names_what_happened_and_the_place_it_waits_for() -> None:
+def test_a_suspect_names_the_failure_and_waits_for_a_child_process() -> None:
     make_worker("two")
     run = requeued(Outcome.LOST)
     run.suspicion, run.recoveries = Suspicion.SUSPECT, 0

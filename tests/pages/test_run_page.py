@@ -1,4 +1,4 @@
-"""The page of one run, in every status, with all its sections."""
+"""The page of a run in every status, with all sections."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SignIn = Callable[[User], Client]
 
 @pytest.fixture
 def page(alice: User, sign_in: SignIn) -> Client:
-    """Return Alice's browser."""
+    """Return a client of Alice."""
     return sign_in(alice)
 
 
@@ -157,7 +157,7 @@ def test_a_later_attempt_names_its_cause(
     assert notice in text_of(page, run)
 
 
-def test_a_resume_names_who_and_why(page: Client) -> None:
+def test_a_resume_names_the_person_and_the_reason(page: Client) -> None:
     run = make_run(status=Status.RUNNING, attempt=2)
     make_attempt(run, number=1, outcome=Outcome.FAILED)
     make_audit_event(run, action="resume", actor_name="bob", reason="disk is back")
@@ -175,7 +175,7 @@ def test_a_resume_names_who_and_why(page: Client) -> None:
         ([{"stopped_at": timezone.now()}], "No worker is running."),
     ],
 )
-def test_a_pending_run_names_why_it_does_not_start(
+def test_a_pending_run_names_the_reason_for_waiting(
     page: Client, workers: list[dict[str, Any]], notice: str
 ) -> None:
     for number, fields in enumerate(workers):
@@ -198,7 +198,7 @@ def test_an_unresponsive_worker_is_named(page: Client) -> None:
     assert "Worker worker-1 has not responded for 35 s." in text_of(page, run)
 
 
-def test_a_cancellation_names_who_requested_it(page: Client, bob: User) -> None:
+def test_a_cancellation_names_the_person(page: Client, bob: User) -> None:
     run = make_run(
         status=Status.RUNNING,
         cancel_requested_at=timezone.now(),
@@ -242,15 +242,15 @@ def test_a_long_run_shows_its_newest_steps_and_links_to_the_rest(page: Client) -
     assert rest.count('class="step"') == 30
 
 
-def test_the_log_can_be_read_from_a_level_up(page: Client) -> None:
+def test_the_log_can_be_filtered_by_minimum_level(page: Client) -> None:
     run = make_run()
     make_line(run, "a <detail>", level=Level.DEBUG)
     make_line(run, "a worry", level=Level.WARNING)
     everything = page.get(f"/runs/{run.pk}/log/").content.decode()
     assert "a &lt;detail&gt;" in everything
-    worries = page.get(f"/runs/{run.pk}/log/", {"level": "30"}).content.decode()
-    assert "a worry" in worries
-    assert "a &lt;detail&gt;" not in worries
+    warnings = page.get(f"/runs/{run.pk}/log/", {"level": "30"}).content.decode()
+    assert "a worry" in warnings
+    assert "a &lt;detail&gt;" not in warnings
 
 
 @pytest.mark.parametrize("after", ["x", "-1", "9" * 40, "²", "1.5"])
@@ -261,7 +261,7 @@ def test_an_invalid_page_number_is_ignored(page: Client, after: str) -> None:
         assert answer.status_code == 200
 
 
-def test_the_result_is_a_file_too(page: Client) -> None:
+def test_the_result_can_be_downloaded(page: Client) -> None:
     run = make_run(result={"label": "größer", "n": 2**60})
     answer = page.get(f"/runs/{run.pk}/result.json")
     assert answer.json() == {"label": "größer", "n": 2**60}
@@ -275,44 +275,48 @@ def test_the_outcome_is_shown_first_and_the_full_state_is_folded(page: Client) -
 
 
 def test_hostile_texts_stay_text_everywhere(page: Client, alice: User) -> None:
-    evil = '"><script>alert(1)</script>'
+    payload = '"><script>alert(1)</script>'
     graph = {
-        "entry": evil,
-        "exits": [evil],
-        "nodes": [{"name": evil, "kind": evil, "doc": evil}],
-        "edges": [{"source": evil, "target": evil, "index": 0, "predicate": evil}],
+        "entry": payload,
+        "exits": [payload],
+        "nodes": [{"name": payload, "kind": payload, "doc": payload}],
+        "edges": [
+            {"source": payload, "target": payload, "index": 0, "predicate": payload}
+        ],
     }
     run = make_run(
         status=Status.WAITING,
         workflow_name="classify-document",
         graph=graph,
-        params={evil: [evil, {evil: evil}]},
-        waiting_node=evil,
-        worker=evil,
-        error_message=evil,
-        cancel_reason=evil,
+        params={payload: [payload, {payload: payload}]},
+        waiting_node=payload,
+        worker=payload,
+        error_message=payload,
+        cancel_reason=payload,
     )
-    make_attempt(run, worker=evil, outcome=Outcome.LOST, error_message=evil)
-    make_attempt(run, number=2, worker=evil)
-    make_stage(run, evil, error_message=evil, status=StageStatus.FAILED)
-    make_stage(run, evil, sequence=2, attempt=2)
+    make_attempt(run, worker=payload, outcome=Outcome.LOST, error_message=payload)
+    make_attempt(run, number=2, worker=payload)
+    make_stage(run, payload, error_message=payload, status=StageStatus.FAILED)
+    make_stage(run, payload, sequence=2, attempt=2)
     make_decision(
         run,
-        evil,
-        evil,
+        payload,
+        payload,
         sequence=1,
-        predicate_name=evil,
-        reason=evil,
-        values={evil: evil},
+        predicate_name=payload,
+        reason=payload,
+        values={payload: payload},
     )
-    make_decision(run, evil, evil, sequence=1, index=1, comment=evil, decided_by=alice)
-    make_line(run, evil)
-    make_audit_event(run, actor_name=evil, reason=evil)
+    make_decision(
+        run, payload, payload, sequence=1, index=1, comment=payload, decided_by=alice
+    )
+    make_line(run, payload)
+    make_audit_event(run, actor_name=payload, reason=payload)
     make_approval(
         run,
-        question=evil,
-        form={"properties": {evil: {"title": evil, "enum": [evil]}}},
-        evidence={evil: evil},
+        question=payload,
+        form={"properties": {payload: {"title": payload, "enum": [payload]}}},
+        evidence={payload: payload},
         groups=[],
     )
     assert "<script>alert" not in text_of(page, run)
@@ -323,10 +327,10 @@ def test_hostile_texts_stay_text_everywhere(page: Client, alice: User) -> None:
         assert "<script>alert" not in content
 
 
-# What a result rests on --------------------------------------------------------------
+# Evidence ----------------------------------------------------------------------------
 
 
-def test_a_result_shows_its_evidence_with_links_to_the_places(
+def test_a_result_shows_its_evidence_with_links_to_the_pages(
     page: Client,
 ) -> None:
     document = make_document("memo.pdf")
@@ -345,7 +349,7 @@ def test_a_result_shows_its_evidence_with_links_to_the_places(
     text = page.get(f"/runs/{run.pk}/").content.decode()
     place = f'href="/documents/{document.pk}/pages/2/?box=0.1,0.02,0.5,0.05"'
     assert "Evidence" in text
-    assert text.count(place) == 4, "picture, mark, value, and all that was known"
+    assert text.count(place) == 4, "image, mark, value and full state"
     assert "shown on page 2" in text
     assert '<rect x="92" y="15"' in text
 

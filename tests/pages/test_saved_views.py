@@ -21,7 +21,7 @@ def save(
     return answer.status_code
 
 
-def test_a_view_is_saved_with_what_means_something(
+def test_a_view_is_saved_with_known_parameters_only(
     alice: User, sign_in: SignIn
 ) -> None:
     page = sign_in(alice)
@@ -47,7 +47,9 @@ def test_a_saved_view_is_visible_to_others_only_after_sharing(
     assert "by alice" in text
 
 
-def test_its_owner_renames_shares_and_deletes_it(alice: User, sign_in: SignIn) -> None:
+def test_the_owner_renames_shares_and_deletes_a_view(
+    alice: User, sign_in: SignIn
+) -> None:
     page = sign_in(alice)
     save(page)
     view = SavedView.objects.get()
@@ -60,7 +62,7 @@ def test_its_owner_renames_shares_and_deletes_it(alice: User, sign_in: SignIn) -
     assert list(actions) == ["save view", "change view", "delete view"]
 
 
-def test_no_one_else_changes_it(alice: User, bob: User, sign_in: SignIn) -> None:
+def test_only_the_owner_changes_a_view(alice: User, bob: User, sign_in: SignIn) -> None:
     save(sign_in(alice), shared="1")
     save(sign_in(alice), "Hidden")
     shared, hidden = SavedView.objects.order_by("pk")
@@ -71,7 +73,7 @@ def test_no_one_else_changes_it(alice: User, bob: User, sign_in: SignIn) -> None
     assert SavedView.objects.count() == 2
 
 
-def test_a_name_names_one_view_of_a_person(alice: User, sign_in: SignIn) -> None:
+def test_names_of_views_are_unique_per_user(alice: User, sign_in: SignIn) -> None:
     page = sign_in(alice)
     save(page, "One", "status=failed")
     save(page, "One", "status=running")
@@ -82,7 +84,7 @@ def test_a_name_names_one_view_of_a_person(alice: User, sign_in: SignIn) -> None
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 61, "\x00"])
-def test_a_view_needs_a_name(alice: User, sign_in: SignIn, name: str) -> None:
+def test_a_view_requires_a_name(alice: User, sign_in: SignIn, name: str) -> None:
     assert save(sign_in(alice), name) == 422
     assert not SavedView.objects.exists()
 

@@ -53,7 +53,7 @@ class Limit(BaseModel):
 
 @pytest.fixture(autouse=True)
 def scheduled_workflow(db: None) -> Iterator[None]:
-    """Install a workflow that takes a limit."""
+    """Register a workflow with a limit."""
 
     @node
     async def work(state: Count) -> Count:
@@ -73,7 +73,7 @@ def alice_client(alice: User, sign_in: Callable[[Any], Client]) -> Client:
 
 
 def fields(**changed: str) -> dict[str, str]:
-    """Return what the form of a schedule sends."""
+    """Return the data of the form of a schedule."""
     given = {
         "name": "every morning",
         "cron": "0 9 * * 1-5",
@@ -167,7 +167,7 @@ def test_a_second_schedule_with_the_same_name_is_rejected_at_the_name(
     assert "has a schedule “every morning” already" in response.content.decode()
 
 
-def test_the_preview_has_words_and_the_next_times_with_their_zone(
+def test_the_preview_has_a_description_and_the_next_times_with_their_zone(
     alice_client: Client,
 ) -> None:
     query = "?launch-cron=0+9+*+*+1-5&launch-zone=Asia/Tokyo"
@@ -221,7 +221,7 @@ def test_params_that_may_not_be_read_are_neither_shown_nor_kept(
 # List and detail ------------------------------------------------------------------------
 
 
-def test_the_list_shows_words_result_owner_and_failures(
+def test_the_list_shows_description_result_owner_and_failures(
     alice: User, alice_client: Client
 ) -> None:
     schedule = schedule_of(alice)

@@ -1,4 +1,4 @@
-"""A 503 after the commit does not deny it, and the same form sent again acts once."""
+"""A form that is submitted again after a 503 following its commit has one effect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.db import OperationalError
 from django.http import HttpRequest, HttpResponseBase
 from django.test import Client
 
-from tests.pages.test_approvals import Doubt, Review, review
+from tests.pages.test_approvals import Review, ReviewState, review
 from tests.support.factories import make_approval, make_run, make_user
 from workflows.engine import Workflow
 from workflows.models import (
@@ -42,7 +42,7 @@ class Fault:
 def broken_after_commit(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Return a middleware that loses the database once a form was accepted."""
+    """Return a middleware that raises a database error after a form was accepted."""
 
     def respond(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
@@ -56,7 +56,7 @@ def broken_after_commit(
 
 @pytest.fixture(autouse=True)
 def waiting_workflow() -> Iterator[None]:
-    registry.register(Workflow("ask", state=Doubt, start=review, routes={}))
+    registry.register(Workflow("ask", state=ReviewState, start=review, routes={}))
     yield
     registry.unregister("ask")
 
@@ -72,7 +72,7 @@ def page(admin: User, monkeypatch: pytest.MonkeyPatch) -> Client:
 
 @pytest.fixture
 def send_twice(page: Client, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Return a function that sends a form, gets a 503, and sends it again."""
+    """Return a function that submits a form, gets a 503, and submits it again."""
 
     def send(path: str, form: Callable[[], dict[str, Any]], **options: Any) -> Any:
         with monkeypatch.context() as patched:
@@ -108,7 +108,7 @@ def test_a_response_to_an_approval(
     for changed in (
         {"response-outcome": "reject" if outcome == "publish" else "publish"},
         {"reason": "seen twice"},
-    ):  # another response, from another tab of the same person
+    ):  # another response of the same person
         second = page.post(f"/runs/{run.pk}/respond/", form | changed)
         assert "Already answered by" in second.content.decode()
     page.force_login(make_user("other", is_superuser=True))

@@ -1,4 +1,4 @@
-"""Launches as commands: on pages, and quoted so that a shell passes on any value."""
+"""Launch commands on pages, quoted so that a shell passes any value unchanged."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ VALUES = st.recursive(
 
 
 def arguments_of(command: str, shell: str) -> list[str]:
-    """Return the arguments that a shell passes on."""
+    """Return the arguments that a shell passes to the command."""
     done = subprocess.run(
         [shell, "-c", SHELL + command],
         env={"SIGNALBOX_URL": "https://runs.example.org", "SIGNALBOX_TOKEN": "sbx_1"},
@@ -63,7 +63,7 @@ def arguments_of(command: str, shell: str) -> list[str]:
 @example({"a": "\x00\x1b[31m\u202e\n", "b": "\ud800"}, "bash", "it's")
 @example({"a=b": 1, "": None}, "sh", "")
 @settings(max_examples=50)
-def test_a_shell_passes_on_any_value(
+def test_a_shell_passes_any_value_unchanged(
     params: dict[str, Any], shell: str, key: str
 ) -> None:
     made = LaunchCommands.of("sort-mail", params, profile="", priority=-3, key=key)
@@ -74,9 +74,9 @@ def test_a_shell_passes_on_any_value(
     assert (f"Idempotency-Key: {key}" in options) == bool(key)
     body = json.loads(options[options.index("--data-raw") + 1])
     assert body == {"params": params, "profile": "", "priority": -3}
-    words = arguments_of(made.signalbox, shell)
-    assert words[:2] == ["launch", "sort-mail"]
-    pairs = list(zip(words[2::2], words[3::2], strict=True))
+    arguments = arguments_of(made.signalbox, shell)
+    assert arguments[:2] == ["launch", "sort-mail"]
+    pairs = list(zip(arguments[2::2], arguments[3::2], strict=True))
     given_params = [value for name, value in pairs if name == "--param"]
     whole = [value for name, value in pairs if name == "--params"]
     found = values.json_object(whole[0], "") if whole else {}

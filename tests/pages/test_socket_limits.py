@@ -92,20 +92,20 @@ async def test_messages_of_a_person_are_counted_over_all_websockets() -> None:
         for _ in range(5 * BURST_SECONDS):
             client.incoming.put_nowait(MESSAGE)
     closed = [client for client in clients if await _is_closed(client)]
-    assert closed, "although each of them stayed below its own limit"
+    assert closed, "although each is below the limit of a websocket"
     for client in set(clients) - set(closed):
         await client.close()
 
 
 async def _is_closed(client: Client) -> bool:
     async with asyncio.timeout(10):
-        while not client.task.done() and not client.incoming.empty():  # noqa: ASYNC110 - nothing signals it
+        while not client.task.done() and not client.incoming.empty():  # noqa: ASYNC110 - there is no event to await
             await asyncio.sleep(0)
     await asyncio.sleep(0)
     return bool(client.sent[-1]["type"] == "websocket.close")
 
 
-async def test_what_is_sent_after_a_disconnect_is_dropped() -> None:
+async def test_messages_after_a_disconnect_are_dropped() -> None:
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:

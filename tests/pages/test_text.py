@@ -1,4 +1,4 @@
-"""How names, times, sizes and JSON read on a page."""
+"""The format of names, times, sizes and JSON on pages."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ NOW = dt.datetime(2026, 2, 28, 12, tzinfo=dt.UTC)
         (90_000, "1 d 1 h"),
     ],
 )
-def test_a_duration_has_at_most_two_units(seconds: float, words: str) -> None:
-    assert span(seconds) == words
+def test_a_duration_has_at_most_two_units(seconds: float, text: str) -> None:
+    assert span(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -54,26 +54,26 @@ def test_a_duration_has_at_most_two_units(seconds: float, words: str) -> None:
         (800 * 86_400, "2 years ago"),
     ],
 )
-def test_a_time_is_shown_relative_to_now(seconds: float, words: str) -> None:
-    assert ago(NOW - dt.timedelta(seconds=seconds), NOW) == words
+def test_a_time_is_shown_relative_to_now(seconds: float, text: str) -> None:
+    assert ago(NOW - dt.timedelta(seconds=seconds), NOW) == text
 
 
 @given(st.floats(-1e12, 1e12))
 def test_a_relative_time_is_accurate_to_half_a_unit(seconds: float) -> None:
-    away = abs(seconds)
-    size, _ = next(((s, n) for s, n in AGO_UNITS if away + 0.5 >= 2 * s), (1, ""))
+    distance = abs(seconds)
+    size, _ = next(((s, n) for s, n in AGO_UNITS if distance + 0.5 >= 2 * s), (1, ""))
     now = dt.datetime(5000, 1, 1, tzinfo=dt.UTC)
     try:
-        words = ago(now - dt.timedelta(seconds=seconds), now)
+        text = ago(now - dt.timedelta(seconds=seconds), now)
     except OverflowError:
-        return  # the years of the calendar end there
-    if words == "just now":
-        assert away < 10
+        return  # outside the range of datetime
+    if text == "just now":
+        assert distance < 10
         return
-    message = int(words.removeprefix("in ").split()[0].replace(",", ""))
+    message = int(text.removeprefix("in ").split()[0].replace(",", ""))
     assert message >= 2
-    assert abs(message * size - away) <= size / 2 + 0.5
-    assert words.startswith("in ") == (seconds < 0)
+    assert abs(message * size - distance) <= size / 2 + 0.5
+    assert text.startswith("in ") == (seconds < 0)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_a_relative_time_is_accurate_to_half_a_unit(seconds: float) -> None:
         (10**18, "1000000.0 TB"),
     ],
 )
-def test_a_size_has_one_unit(count: int, words: str) -> None:
-    assert size(count) == words
+def test_a_size_has_one_unit(count: int, text: str) -> None:
+    assert size(count) == text
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_a_size_has_one_unit(count: int, words: str) -> None:
         ("URL_check", "URL check"),
     ],
 )
-def test_a_name_becomes_readable_text(name: str, words: str) -> None:
-    assert readable_name(name) == words
+def test_a_name_becomes_readable_text(name: str, text: str) -> None:
+    assert readable_name(name) == text
 
 
 @given(st.text(), st.integers(2, 30), st.integers(1, 4))
@@ -121,13 +121,11 @@ class Tags(HTMLParser):
     """The tags of a page."""
 
     def __init__(self, html: str) -> None:
-        """Read it."""
         super().__init__()
         self.found: set[str] = set()
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:  # noqa: ARG002
-        """Note a tag."""
         self.found.add(tag)
 
 
@@ -139,7 +137,7 @@ def test_any_json_is_shown_and_stays_text(value: Any) -> None:
     assert Tags(html).found <= ours
 
 
-def test_long_texts_lists_and_depths_are_folded_or_counted() -> None:
+def test_long_texts_lists_and_deep_values_are_folded() -> None:
     html = tree({"text": "x" * 100_000, "many": [{"n": n} for n in range(500)]})
     assert "100,000 characters" in html
     assert "and 80,000 more characters" in html

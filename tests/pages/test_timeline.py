@@ -1,4 +1,4 @@
-"""The timeline of a run in every state: active, queued and waiting times."""
+"""The timeline of a run in every status: active, queued and waiting times."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_pending_run_queues_since_its_launch() -> None:
     assert in_seconds(timeline.lanes[0].bars) == [("queue", 0, None)]
 
 
-def test_a_running_step_lasts_and_the_queue_before_it_is_shown() -> None:
+def test_a_running_step_has_no_end_and_its_queue_time_is_shown() -> None:
     run = a_run(Status.RUNNING)
     an_attempt(run, 3, None)
     a_stage(run, "weigh", 3.5, None)
@@ -110,7 +110,7 @@ def test_a_running_step_lasts_and_the_queue_before_it_is_shown() -> None:
     assert timeline.end_ms > timeline.now_ms
 
 
-def test_a_completed_run_ends_where_it_ended() -> None:
+def test_the_timeline_of_a_completed_run_ends_at_its_completion() -> None:
     run = a_run(Status.COMPLETED, ended=10)
     an_attempt(run, 1, 10, Outcome.COMPLETED)
     a_stage(run, "weigh", 1, 9)
@@ -159,7 +159,7 @@ def test_a_try_that_has_not_started_is_not_drawn() -> None:
     )
     bars = lane(timeline_of(run), "weigh").bars
     assert [bar.kind for bar in bars] == ["work", "retry"]
-    assert bars[-1].end is None  # it lasts
+    assert bars[-1].end is None  # still running
 
 
 def test_a_wait_for_approval_lasts_until_the_response_and_then_the_run_queues() -> None:
@@ -221,7 +221,7 @@ def test_a_run_cancelled_while_it_waited_waits_no_longer() -> None:
     ]
 
 
-def test_a_failed_step_ends_where_it_failed() -> None:
+def test_a_failed_step_ends_at_its_failure() -> None:
     run = a_run(Status.FAILED, ended=7)
     an_attempt(run, 0, 7, Outcome.FAILED)
     a_stage(run, "weigh", 2, 5, status=StageStatus.FAILED)
@@ -335,7 +335,7 @@ HOUR = 3600.0
 
 
 def a_run_answered_after_hours(**fields: Any) -> Run:
-    """Return a run that worked 10 s, waited for three hours, and worked 20 s."""
+    """Return a run that was active for 10 s, waited for three hours, and was active for 20 s."""
     run = a_run(Status.COMPLETED, ended=3 * HOUR + 30, attempt=2, **fields)
     an_attempt(run, 0, 10, Outcome.WAITING)
     an_attempt(run, 3 * HOUR + 10, 3 * HOUR + 30, Outcome.COMPLETED, number=2)
@@ -348,13 +348,13 @@ def a_run_answered_after_hours(**fields: Any) -> Run:
     return run
 
 
-def test_a_wait_much_longer_than_all_the_rest_is_compressed() -> None:
+def test_a_wait_much_longer_than_other_times_is_compressed() -> None:
     timeline = timeline_of(a_run_answered_after_hours())
     (wait,) = (one for one in lane(timeline, "review").bars if one.kind == "approval")
     (work,) = lane(timeline, "publish").bars
     assert wait.width < 15
     assert work.width > 50
-    assert wait.text == "waiting for approval 3 h"  # as long as it was
+    assert wait.text == "waiting for approval 3 h"  # the full duration
     assert {kind: length for kind, _, length in timeline.totals}["approval"] == "3 h"
     assert len(timeline.breaks) == 1
     ticks = [(tick.text, tick.is_break) for tick in timeline.ticks]
@@ -394,7 +394,7 @@ def test_short_waits_are_drawn_to_scale() -> None:
     assert timeline_of(only).breaks == []
 
 
-def test_a_wait_that_lasts_is_compressed_and_does_not_grow() -> None:
+def test_an_open_wait_is_compressed_to_a_fixed_width() -> None:
     run = a_run(Status.WAITING)
     an_attempt(run, 0, 10, Outcome.WAITING)
     a_stage(run, "review", 9, 1, sequence=4, status=StageStatus.WAITING)
@@ -416,15 +416,17 @@ def test_bars_continue_from_their_position_after_a_break() -> None:
         outcome="",
     )
     a_stage(run, "weigh", 0, None)
-    begun = timezone.now() - dt.timedelta(seconds=20)
-    run.stages.update(created_at=begun)
+    started = timezone.now() - dt.timedelta(seconds=20)
+    run.stages.update(created_at=started)
     timeline = timeline_of(run)
     (bar,) = lane(timeline, "weigh").bars
     assert bar.end is None
     assert timeline.grows
-    grown = timeline.now_ms - timeline.axis.saved
-    assert bar.left < grown < timeline.end_ms
-    assert bar.width == pytest.approx(100 * (grown - bar.left) / timeline.end_ms, abs=1)
+    displayed = timeline.now_ms - timeline.axis.saved
+    assert bar.left < displayed < timeline.end_ms
+    assert bar.width == pytest.approx(
+        100 * (displayed - bar.left) / timeline.end_ms, abs=1
+    )
 
 
 @pytest.mark.parametrize("seconds", [1, 7, 59, 100, 3_500, 86_000, 900_000])

@@ -1,4 +1,4 @@
-"""Moments are shown and read in the reader's zone, which is named where it matters."""
+"""Times are shown and parsed in the zone of the user, which forms and deadlines name."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ MOMENTS = st.datetimes(timezones=st.just(dt.UTC))
 
 
 class At(BaseModel):
-    """What a launch form asks for."""
+    """Params with a time."""
 
     at: dt.datetime | None = None
 
 
 class Several(BaseModel):
-    """Moments, one on a line."""
+    """Params with a list of times."""
 
     times: list[dt.datetime] = []
 
@@ -66,7 +66,7 @@ CHOSEN = re.compile(r'<option value="([^"]*)" selected>')
 
 
 def sent_by(html: str) -> dict[str, str]:
-    """Return what a browser sends of an untouched field."""
+    """Return the data that a browser submits for an unchanged field."""
     found = {}
     for one in INPUT.findall(html):
         attrs = dict(NAMED.findall(one))
@@ -77,7 +77,7 @@ def sent_by(html: str) -> dict[str, str]:
 
 
 def read(sent: dict[str, str]) -> dt.datetime:
-    """Return the moment that a form understands."""
+    """Return the time that a form parses."""
     filled = form(sent)
     assert filled.is_valid(), filled.errors
     return dt.datetime.fromisoformat(filled.values()["at"])
@@ -181,7 +181,7 @@ def test_admin_shows_times_in_the_zone_of_the_reader_and_names_it(
 
 @pytest.mark.parametrize("moment", [END, BEGINNING])
 @pytest.mark.parametrize("zone", [BERLIN, NEW_YORK, "Pacific/Kiritimati", ""])
-def test_no_page_fails_at_the_ends_of_time(
+def test_no_page_fails_for_minimum_and_maximum_times(
     moment: dt.datetime, zone: str, admin: User, sign_in: SignIn
 ) -> None:
     timer = make_run(
@@ -237,7 +237,7 @@ def test_a_form_shows_the_zone_of_its_times() -> None:
     assert f"Time zone: {SAO_PAULO}" in empty
 
 
-def test_what_is_typed_is_read_in_the_zone_that_the_form_named() -> None:
+def test_input_is_parsed_in_the_zone_of_the_form() -> None:
     sent = {"at": "2026-07-01T14:00", "at:zone": BERLIN}
     noon = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
     assert in_zone(NEW_YORK, read, sent) == noon
@@ -246,7 +246,7 @@ def test_what_is_typed_is_read_in_the_zone_that_the_form_named() -> None:
     assert in_zone(NEW_YORK, read, {"at": "2026-07-01T14:00+02:00"}) == noon
 
 
-def test_a_changed_time_is_not_the_old_one() -> None:
+def test_a_changed_time_replaces_the_initial_one() -> None:
     sent = {"at": "2026-07-01T15:00", "at:zone": BERLIN}
     sent["at:exact"] = "2026-07-01T12:00:00+00:00"
     assert read(sent) == dt.datetime(2026, 7, 1, 13, tzinfo=dt.UTC)
@@ -265,16 +265,16 @@ def test_an_ambiguous_local_time_requires_an_offset() -> None:
     assert "occurs twice" in refusal({**sent, "at:offset": "+05:00"})
 
 
-def test_the_other_of_two_equal_times_can_be_chosen_instead() -> None:
+def test_either_of_two_ambiguous_times_can_be_selected() -> None:
     shown = str(DateTimeInputs.of("2026-10-25T00:30:00+00:00").text)
-    assert shown == "2026-10-25T00:30:00"  # in UTC it comes once
+    assert shown == "2026-10-25T00:30:00"  # unambiguous in UTC
     html = in_zone(BERLIN, str, form(initial={"at": "2026-10-25T00:30:00Z"})["at"])
     sent = sent_by(html)
     assert sent["at:offset"] == "+02:00"
     assert read({**sent, "at:offset": "+01:00"}).hour == 1
 
 
-def test_a_local_time_that_does_not_exist_is_refused_with_a_sentence() -> None:
+def test_a_local_time_that_does_not_exist_is_refused_with_a_message() -> None:
     message = refusal({"at": "2026-03-29T02:30", "at:zone": BERLIN})
     assert message.startswith("02:30 on 29 March 2026 doesn’t exist in Europe/Berlin")
 
@@ -323,7 +323,7 @@ def with_subclasses(kind: type[Any]) -> Iterator[type[Any]]:
 def test_no_other_form_widget_accepts_a_time() -> None:
     from django import forms
 
-    import workflows.pages.urls  # noqa: F401 - so that all forms are known
+    import workflows.pages.urls  # noqa: F401 - imports all forms
 
     ours = {
         one
@@ -340,7 +340,7 @@ def test_the_servers_zone_is_the_one_without_a_name() -> None:
 @pytest.mark.django_db
 def test_the_script_gets_the_zone_of_a_deadline() -> None:
     shown = in_zone(BERLIN, exact_time, END)
-    assert f'data-exact="{BERLIN}"' in shown  # so it is left as it is
+    assert f'data-exact="{BERLIN}"' in shown  # the script does not convert it
     assert ">31 Dec 9999, 23:59 UTC<" in shown
 
 
@@ -348,7 +348,7 @@ def test_the_script_gets_the_zone_of_a_deadline() -> None:
 
 
 class Local(BaseModel):
-    """A time of a wall clock."""
+    """Params with a naive time."""
 
     at: NaiveDatetime
 
@@ -363,7 +363,7 @@ def local_form(text: str) -> SchemaForm:
     "text", ["2026-03-29T02:30", "2026-03-29T02:30:00", "2026-03-29 02:30"]
 )
 def test_a_time_without_a_zone_is_read_as_typed_in_every_zone(text: str) -> None:
-    with timezone.override(BERLIN):  # where clocks skip this time
+    with timezone.override(BERLIN):  # a zone that skips this time
         filled = local_form(text)
         assert filled.is_valid(), filled.errors
     assert Local(**filled.values()).at == dt.datetime(2026, 3, 29, 2, 30)  # noqa: DTZ001

@@ -97,5 +97,5 @@ def test_a_manager_adds_a_service_account_and_its_token(
     assert ApiToken.objects.count() == 1
 
 
-def test_an_ordinary_person_is_offered_no_service_accounts(alice: User) -> None:
+def test_service_accounts_are_offered_to_managers_only(alice: User) -> None:
     assert "Service accounts" not in signed_in(alice).get(TOKENS).content.decode()

@@ -1,4 +1,4 @@
-"""UI text: standard terms in templates, scripts and the strings that pages show."""
+"""UI text: standard terms in templates, scripts and strings of modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters on params, results and what decisions read: the same on both databases."""
+"""Filters on params, results and decision values have equal results on both databases."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ VALUES: dict[str, Any] = {
 
 
 def found(where: str) -> set[str | None]:
-    """Return the names of the values that a condition on `v` finds."""
+    """Return the names of the values that match a condition on `v`."""
     (condition,) = read(where, COLUMNS)
     rows = Run.objects.filter(condition.q())
     return set(rows.values_list("idempotency_key", flat=True))
@@ -124,7 +124,7 @@ def test_a_condition_matches_its_values(
 
 
 @pytest.mark.django_db
-def test_a_key_of_digits_is_a_key_or_a_place_in_a_list() -> None:
+def test_a_numeric_key_is_a_key_or_a_list_index() -> None:
     make_run(idempotency_key="key", params={"years": {"2024": 5}})
     make_run(idempotency_key="place", params={"years": [0] * 2024 + [5]})
     assert found("params.years.2024 = 5") == {"key", "place"}
@@ -212,7 +212,7 @@ def test_only_valid_calendar_dates_are_accepted() -> None:
         assert instant(none) is None
 
 
-def test_texts_that_are_no_dates_do_not_remain_in_memory() -> None:
+def test_texts_other_than_dates_are_not_cached() -> None:
     text = "a text of a state " * 1_000
     before = sys.getrefcount(text)
     assert instant(text) is None
@@ -226,13 +226,13 @@ def _json_leaves() -> st.SearchStrategy[Any]:
             [dt.timezone(dt.timedelta(hours=hours)) for hours in (-12, 0, 5, 14)]
         )
     ).map(dt.datetime.isoformat)
-    words = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
+    texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]))
     numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-    return st.none() | st.booleans() | numbers | days | moments | words
+    return st.none() | st.booleans() | numbers | days | moments | texts
 
 
 class OnBothDatabases(TestCase):
-    """What the database answers is what the rules say, whatever the value."""
+    """Filters in SQL and in Python agree for any value."""
 
     @given(
         _json_leaves(),
@@ -242,7 +242,7 @@ class OnBothDatabases(TestCase):
     def test_filters_in_the_database_follow_the_rules(
         self, value: Any, wanted: Any, operator: str
     ) -> None:
-        """Compare one row with the rules in Python."""
+        """Compare the result for one row with the Python implementation."""
         text = json.dumps(wanted, ensure_ascii=False)
         if "\\ud" in json.dumps([value, wanted]).lower() or len(text) > 300:
             return

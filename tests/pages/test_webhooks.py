@@ -38,7 +38,7 @@ SETTINGS = {
 }
 
 
-def posted(client: Client, name: str, *arguments: Any, **form: Any) -> Any:
+def post(client: Client, name: str, *arguments: Any, **form: Any) -> Any:
     return client.post(reverse(name, args=arguments), form)
 
 
@@ -47,7 +47,7 @@ def test_a_form_creates_a_webhook_and_shows_its_secret_once(
 ) -> None:
     client = sign_in(alice)
     form = {**SETTINGS, "launch-owner": alice.pk}
-    response = posted(client, "webhook-new", ORDERS, **form)
+    response = post(client, "webhook-new", ORDERS, **form)
     assert response.status_code == 201
     assert response["Cache-Control"] == "no-store"
     webhook = WebhookEndpoint.objects.get()
@@ -62,7 +62,7 @@ def test_a_form_creates_a_webhook_and_shows_its_secret_once(
     edit = client.get(reverse("webhook-edit", args=[webhook.pk])).content.decode()
     assert 'value="order.limit"' in edit
     assert 'value="order, refund"' in edit
-    changed = posted(client, "webhook-edit", webhook.pk, **form)
+    changed = post(client, "webhook-edit", webhook.pk, **form)
     assert changed.status_code == 302, "the secret is kept"
 
 
@@ -79,10 +79,10 @@ def test_the_preview_shows_what_a_sample_would_launch(
     }
     for sample, expected in samples.items():
         given = {"sample": sample, "sample-headers": "X-GitHub-Event: order"}
-        response = posted(client, "webhook-new", ORDERS, **form, **given)
+        response = post(client, "webhook-new", ORDERS, **form, **given)
         assert expected in response.content.decode()
     given = {"sample": "{}", "sample-headers": "X-GitHub-Event: ping"}
-    response = posted(client, "webhook-new", ORDERS, **form, **given)
+    response = post(client, "webhook-new", ORDERS, **form, **given)
     assert "Ignored by the filter" in response.content.decode()
     assert not WebhookEndpoint.objects.exists()
 
@@ -92,7 +92,7 @@ def test_invalid_entries_are_shown_at_their_fields_and_kept(
 ) -> None:
     form = {**SETTINGS, "launch-owner": alice.pk, "launch-style": "token"}
     form["map-0-value"] = "order..limit"
-    response = posted(sign_in(alice), "webhook-new", ORDERS, **form)
+    response = post(sign_in(alice), "webhook-new", ORDERS, **form)
     page = response.content.decode()
     assert response.status_code == 422
     assert "Enter the name of a header" in page
@@ -111,7 +111,7 @@ def test_a_delivery_is_shown_with_its_run_and_can_be_replayed(
     assert "&lt;b&gt;many" in page
     assert "valid integer" in page
     WebhookDelivery.objects.update(body=json.dumps({"order": {"limit": 5}}))
-    response = posted(client, "webhook-replay", webhook.pk, delivery.pk)
+    response = post(client, "webhook-replay", webhook.pk, delivery.pk)
     assert response.status_code == 302
     run = Run.objects.get()
     replayed = client.get(response["Location"]).content.decode()
@@ -123,15 +123,15 @@ def test_a_delivery_is_shown_with_its_run_and_can_be_replayed(
 
 def test_actions_on_a_webhook_are_audited(alice: User, sign_in: SignIn) -> None:
     webhook, client = create(alice), sign_in(alice)
-    assert posted(client, "webhook-disable", webhook.pk).status_code == 422
-    posted(client, "webhook-disable", webhook.pk, reason="Too many.")
+    assert post(client, "webhook-disable", webhook.pk).status_code == 422
+    post(client, "webhook-disable", webhook.pk, reason="Too many.")
     assert (
         "Disabled."
         in client.get(reverse("webhook", args=[webhook.pk])).content.decode()
     )
-    posted(client, "webhook-enable", webhook.pk)
-    assert posted(client, "webhook-secret", webhook.pk).status_code == 201
-    posted(client, "webhook-delete", webhook.pk, reason="Not needed.")
+    post(client, "webhook-enable", webhook.pk)
+    assert post(client, "webhook-secret", webhook.pk).status_code == 201
+    post(client, "webhook-delete", webhook.pk, reason="Not needed.")
     actions = AuditEvent.objects.exclude(action="launch").order_by("pk")
     assert list(actions.values_list("action", flat=True)) == [
         "create webhook",

@@ -1,4 +1,4 @@
-"""The page of workers and queue."""
+"""The page of workers and the queue."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SignIn = Callable[[User], Client]
 
 @pytest.fixture
 def page(admin: User, sign_in: SignIn) -> Client:
-    """Return the operator's browser."""
+    """Return a client of an administrator."""
     return sign_in(admin)
 
 
@@ -30,7 +30,7 @@ def text_of(page: Client) -> str:
     return " ".join(answer.content.decode().split())
 
 
-def test_each_worker_is_shown_with_what_it_runs(page: Client) -> None:
+def test_each_worker_is_shown_with_its_runs(page: Client) -> None:
     make_worker("worker-1", capacity=2)
     make_worker("worker-2", capacity=8)
     mine = make_run(status=Status.RUNNING, worker="worker-1")

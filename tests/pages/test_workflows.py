@@ -1,4 +1,4 @@
-"""The pages of workflows: the catalog, and one workflow with its launch form."""
+"""The pages of workflows: the catalog, and a workflow with its launch form."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ ADDRESS = "/workflows/say-hello/"
 
 
 class Params(BaseModel):
-    """Whom to greet, and how often."""
+    """Params of the workflow."""
 
     name: str = Field(title="Whom to greet")
     times: int = Field(1, ge=1, le=9, description="How often.")
     odd: int = Field(1, title="An odd number")
 
     def model_post_init(self, _context: Any) -> None:
-        """Refuse an even number, which no form field can."""
+        """Reject an even number, which a form field does not check."""
         if self.odd % 2 == 0:
             raise ValueError("must be odd")
 
 
 class Greeting(State):
-    """What the greeting knows."""
+    """State of the workflow."""
 
     params: Params
 
@@ -51,7 +51,7 @@ def greet(state: Greeting, _runtime: object) -> Greeting:
 
 @pytest.fixture(autouse=True)
 def first_step() -> Iterator[None]:
-    """Have a workflow to launch."""
+    """Register a workflow."""
     registry.register(
         Workflow(
             "say-hello",
@@ -68,7 +68,7 @@ def first_step() -> Iterator[None]:
 
 @pytest.fixture
 def page(alice: User, sign_in: SignIn) -> Client:
-    """Return Alice's browser."""
+    """Return a client of Alice."""
     return sign_in(alice)
 
 
@@ -188,7 +188,9 @@ def test_a_workflow_without_typed_params_accepts_json(page: Client) -> None:
         registry.unregister("free")
 
 
-def test_an_unknown_workflow_is_a_page_that_names_what_there_is(page: Client) -> None:
+def test_the_page_of_an_unknown_workflow_lists_the_registered_ones(
+    page: Client,
+) -> None:
     answer = page.get("/workflows/nothing/")
     assert answer.status_code == 404
     text = answer.content.decode()
@@ -197,12 +199,12 @@ def test_an_unknown_workflow_is_a_page_that_names_what_there_is(page: Client) ->
 
 
 def never(*_: Any) -> State:
-    """Build nothing: it is not asked to."""
+    """Fail if called."""
     raise AssertionError
 
 
 @pytest.mark.parametrize("name", ["a/b", "", "..", "a\x00", "a\n", "-", "a" * 101])
-def test_a_name_that_does_not_fit_an_address_or_row_is_refused(name: str) -> None:
+def test_a_name_that_is_invalid_in_an_address_or_too_long_is_refused(name: str) -> None:
     with pytest.raises(DefinitionError, match="cannot be called"):
         Registry().register_factory(name, never)
 

@@ -1,4 +1,4 @@
-"""Days and bars use the zone of the reader; an unknown zone is replaced by the server's."""
+"""Days and bars use the zone of the user; an unknown zone is replaced by the server's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from workflows.pages.lists.overview import overview
 from workflows.pages.lists.period import Period
 
 SignIn = Callable[[User], Client]
-DAY = {"from": "2026-03-29", "to": "2026-03-29"}  # clocks go forward in Berlin
+DAY = {
+    "from": "2026-03-29",
+    "to": "2026-03-29",
+}  # start of daylight saving time in Berlin
 SUMMER = "Europe/Berlin"
 
 
@@ -32,13 +35,13 @@ def test_days_start_at_midnight_of_the_zone_in_the_address() -> None:
 
 
 @pytest.mark.parametrize("zone", ["", "Europe/Nowhere", "../etc/passwd", "a\x00b"])
-def test_what_is_no_zone_is_that_of_the_server(zone: str) -> None:
+def test_an_invalid_zone_is_replaced_by_that_of_the_server(zone: str) -> None:
     period = Period.read({**DAY, "zone": zone})
     assert (period.since, period.until) == (utc(2026, 3, 29), utc(2026, 3, 30))
     assert "zone" not in period.query
 
 
-def test_a_span_up_to_now_needs_no_zone() -> None:
+def test_a_relative_period_has_no_zone() -> None:
     assert Period.read({"when": "24h", "zone": SUMMER}).query == {"when": "24h"}
 
 
