@@ -99,7 +99,7 @@ def test_the_check_finds_names_that_are_not_exported() -> None:
     assert problems(known, "signalbox_runs", "{{ $labels.node }}") == ["node"]
 
 
-def test_each_alert_says_what_happened_and_what_to_do() -> None:
+def test_each_alert_states_what_happened_and_what_to_do() -> None:
     for rule in rules():
         assert rule["labels"]["severity"] in {"warning", "critical"}
         assert all(rule["annotations"][name] for name in ("summary", "action"))

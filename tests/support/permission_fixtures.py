@@ -215,6 +215,7 @@ def _token() -> ApiToken:
 
 def _run(status: str, owner: User, document: Document) -> Run:
     values: dict[str, Any] = {
+        "title": WORD,
         "params": {"document": str(document.pk), "word": WORD},
         "launched_by": owner,
         "sequence": 2,

@@ -26,6 +26,7 @@ _workflow: dict[str, Any] = {
 _run: dict[str, Any] = {
     "id": RUN,
     "workflow": WORKFLOW,
+    "title": "contract.pdf",
     "status": "waiting",
     "version": 7,
     "steps": 3,

@@ -34,6 +34,7 @@ class RunSelection(Input):
         max_length=MAX_TEXT,
         description="Conditions on params and result, such as “params.limit > 3”.",
     )
+    title: str = Field("", max_length=200, description="A part of the title.")
     text: str = Field("", max_length=200, description="Text in the error message.")
 
     def filters(self) -> RunFilters:
@@ -46,6 +47,7 @@ class RunSelection(Input):
                 "label": self.label,
                 "when": self.when,
                 "where": self.where,
+                "title": self.title,
                 "text": self.text,
             }
         )

@@ -117,6 +117,7 @@ def _run(run: Run, parents: frozenset[UUID]) -> dict[str, Any]:
     return {
         "id": run.pk,
         "workflow": run.workflow_name,
+        "title": run.title,
         "status": Status(run.status),
         "version": run.version,
         "steps": run.sequence,

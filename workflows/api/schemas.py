@@ -76,6 +76,7 @@ class RunSummary(Schema):
 
     id: UUID
     workflow: str
+    title: str = Field(description="Made of the params; empty if you can’t read them.")
     status: Status
     version: int = Field(description="Rises with each recorded change; the ETag.")
     steps: int = Field(description="Completed steps.")

@@ -17,6 +17,7 @@ from typing import Any
 from workflows.engine import Graph, GraphConfig, GraphShape, State
 from workflows.engine.containment import call_contained
 from workflows.engine.fingerprint import differences, fingerprint
+from workflows.engine.run_title import RunTitle
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class FactoryWorkflow:
     params_type: type | None = None
     config: GraphConfig | None = None
     deadline: timedelta | None = None
+    run_title: RunTitle | None = None
     prompts: Mapping[str, Any] = MappingProxyType({})  # a factory declares none
     has_fixed_start = False  # its code decides the initial state, and the first node
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from .adapters import codec
+from .adapters import codec, schema
 from .checks import check_against_state
 from .config import GraphConfig
 from .errors import DefinitionError
@@ -21,6 +21,7 @@ from .graph import Graph
 from .nodes import Node
 from .predicates import Predicate
 from .routes import Branch, Routes, is_exit, undo_table
+from .run_title import RunTitle
 from .shape import GraphShape
 from .state import State
 from .storable import check_no_secrets, check_storable
@@ -54,6 +55,7 @@ class Workflow(Generic[S]):
         start: Node[S, S],
         routes: Routes[Node[S, S], Node[S, S] | Sequence[Branch[Callable[[S, S], S]]]],
         title: str = "",
+        run_title: str = "",
         description: str = "",
         params: type | None = None,
         undo: Routes[Node[S, S], Node[S, S]] | None = None,
@@ -70,12 +72,13 @@ class Workflow(Generic[S]):
           cancelled, the newest step first.
         - `on_end`: a node that runs once when the run has ended, with `runtime.outcome`.
         - `deadline`: time from the launch after which a run fails; waits and resumes count.
+        - `run_title`: a template for the titles of runs: "{params.employee}, {params.amount} EUR".
+          By default, a run is titled by its first document, text or number.
         - `compatible_with`: fingerprints whose runs may continue under this workflow unchanged.
         - `migrations`: by fingerprint, functions that convert the data of such runs.
         - `prompts`: by name, prompts for language models; profiles may replace them.
         """
-        _check_name(name)
-        self.name = name
+        self.name = _checked_name(name)
         self.title = title or name.replace("-", " ").replace("_", " ").capitalize()
         self.description, self.state_type = description, state
         self.params_type: type | None = params or _params_of(state)
@@ -96,6 +99,7 @@ class Workflow(Generic[S]):
         _check_nodes(name, [*nodes, *closing])
         _check_fields_exist(name, nodes, state)
         _check_types_storable(name, self.params_type, nodes, state)
+        self.run_title = _checked_run_title(name, run_title, self.params_type)
         _check_has_exit(name, nodes, self._routes)
         self.graph = Graph(name)
         self._build(self.graph)
@@ -293,6 +297,17 @@ def _check_types_storable(
         check_no_secrets(info.annotation, where)
 
 
+def _checked_run_title(
+    workflow: str, template: str, params: type | None
+) -> RunTitle | None:
+    if not template:
+        return None
+    title = RunTitle(workflow, template)
+    if params is not None:
+        title.check(schema(params).get("properties", ()))
+    return title
+
+
 def _check_has_exit(
     workflow: str,
     nodes: Iterable[Node[Any, Any]],
@@ -306,11 +321,12 @@ def _check_has_exit(
         )
 
 
-def _check_name(name: str) -> None:
+def _checked_name(name: str) -> str:
     if not name or name != name.strip():
         raise DefinitionError(
             f"A workflow needs a name without spaces around it, not {name!r}."
         )
+    return name
 
 
 def _params_of(state: type[State]) -> type | None:

@@ -17,7 +17,7 @@ from workflows.audit import chain
 from workflows.documents import uses
 from workflows.engine.errors import SubworkflowFailed
 from workflows.errors import InvalidDeadline
-from workflows.execution import run_tree
+from workflows.execution import run_titles, run_tree
 from workflows.infra import tracing
 from workflows.models import Run
 
@@ -47,6 +47,7 @@ def new_run(
     """
     run = Run(
         workflow_name=workflow.name,
+        title=run_titles.title_of(workflow, params),
         params=dict(params),
         graph=workflow.drawn,
         fingerprint=workflow.fingerprint,

@@ -44,6 +44,8 @@ class Run(models.Model):
     status = models.CharField(
         max_length=10, choices=Status.choices, default=Status.PENDING
     )
+    # made of the params at launch (`execution/run_titles.py`); shown like them
+    title = models.CharField(max_length=200, blank=True, default="", db_default="")
     params = ExactJSONField(default=dict)
     result = ExactJSONField(null=True)  # the final state; null until completed
     error_message = models.TextField(blank=True, default="")

@@ -1,7 +1,8 @@
 """Redaction of rows for users who may see a run but not view its data.
 
-Data is removed from rows before they are rendered, and texts are replaced by “hidden”;
-steps, edges and times stay. Redacted rows must never be saved.
+Data is removed from rows before they are rendered, and texts are replaced by “hidden”
+or, where they name a run, by nothing; steps, edges and times stay. Redacted rows must never
+be saved.
 """
 
 from __future__ import annotations
@@ -54,13 +55,14 @@ VALUES: Final[dict[type[Model], tuple[str, ...]]] = {
     Approval: ("form", "evidence", "response"),
     AuditEvent: ("before", "after"),
 }
+EMPTY: Final[dict[type[Model], tuple[str, ...]]] = {Run: ("title",)}
 MARK: Final = "is_redacted"
 
 Row = TypeVar("Row", bound="Model")
 
 
 def redact(row: Row) -> Row:
-    """Remove the data from a row, in place; return it."""
+    """Remove the data from a row, in place, and from the run that was read with it."""
     kind: Any = type(row)
     loaded = row.__dict__  # deferred fields are not loaded
     for name in TEXTS.get(kind, ()):
@@ -68,9 +70,14 @@ def redact(row: Row) -> Row:
             setattr(row, name, HIDDEN)
         elif name not in loaded:
             setattr(row, name, "")
+    for name in EMPTY.get(kind, ()):
+        setattr(row, name, "")
     for name in VALUES.get(kind, ()):
         setattr(row, name, {})
     setattr(row, MARK, True)
+    run = row._state.fields_cache.get("run")  # noqa: SLF001 - what has been read
+    if run is not None and not is_redacted(run):
+        redact(run)
     return row
 
 

@@ -140,6 +140,7 @@ def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
     Approval.objects.filter(run__in=ids).update(evidence={}, response=None)
     deletion.delete_payloads_of_deliveries(ids)
     Run.objects.filter(pk__in=ids).update(
+        title="",
         params={},
         result=None,
         payload_removed_at=timezone.now(),

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 RUNS = table_of(Run, all_columns(Run), "workflow_name idempotency_key")
 AUDIT_EVENTS = table_of(AuditEvent, all_columns(AuditEvent))
 ATTEMPTS = table_of(Attempt, all_columns(Attempt))
-UNREAD: Final = {"graph", "result"}  # columns of a run that a worker does not use
+UNREAD: Final = {
+    "graph",
+    "result",
+    "title",
+}  # columns of a run that a worker does not use
 CLAIMED_FIELDS = {
     field.attname: field
     for field in Run._meta.concrete_fields  # noqa: SLF001 - Django's documented model API

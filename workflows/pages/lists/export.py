@@ -41,6 +41,7 @@ FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r")
 HEAD = (
     "id",
     "workflow",
+    "title",
     "status",
     "launched_by",
     "created_at",
@@ -136,6 +137,7 @@ def run_record(run: Run, used: Usage | None) -> dict[str, Any]:
     values = (
         str(run.pk),
         run.workflow_name,
+        run.title,
         run.status,
         run.launched_by.get_username() if run.launched_by else "",
         _iso(run.created_at),

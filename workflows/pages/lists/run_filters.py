@@ -37,6 +37,7 @@ class RunFilters(Filters):
     label: str = ""
     period: Period = ANY_TIME
     where: str = ""  # conditions on params and result, as written
+    title: str = ""  # a part of the title
     text: str = ""  # in the error
     conditions: tuple[json_conditions.Condition, ...] = ()
     error: str = ""  # why `where` is invalid: then no run matches
@@ -53,6 +54,7 @@ class RunFilters(Filters):
             label=text_in(query, "label"),
             period=Period.read(query),
             where=where,
+            title=text_in(query, "title"),
             text=text_in(query, "text"),
             conditions=conditions,
             error=error,
@@ -67,6 +69,7 @@ class RunFilters(Filters):
             "who": self.who,
             "label": self.label,
             **self.period.query,
+            "title": self.title,
             "where": self.where,
             "text": self.text,
         }
@@ -74,13 +77,14 @@ class RunFilters(Filters):
 
     @property
     def is_live(self) -> bool:
-        """Return whether the list is updated live: not while it scans error messages."""
-        return not self.text
+        """Return whether the list is updated live: not while it scans titles or error messages."""
+        return not (self.title or self.text)
 
     @property
     def is_indexed(self) -> bool:
         """Return whether PostgreSQL's index of values covers a part of `by_value`."""
-        return not self.text and any(one.is_indexed for one in self.conditions)
+        scans = self.title or self.text
+        return not scans and any(one.is_indexed for one in self.conditions)
 
     @property
     def is_rare(self) -> bool:
@@ -91,10 +95,10 @@ class RunFilters(Filters):
     def by_index(self, person: User) -> QuerySet[Run]:
         """Return the runs that match the conditions with an index, newest first.
 
-        Labels, values and errors are matched only in runs whose data the user may view.
+        Labels, titles, values and errors are matched only in runs whose data the user may view.
         """
         runs = system.list_runs(workflow=self.workflow, status=self.status)
-        needs_data = bool(self.label or self.where or self.text)
+        needs_data = bool(self.label or self.title or self.where or self.text)
         runs = permissions.visible(person, runs, read=needs_data)
         if self.error:
             return runs.none()
@@ -109,10 +113,12 @@ class RunFilters(Filters):
         return runs.filter(status__in=RESUMABLE) if self.text else runs
 
     def by_value(self) -> Q:
-        """Return the other conditions: on params, result and error messages."""
+        """Return the other conditions: on title, params, result and error messages."""
         wanted = Q()
         for condition in self.conditions:
             wanted &= condition.q()
+        if self.title:
+            wanted &= Q(title__icontains=self.title)
         if self.text:
             wanted &= Q(error_message__icontains=self.text)
         return wanted

@@ -16,7 +16,7 @@ from workflows.models import MomentResult, Schedule, ScheduleMoment
 from workflows.pages.catalog import title_of
 from workflows.pages.lists.pagination import PAGE_SIZE, Page
 from workflows.pages.query_string import clean_text, uuid_in
-from workflows.pages.redaction import redact
+from workflows.pages.redaction import by_workflow, redact
 from workflows.pages.visible_rows import visible_runs
 from workflows.schedules import calendar, service
 
@@ -102,8 +102,16 @@ def moment_rows(user: User, moments: Iterable[ScheduleMoment]) -> list[MomentRow
     """Return moments with those of their runs that are stored."""
     rows = list(moments)
     ids = [row.run_id for row in rows if row.run_id]
-    runs = visible_runs(user).only("workflow_name", "status").in_bulk(ids)
-    return [MomentRow(row, runs.get(row.run_id)) for row in rows]
+    found = (
+        visible_runs(user).only("workflow_name", "status", "title").filter(pk__in=ids)
+    )
+    runs = {
+        run.pk: run
+        for run in by_workflow(permissions.permissions_for(user).read, found)
+    }
+    return [
+        MomentRow(row, runs.get(row.run_id) if row.run_id else None) for row in rows
+    ]
 
 
 def moments_page(

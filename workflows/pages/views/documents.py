@@ -36,6 +36,7 @@ from workflows.pages.documents.viewer import SHARPNESS, PageView
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.fields import UploadInput
 from workflows.pages.lists.documents import matching_documents
+from workflows.pages.lists.live_lists import redacted_for
 from workflows.pages.lists.pagination import keyset_page
 from workflows.pages.methods import posts_only
 from workflows.pages.query_string import text_in, uuid_in
@@ -213,7 +214,9 @@ def detail(request: HtmxRequest, found: Document, status: int = 200) -> HttpResp
         "pages": range(1, min(count, MAX_THUMBNAILS) + 1),
         "hidden": max(count - MAX_THUMBNAILS, 0),
         "beyond": MAX_THUMBNAILS + 1,
-        "runs": runs.order_by("-id").defer("params", "result", "graph")[:5],
+        "runs": redacted_for(
+            request.user, runs.order_by("-id").defer("params", "result", "graph")[:5]
+        ),
         "run_count": runs.count(),
         "is_needed": runs.filter(status__in=ACTIVE_STATUSES).exists(),
     }
