@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from tests.support.factories import make_run
 from tests.support.workers import ended, reaches, working
 from workflows.access.permissions import permissions_for
+from workflows.audit.verifier import Checker
 from workflows.engine import Retry, State, Workflow, approval, node
 from workflows.errors import InvalidStatus, StepsUndone
 from workflows.execution import recovery
@@ -336,3 +337,36 @@ def test_the_page_shows_what_is_left_before_a_run_ends(
     if status == "running":
         assert shown.text.startswith("Then the run is cancelled.")
     run.delete()
+
+
+async def test_the_history_is_sound_while_the_nodes_after_the_end_are_executed() -> (
+    None
+):
+    found: list[str] = []
+    called: list[str] = []
+
+    @node
+    def check(state: Trip, runtime: Runtime) -> Trip:
+        called.append(runtime.key.partition("/")[2])
+        found.extend(str(finding) for finding in Checker().everything())
+        return state
+
+    @node
+    def fail(state: Trip) -> Trip:
+        raise ValueError("no cover")
+
+    @node(name="check_undo", undo=check)
+    def book(state: Trip) -> Trip:
+        return state
+
+    undone = Workflow("undone", state=Trip, start=book, routes={book: fail})
+    closed = Workflow("closed", state=Trip, start=fail, routes={}, on_end=check)
+    registry = Registry()
+    for workflow in (undone, closed):
+        registry.register(workflow)
+        run = await run_in_db(System(registry).execute, workflow.name)
+        async with working(registry):
+            run = await ended(run.pk)
+        assert run.status == "failed"
+    assert called == ["check/3", "check/2"]
+    assert found == []

@@ -37,6 +37,7 @@ from workflows.models import (
     RemovedRun,
     Run,
     Stage,
+    StageKind,
     Status,
     stored_stage,
 )
@@ -293,6 +294,16 @@ def _open(subject: Subject, link: Link, opened: int) -> Iterator[Finding]:
         yield _about(subject, link, "added or changed: this step cannot be in progress")
 
 
+def _follows(stage: Stage, sequence: int) -> bool:
+    """Return whether a stage can be in progress after this step.
+
+    The node at the end of a run comes after the step at which the run failed, if there is one:
+    that step stays open, so that the run can be resumed.
+    """
+    is_passing = stage.kind == StageKind.ON_END and stage.sequence == sequence + 2
+    return is_passing or stage.sequence == sequence + 1
+
+
 def _current(subject: Subject, opened: Sequence[Link]) -> Iterator[Finding]:
     """Report a stage in the run's row that cannot be in progress.
 
@@ -308,7 +319,7 @@ def _current(subject: Subject, opened: Sequence[Link]) -> Iterator[Finding]:
         what = "its stage in progress was changed: it cannot be read"
         yield Finding(subject.id, "run", what)
         return
-    is_next = stage is not None and stage.sequence == subject.sequence + 1
+    is_next = stage is not None and _follows(stage, subject.sequence)
     is_alone = all(link.attempt == subject.attempt for link in opened)
     if subject.status != Status.RUNNING or not is_next or not is_alone:
         what = "its stage in progress was added or changed: it cannot be in progress"
