@@ -19,6 +19,8 @@ from project.env import Environment
 from tests.support.factories import make_approval, make_run, make_whole_run
 from workflows.access import tokens
 from workflows.api.context_protocol import application
+from workflows.api.live.limits import streams
+from workflows.api.live.viewers import Viewer
 from workflows.infra import notifications
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Approval, AuditEvent, Run, Status
@@ -129,6 +131,20 @@ async def test_watching_ends_with_the_run_or_the_time(served: Any, admin: User) 
         await run_in_db(Run.objects.filter(pk=run.pk).update, **changes)
         notifications.announcer().committed({run.pk: 2})
         assert (await watching)["status"] == "completed"
+
+
+async def test_watching_counts_as_a_stream_of_events(
+    served: Any, admin: User, settings: Any
+) -> None:
+    settings.MAX_STREAMS_PER_PERSON = 1
+    run = await run_in_db(make_run, status=Status.RUNNING)
+    watch = {"run": str(run.pk), "timeout_seconds": 0.01}
+    async with connected(served, await secret_of(admin)) as client:
+        assert (await result_of(client, "watch_run", **watch))["status"] == "running"
+        release = streams.acquire(Viewer(admin), served)
+        assert "too many open streams" in await error_of(client, "watch_run", **watch)
+        release()
+    assert streams.used == 0
 
 
 @pytest.mark.parametrize(

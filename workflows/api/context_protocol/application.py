@@ -20,6 +20,7 @@ from workflows.api.auth import REFUSED
 from workflows.api.context_protocol import PATH
 from workflows.api.context_protocol.caller import Caller, caller
 from workflows.api.context_protocol.tools import make_server
+from workflows.api.live.viewers import Viewer
 from workflows.errors import RateLimited
 from workflows.infra import outages
 from workflows.infra.database_threads import run_in_db
@@ -50,12 +51,12 @@ class ContextProtocol:
         self, scope: MutableMapping[str, Any], receive: Any, send: Any
     ) -> None:
         """Serve a request with a usable token."""
-        refusal = await self._refusal(scope)
-        if refusal is not None:
-            await _send(refusal, receive, send)
+        found = await self._viewer(scope)
+        if not isinstance(found, Viewer):
+            await _send(found, receive, send)
             return
         application = await self._application()
-        api = Caller(self._api, scope)
+        api = Caller(self._api, scope, found)
         context = caller.set(api)
         try:
             await application(scope, receive, send)
@@ -63,7 +64,8 @@ class ContextProtocol:
             caller.reset(context)
             await api.close()
 
-    async def _refusal(self, scope: MutableMapping[str, Any]) -> HttpResponse | None:
+    async def _viewer(self, scope: MutableMapping[str, Any]) -> Viewer | HttpResponse:
+        """Return whose token a request has, or the response that refuses it."""
         if scope["method"] not in METHODS:
             refusal = problems.problem(
                 METHOD_NOT_ALLOWED, "method_not_allowed", "Only POST is supported here."
@@ -72,7 +74,7 @@ class ContextProtocol:
             return refusal
         address = (scope.get("client") or ("", 0))[0]
         try:
-            is_known = await run_in_db(_is_known, _secret_in(scope), address)
+            viewer = await run_in_db(_viewer_with, _secret_in(scope), address)
         except RateLimited as error:
             return _unavailable(429, "rate_limited", str(error), error.seconds)
         except Exception as error:
@@ -82,7 +84,7 @@ class ContextProtocol:
             outage.report_failure(error)
             text = "The database is unavailable. Try again later."
             return _unavailable(503, "unavailable", text, OUTAGE_SECONDS)
-        return None if is_known else problems.problem(401, "unauthorized", REFUSED)
+        return viewer or problems.problem(401, "unauthorized", REFUSED)
 
     async def _application(self) -> Any:
         """Return the application of the running event loop; start it at the first request."""
@@ -108,12 +110,16 @@ class ContextProtocol:
             await asyncio.get_running_loop().create_future()
 
 
-def _is_known(secret: str, address: str) -> bool:
-    """Return whether a token is usable. Raises RateLimited after too many that are not."""
-    if tokens.find(secret) is not None:
-        return True
-    count("api_failure", address or "unknown")
-    return False
+def _viewer_with(secret: str, address: str) -> Viewer | None:
+    """Return whose token this is, None if it is unusable.
+
+    Raises RateLimited after too many that are not.
+    """
+    token = tokens.find(secret)
+    if token is None:
+        count("api_failure", address or "unknown")
+        return None
+    return Viewer(token.owner, token)
 
 
 def _unavailable(status: int, code: str, text: str, seconds: int) -> HttpResponse:

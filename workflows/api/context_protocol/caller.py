@@ -15,6 +15,8 @@ from mcp.server.mcpserver.exceptions import ToolError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from workflows.api.live.viewers import Viewer
+
 ROOT: Final = "/api/v1"
 FORWARDED: Final = (b"authorization", b"host", b"x-forwarded-proto", b"x-forwarded-for")
 
@@ -25,8 +27,11 @@ caller: ContextVar[Caller] = ContextVar("caller")
 class Caller:
     """The API, with the headers of a client."""
 
-    def __init__(self, application: Any, scope: Mapping[str, Any]) -> None:
+    def __init__(
+        self, application: Any, scope: Mapping[str, Any], viewer: Viewer
+    ) -> None:
         """Take the application that serves the API, and the scope of the request."""
+        self.viewer = viewer
         headers = [
             (name, value) for name, value in scope["headers"] if name in FORWARDED
         ]

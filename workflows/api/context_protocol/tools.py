@@ -11,10 +11,13 @@ from urllib.parse import quote
 from uuid import UUID
 
 from mcp.server.mcpserver import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
 from workflows.api.context_protocol.caller import caller
+from workflows.api.live.limits import streams
+from workflows.errors import TooManyStreams
 from workflows.pages.live.broadcast import hub
 
 MAX_WAIT_SECONDS: Final = 60
@@ -91,11 +94,22 @@ async def watch_run(
     if timeout_seconds <= 0 or _is_settled(found):
         return found
     until = time.monotonic() + timeout_seconds
-    await hub.join(str(run), watcher)
+    try:  # it counts as a stream of events: it takes as long
+        release = streams.acquire(caller.get().viewer, watcher)
+    except TooManyStreams as error:
+        raise ToolError(str(error)) from error
+    try:
+        return await _watch(str(run), watcher, until)
+    finally:
+        release()
+
+
+async def _watch(run: str, watcher: _Watcher, until: float) -> dict[str, Any]:
+    await hub.join(run, watcher)
     try:
         while True:
             watcher.changed.clear()
-            found = await caller.get().get(f"/runs/{run}")
+            found: dict[str, Any] = await caller.get().get(f"/runs/{run}")
             left = until - time.monotonic()
             if _is_settled(found) or left <= 0:
                 return found
@@ -103,7 +117,7 @@ async def watch_run(
                 await asyncio.wait_for(watcher.changed.wait(), left)
             await asyncio.sleep(min(_Watcher.pause_seconds, left))
     finally:
-        await hub.leave(str(run), watcher)
+        await hub.leave(run, watcher)
 
 
 async def explain_decisions(
