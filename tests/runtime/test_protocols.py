@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import inspect
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import BaseModel, Field
 
+from workflows.engine import State, Workflow, node, sleep
+from workflows.engine.testing import ManualClock, run_in_memory
 from workflows.runtime import (
     Agents,
     DocumentRef,
@@ -300,3 +303,19 @@ def test_each_kind_of_error_has_a_code_and_a_sentence() -> None:
     kinds = ProviderError.__subclasses__()
     assert len({kind.code for kind in kinds}) == len(kinds) == 7
     assert all(str(kind()).endswith(".") for kind in kinds)
+
+
+def test_the_time_of_a_node_is_that_of_the_clock_of_its_run() -> None:
+    clock = ManualClock()
+    times = []
+
+    @node
+    def read_time(state: State, runtime: Runtime) -> State:
+        times.append(runtime.now())
+        return state
+
+    pause = sleep(dt.timedelta(days=3), name="pause")
+    workflow = Workflow("timed", state=State, start=pause, routes={pause: read_time})
+    run_in_memory(workflow, runtime=FakeRuntime(), clock=clock)
+    assert times == [dt.datetime(2026, 1, 4, 12, tzinfo=dt.UTC)]
+    assert FakeRuntime().now().tzinfo is dt.UTC

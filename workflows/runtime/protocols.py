@@ -255,6 +255,12 @@ class Runtime:
             )
         return self.context.key
 
+    def now(self) -> dt.datetime:
+        """Return the time of the run's clock, in UTC; in a test that of its ManualClock."""
+        clock = getattr(self.context, "clock", None)
+        now: dt.datetime = dt.datetime.now(dt.UTC) if clock is None else clock.now()
+        return now
+
     @property
     def outcome(self) -> RunOutcome:
         """Return how the run ended. Raises Unavailable in any node other than `on_end`."""
