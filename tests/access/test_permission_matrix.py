@@ -143,7 +143,7 @@ def path_of(name: str, world: World) -> str:
         "<int:sequence>": 1,
         "<uuid:schedule_id>": world.schedule.pk,
         "<uuid:webhook_id>": world.delivery.endpoint_id,
-        "<uuid:delivery_id>": world.delivery.pk,
+        "<uuid:webhook_delivery_id>": world.delivery.pk,
         "<str:path>": "0" * 32,
         "<uuid:destination_id>": world.message.destination_id,
         "<int:delivery_id>": world.message.pk,

@@ -100,7 +100,7 @@ def fill(case: Any, world: World) -> None:
         "webhook_id": world.delivery.endpoint_id,
         "destination_id": world.message.destination_id,
         "delivery": world.message.pk,
-        "delivery_id": world.delivery.pk,
+        "webhook_delivery_id": world.delivery.pk,
     }
     parameters = case.path_parameters
     if isinstance(parameters, dict):

@@ -33,7 +33,9 @@ ARGUMENTS = {
     "token_id": 1,
     "schedule_id": UUID(int=4),
     "webhook_id": UUID(int=5),
-    "delivery_id": UUID(int=6),
+    "webhook_delivery_id": UUID(int=6),
+    "destination_id": UUID(int=7),
+    "delivery_id": 1,
 }
 OPEN = {"favicon.ico"}
 ACTIONS = (

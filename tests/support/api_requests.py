@@ -91,7 +91,7 @@ def path_of(address: str, operation_id: str, world: World) -> str:
         "<webhook_id>": world.delivery.endpoint_id,
         "<destination_id>": world.message.destination_id,
         "<delivery>": world.message.pk,
-        "<delivery_id>": world.delivery.pk,
+        "<webhook_delivery_id>": world.delivery.pk,
     }
     for part, value in values.items():
         address = address.replace(part, str(value))

@@ -106,6 +106,7 @@ EXCLUDED_FIELDS = {
     "workflows.Run.idempotency_key",
     "workflows.Run.profile_stages",
     "workflows.Run.result",
+    "workflows.Run.closing",
     "workflows.Run.current_stage",
     "workflows.Run.workflow_name",
     "workflows.RunTally.status",
@@ -171,7 +172,9 @@ class World:
             "token_id": ApiToken.objects.get().pk,
             "schedule_id": self.schedule.pk,
             "webhook_id": WebhookEndpoint.objects.get().pk,
-            "delivery_id": WebhookDelivery.objects.order_by("pk")[0].pk,
+            "destination_id": self.rich.pk,  # of no destination
+            "delivery_id": 1,
+            "webhook_delivery_id": WebhookDelivery.objects.order_by("pk")[0].pk,
         }
 
 

@@ -124,12 +124,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("webhooks/<uuid:webhook_id>/delete/", webhooks.delete, name="webhook-delete"),
     path(
-        "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/",
+        "webhooks/<uuid:webhook_id>/deliveries/<uuid:webhook_delivery_id>/",
         webhooks.delivery,
         name="webhook-delivery",
     ),
     path(
-        "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/replay/",
+        "webhooks/<uuid:webhook_id>/deliveries/<uuid:webhook_delivery_id>/replay/",
         webhooks.replay,
         name="webhook-replay",
     ),

@@ -190,25 +190,25 @@ def list_webhook_deliveries(
 
 
 @router.get(
-    "/{uuid:webhook_id}/deliveries/{uuid:delivery_id}",
+    "/{uuid:webhook_id}/deliveries/{uuid:webhook_delivery_id}",
     response={200: WebhookDeliveryDetail, **errors(404)},
 )
 def get_webhook_delivery(
-    request: ApiRequest, webhook_id: UUID, delivery_id: UUID
+    request: ApiRequest, webhook_id: UUID, webhook_delivery_id: UUID
 ) -> Any:
     """Get a delivery with its headers and body."""
-    return _detail(request, webhook_id, delivery_id)
+    return _detail(request, webhook_id, webhook_delivery_id)
 
 
 @router.post(
-    "/{uuid:webhook_id}/deliveries/{uuid:delivery_id}/replay",
+    "/{uuid:webhook_id}/deliveries/{uuid:webhook_delivery_id}/replay",
     response={202: WebhookDeliveryDetail, **errors(403, 404)},
 )
 def replay_webhook_delivery(
-    request: ApiRequest, webhook_id: UUID, delivery_id: UUID
+    request: ApiRequest, webhook_id: UUID, webhook_delivery_id: UUID
 ) -> Any:
     """Process a delivery again, with the present mapping and filter."""
-    receipt = service.replay(webhook_id, delivery_id, by=request.user)
+    receipt = service.replay(webhook_id, webhook_delivery_id, by=request.user)
     return Reply(202, _detail(request, webhook_id, receipt.delivery.pk))
 
 
@@ -292,9 +292,9 @@ def _delivery(row: WebhookDelivery) -> dict[str, Any]:
 
 
 def _detail(
-    request: ApiRequest, webhook_id: UUID, delivery_id: UUID
+    request: ApiRequest, webhook_id: UUID, webhook_delivery_id: UUID
 ) -> WebhookDeliveryDetail:
-    row = service.find_delivery(webhook_id, delivery_id, by=request.user)
+    row = service.find_delivery(webhook_id, webhook_delivery_id, by=request.user)
     if not permissions.can_read(request.user, row.endpoint.workflow_name):
         redact(row)
     hidden = is_redacted(row)

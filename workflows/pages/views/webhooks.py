@@ -128,9 +128,11 @@ def _address(request: HtmxRequest, found: WebhookEndpoint) -> str:
 @require_safe
 @members_only
 @answers_request_errors
-def delivery(request: HtmxRequest, webhook_id: UUID, delivery_id: UUID) -> HttpResponse:
+def delivery(
+    request: HtmxRequest, webhook_id: UUID, webhook_delivery_id: UUID
+) -> HttpResponse:
     """Show one delivery: headers, body, outcome."""
-    found = service.find_delivery(webhook_id, delivery_id, by=request.user)
+    found = service.find_delivery(webhook_id, webhook_delivery_id, by=request.user)
     endpoint = found.endpoint
     can_read = permissions.can_read(request.user, endpoint.workflow_name)
     (row,) = delivery_rows(request.user, [found if can_read else redact(found)])
@@ -331,11 +333,13 @@ def delete(request: HtmxRequest, webhook_id: UUID) -> HttpResponse:
 @posts_only
 @members_only
 @answers_request_errors
-def replay(request: HtmxRequest, webhook_id: UUID, delivery_id: UUID) -> HttpResponse:
+def replay(
+    request: HtmxRequest, webhook_id: UUID, webhook_delivery_id: UUID
+) -> HttpResponse:
     """Process a delivery again."""
     receipt = service.replay(
         webhook_id,
-        delivery_id,
+        webhook_delivery_id,
         by=request.user,
         replay_id=uuid_in(text_in(request.POST, "replay", 40)),
     )
@@ -345,4 +349,6 @@ def replay(request: HtmxRequest, webhook_id: UUID, delivery_id: UUID) -> HttpRes
     else:
         text = f"Delivery replayed: {replayed.get_outcome_display().lower()}."
         messages.warning(request, text)
-    return redirect("webhook-delivery", webhook_id=webhook_id, delivery_id=replayed.pk)
+    return redirect(
+        "webhook-delivery", webhook_id=webhook_id, webhook_delivery_id=replayed.pk
+    )
