@@ -23,7 +23,7 @@ from django.urls import URLPattern, reverse
 
 from project.env import ROOT
 from tests.support.hostile_rows import REGISTERED, World, make_world
-from workflows.models import BulkJob, Run, Status
+from workflows.models import BulkJob, Run, Status, WebhookEndpoint
 from workflows.pages import access
 from workflows.pages.forms.agent_trial import Trial
 from workflows.pages.lists.live_lists import LISTS
@@ -396,6 +396,8 @@ def forms_of_automation(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
         "launch-token_header": payload,
     }
     yield reverse("webhook-new", args=["summarize"]), webhook
+    received = WebhookEndpoint.objects.get().pk
+    yield reverse("webhook-secret", args=[received]), {}
     yield (
         reverse("webhook-new", args=["summarize"]),
         webhook | {"preview": "1", "sample": payload},

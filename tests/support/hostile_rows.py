@@ -172,8 +172,6 @@ class World:
             "token_id": ApiToken.objects.get().pk,
             "schedule_id": self.schedule.pk,
             "webhook_id": WebhookEndpoint.objects.get().pk,
-            "destination_id": self.rich.pk,  # of no destination
-            "delivery_id": 1,
             "webhook_delivery_id": WebhookDelivery.objects.order_by("pk")[0].pk,
         }
 

@@ -405,3 +405,5 @@ def test_a_secret_that_cannot_be_decrypted_refuses_deliveries_for_now(
     webhook.save()
     settings.SECRET_KEY = key
     assert send(webhook).status_code == 503
+    _, secret = service.rotate(webhook.pk, by=alice)
+    assert send(webhook, secret=secret).status_code == 202

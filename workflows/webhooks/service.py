@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from cryptography.fernet import InvalidToken as NotDecrypted
 from django.db import IntegrityError, transaction
 
 from workflows.access import permissions, tokens
@@ -288,11 +289,20 @@ def _set_secret(webhook: WebhookEndpoint, secret: str, *, keep: bool = False) ->
     secret = secret or signatures.new_secret(webhook.style)
     values = {"current": secret}
     webhook.previous_until = None
-    if keep:
-        values["previous"] = encryption.decrypt(webhook.secrets)["current"]
+    previous = _current_secret(webhook) if keep else ""
+    if previous:
+        values["previous"] = previous
         webhook.previous_until = clock.now() + OVERLAP
     webhook.secrets = encryption.encrypt(values)
     return secret
+
+
+def _current_secret(webhook: WebhookEndpoint) -> str:
+    """Return the secret, "" if no secret key decrypts it: it is replaced without overlap."""
+    try:
+        return encryption.decrypt(webhook.secrets)["current"]
+    except NotDecrypted:
+        return ""
 
 
 def _save(webhook: WebhookEndpoint, action: str, *, by: User) -> None:
