@@ -1,4 +1,4 @@
-"""Who may do nothing is offered nothing, and open permissions are called open."""
+"""Pages offer only permitted actions, and warn about open permissions."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def closed(settings: Settings) -> None:
 @pytest.mark.usefixtures("closed")
 @pytest.mark.parametrize("address", EMPTY_PAGES)
 @pytest.mark.parametrize("role", ["", "viewer"])
-def test_a_page_offers_only_what_may_be_used(
+def test_a_page_offers_permitted_actions_only(
     role: str, address: str, sign_in: SignIn
 ) -> None:
     client = sign_in(member_of(role))
@@ -67,10 +67,10 @@ def test_a_page_offers_only_what_may_be_used(
     for offer in ("Launch a", "Upload a document", "Upload a PDF"):
         assert offer not in text, offer
     for link in LINK.findall(text):
-        there = link if link.startswith("/") else address + link
-        answer = client.get(there)
-        assert answer.status_code == 200, there
-        text_of(answer)  # a download takes one of a few slots until it is read
+        target = link if link.startswith("/") else address + link
+        answer = client.get(target)
+        assert answer.status_code == 200, target
+        text_of(answer)  # an unread download occupies a slot
 
 
 @pytest.mark.usefixtures("closed")
@@ -118,7 +118,7 @@ ADMIN_PAGES = (
 )
 
 
-def test_open_permissions_are_called_open_where_roles_are_given(
+def test_open_permissions_cause_a_warning_where_roles_are_assigned(
     admin: User, alice: User, sign_in: SignIn
 ) -> None:
     client = sign_in(admin)

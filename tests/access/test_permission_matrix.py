@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 TABLE = entries()
 ADMIN_ACTIONS = "POST admin/workflows/run/"
 FORMS: dict[str, dict[str, Any]] = {
-    "POST agents/<int:agent_id>/try/": {},  # asks nothing: it would go to a model
+    "POST agents/<int:agent_id>/try/": {},  # empty: a prompt would be sent to a model
     "POST runs/bulk/": {"do": "cancel", "confirmed": "1", "reason": "x"},
     "POST runs/views/": {"name": "mine", "query": ""},
     "POST runs/views/<int:view_id>/": {"name": "mine"},
@@ -77,7 +77,7 @@ def addresses(resolver: URLResolver | None = None, before: str = "") -> Iterator
         if isinstance(one, URLResolver):
             yield from addresses(one, here)
         else:
-            # the apps of the admin's index stand in the order in which they are registered
+            # The order of the apps in the pattern depends on their registration.
             yield re.sub(r"\^\(\?P<app_label>[^)]*\)/\$", "<app_label>/", here)
 
 
@@ -88,32 +88,32 @@ def test_every_address_is_in_the_table() -> None:
 
 
 def test_every_socket_is_in_the_table() -> None:
-    there_are = {str(one.pattern) for one in websocket_urlpatterns}
+    existing = {str(one.pattern) for one in websocket_urlpatterns}
     documented = {entry.address for entry in TABLE if entry.verb == "socket"}
     lists = {f"ws/lists/{kind}/" for kind in LISTS}
-    assert documented == (there_are - {"ws/lists/<slug:kind>/"}) | lists
+    assert documented == (existing - {"ws/lists/<slug:kind>/"}) | lists
 
 
-def test_every_command_of_ours_is_in_the_table() -> None:
+def test_every_management_command_is_in_the_table() -> None:
     ours = {name for name, app in get_commands().items() if app == "workflows"}
     assert ours == {entry.address for entry in TABLE if entry.verb == "command"}
 
 
 def test_every_action_of_admin_is_in_the_table() -> None:
     documented = {entry.address for entry in TABLE if entry.verb == "action"}
-    there_are = {
+    existing = {
         f"{model._meta.model_name} {name}"  # noqa: SLF001 - its name
         for model, page in admin.site._registry.items()  # noqa: SLF001 - likewise
         for name in page.actions or ()
         if model._meta.app_label == "workflows"  # noqa: SLF001 - likewise
     }
-    assert documented == {str(name) for name in there_are}
+    assert documented == {str(name) for name in existing}
 
 
 def test_methods_missing_from_the_table_are_refused(
     admin: User, settings: Settings
 ) -> None:
-    """An address that the table has no POST for refuses one, and one without GET refuses that."""
+    """GET and POST give 405 where the table does not list them."""
     client, world = Client(), make_world()
     client.force_login(admin)
     documented = {entry.name for entry in TABLE}
@@ -127,11 +127,11 @@ def test_methods_missing_from_the_table_are_refused(
                 assert answer.status_code == 405, f"{verb} {address}"
 
 
-# What each gets --------------------------------------------------------------------------
+# Responses -------------------------------------------------------------------------------
 
 
 def path_of(name: str, world: World) -> str:
-    """Return an address with the rows of the world in it."""
+    """Return an address with ids of existing rows."""
     address = name.split(" ", 1)[1]
     model = re.match(r"admin/(workflows|auth|axes)/(\w+)/", address)
     values: dict[str, Any] = {
@@ -168,7 +168,7 @@ def path_of(name: str, world: World) -> str:
 
 
 def pk_of(app: str, model: str, world: World) -> object:
-    """Return the key of a row of our workflow; of one that is not there where none is."""
+    """Return the key of a row of the workflow OURS, or an unused key if there is none."""
     if model == "user":
         return world.owner.pk
     kind: Any = apps.get_model(app, model)
@@ -180,7 +180,7 @@ def pk_of(app: str, model: str, world: World) -> object:
 
 
 def form_of(name: str, world: World) -> dict[str, Any]:
-    """Return what is sent to an address."""
+    """Return the form data for an address."""
     form = dict(FORMS.get(name, {}))
     if name == "POST runs/bulk/":
         form["run"] = [str(world.run.pk)]
@@ -190,12 +190,12 @@ def form_of(name: str, world: World) -> dict[str, Any]:
 
 
 def outcome_of(answer: Any) -> str:
-    """Return in the table's word what an answer means."""
-    status, goes_to = answer.status_code, answer.headers.get("Location", "")
-    if status == 302 and "/login/" in goes_to:
+    """Return the term of the table for a response."""
+    status, location = answer.status_code, answer.headers.get("Location", "")
+    if status == 302 and "/login/" in location:
         return "sign in"
     if (
-        status == 302 and goes_to == "/admin/"
+        status == 302 and location == "/admin/"
     ):  # admin redirects when an object is missing
         return "404"
     words = {401: "sign in", 403: "no", 404: "404", 405: "405"}
@@ -204,14 +204,14 @@ def outcome_of(answer: Any) -> str:
 
 @pytest.fixture(params=COLUMNS)
 def column(request: pytest.FixtureRequest, settings: Settings) -> str:
-    """Return each column; permissions are closed except for the last one."""
+    """Set up a column; permissions are closed for all but the last."""
     name = str(request.param)
     settings.DEFAULT_ACCESS = "open" if name == "open" else "closed"
     return name
 
 
-def asked_of(client: Client, entry: Entry, world: World) -> Any:
-    """Return the answer; what it changed is taken back."""
+def response_to(client: Client, entry: Entry, world: World) -> Any:
+    """Return the response; roll back its changes."""
     path = path_of(entry.name, world)
     with transaction.atomic():
         if entry.verb == "GET":
@@ -232,7 +232,7 @@ def test_every_role_gets_the_response_in_the_table(column: str) -> None:
     for entry in TABLE:
         if entry.verb not in {"GET", "POST"}:
             continue
-        answer = asked_of(client, entry, world)
+        answer = response_to(client, entry, world)
         if person is not None and "logout" in entry.address:
             client.force_login(person)
         found = outcome_of(answer)
@@ -245,13 +245,13 @@ def test_every_role_gets_the_response_in_the_table(column: str) -> None:
     assert wrong == []
 
 
-# Files and sockets, which read on threads of their own -----------------------------------
+# Files and websockets, which use separate threads -----------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("kind", ["csv", "json", "jsonl"])
 @pytest.mark.parametrize("looking", ["member", "operator", "no values"])
-def test_a_file_of_runs_reports_no_more_than_the_list(
+def test_an_export_contains_only_what_the_list_shows(
     settings: Settings, kind: str, looking: str
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"
@@ -268,14 +268,14 @@ def test_a_file_of_runs_reports_no_more_than_the_list(
 
 
 def socket_of(entry: Entry, world: World) -> str:
-    """Return the address of a socket; of a list with filters that ask for everything."""
+    """Return the address of a websocket; lists have a filter for all rows."""
     address = entry.address.replace("<uuid:run_id>", str(world.run.pk))
     address = address.replace("<int:agent_id>", str(world.agent.pk))
     return f"/{address}" + (f"?workflow={OURS}" if "lists" in address else "")
 
 
-async def looked_at(path: str, person: Any) -> tuple[str, str]:
-    """Return in the table's words what a socket does, and what it sends first."""
+async def websocket_outcome(path: str, person: Any) -> tuple[str, str]:
+    """Return the term of the table for a websocket, and its first message."""
     async with opened(path, person) as page:
         if "/agents/" in path:
             refused = not await page.is_quiet()
@@ -295,7 +295,7 @@ async def test_every_socket_behaves_as_in_the_table(column: str) -> None:
         if entry.verb != "socket":
             continue
         path = socket_of(entry, world)
-        found, text = await looked_at(path, person or AnonymousUser())
+        found, text = await websocket_outcome(path, person or AnonymousUser())
         if found != entry.expected[column]:
             wrong.append(f"{path}: {found}, not {entry.expected[column]}")
         if messages := leaks(column, world, path, text):
@@ -334,9 +334,9 @@ def test_actions_of_admin_succeed_for_the_roles_of_the_table(column: str) -> Non
             form = {"action": action, "_selected_action": [str(run.pk)]}
             form |= {"confirmed": "1", "reason": "why not"}
             answer = client.post(f"/admin/workflows/{model}/", form)
-            goes_to = answer.headers.get("Location", "")
-            if goes_to.startswith("/runs/bulk/"):  # the page of the job has the result
-                answer = client.get(goes_to)
+            location = answer.headers.get("Location", "")
+            if location.startswith("/runs/bulk/"):  # the page of the job has the result
+                answer = client.get(location)
             done = run.audit_events.count() > before
             transaction.set_rollback(True)
         found = outcome_of(answer)
@@ -345,14 +345,14 @@ def test_actions_of_admin_succeed_for_the_roles_of_the_table(column: str) -> Non
         assert found == entry.expected[column], entry.name
 
 
-# The same words --------------------------------------------------------------------------
+# Equal responses -------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
 def test_a_hidden_run_gets_the_response_of_a_missing_one(
     settings: Settings,
 ) -> None:
-    """Of every address with a run: the same status, and the same page but for the id."""
+    """Status and page are the same, except for the id, at every address with a run."""
     settings.DEFAULT_ACCESS = "closed"
     world, person = make_world(), user_of("member")
     assert person is not None
@@ -398,7 +398,7 @@ def test_a_filter_for_hidden_rows_gets_the_response_of_missing_ones(
 
 
 def _plain(answer: Any, name: str) -> str:
-    """Return a page without the id that was asked for, and what differs each time."""
+    """Return a page without the requested id and values that always differ."""
     text = str(answer.content.decode()).replace(name, "what was asked for")
     return re.sub(r"\w{64}", "a token", text)
 
@@ -408,7 +408,7 @@ def _plain(answer: Any, name: str) -> str:
 
 @pytest.mark.django_db
 def test_parents_and_children_are_shown_only_if_visible(settings: Settings) -> None:
-    """Of a parent that one may see, the child is named to those only who may see it."""
+    """The page of a visible parent names its child only if the child is visible."""
     settings.DEFAULT_ACCESS = "closed"
     person, boss = user_of("member"), user_of("superuser")
     assert person is not None
@@ -431,7 +431,7 @@ def test_parents_and_children_are_shown_only_if_visible(settings: Settings) -> N
         assert child.short_id in client.get(f"/runs/{run.pk}/").content.decode()
 
 
-# Losing a right --------------------------------------------------------------------------
+# Revoked permissions ---------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)
@@ -451,7 +451,7 @@ async def test_revoking_a_permission_closes_the_page_immediately(
 async def test_a_permission_revoked_without_notification_closes_the_page(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the run changes nor is the change of permissions announced."""
+    """The run does not change, and no signal is sent for the permissions."""
     monkeypatch.setattr(consumers, "RECHECK_SECONDS", 0.2)
     settings.DEFAULT_ACCESS = "closed"
     world = await run_in_db(make_world)
@@ -459,7 +459,7 @@ async def test_a_permission_revoked_without_notification_closes_the_page(
     async with opened(f"/ws/runs/{world.runs['completed'].pk}/", person) as page:
         await page.next_shown()
         theirs = User.groups.through.objects.filter(user_id=person.pk)
-        await run_in_db(theirs._raw_delete, theirs.db)  # noqa: SLF001 - as SQL would
+        await run_in_db(theirs._raw_delete, theirs.db)  # noqa: SLF001 - as with SQL
         assert await page.closed_with() == 4404
 
 
@@ -477,7 +477,9 @@ async def test_a_list_drops_rows_after_their_permission_is_revoked(
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_values_that_are_hidden_leave_the_open_page(settings: Settings) -> None:
+async def test_values_are_removed_from_an_open_page_when_permission_is_revoked(
+    settings: Settings,
+) -> None:
     settings.DEFAULT_ACCESS = "closed"
     world = await run_in_db(make_world)
     person = await run_in_db(user_of, "viewer")

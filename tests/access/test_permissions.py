@@ -1,4 +1,4 @@
-"""Rights: what rows and roles give, under both defaults, and that System holds to it."""
+"""Permissions from rows and roles, under both defaults, and their enforcement by System."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ VERBS = ("view", "launch", "operate", "approve", "read")
 
 @pytest.fixture
 def closed(settings: Settings) -> None:
-    """Give nothing to anyone by default."""
+    """Grant no permissions by default."""
     settings.DEFAULT_ACCESS = "closed"
 
 
 def person(*groups: str | Group, **fields: Any) -> User:
-    """Return someone in these groups, who was never asked for before."""
+    """Return a new user in these groups, without cached permissions."""
     found = make_user(**fields)
     found.groups.set(
         one if isinstance(one, Group) else make_role(one) for one in groups
@@ -68,7 +68,7 @@ def team(name: str = "harbour") -> Group:
     return Group.objects.get_or_create(name=name)[0]
 
 
-def give(workflow: str, group: Group | None, *verbs: str) -> WorkflowPermission:
+def grant(workflow: str, group: Group | None, *verbs: str) -> WorkflowPermission:
     flags = {f"can_{verb}": verb in verbs for verb in VERBS}
     return WorkflowPermission.objects.create(
         workflow_name=workflow, group=group, **flags
@@ -142,7 +142,9 @@ def test_closed_permissions_are_granted_to_no_one(closed: None) -> None:
         (roles.ADMIN, {"view", "launch", "operate", "approve", "read"}),
     ],
 )
-def test_a_role_opens_what_is_closed(closed: None, role: str, verbs: set[str]) -> None:
+def test_a_role_grants_permissions_that_are_closed_by_default(
+    closed: None, role: str, verbs: set[str]
+) -> None:
     assert verbs_of(person(role)) == verbs
 
 
@@ -151,7 +153,7 @@ def test_permission_rows_restrict_a_workflow_to_their_groups(
     settings: Settings, default: str
 ) -> None:
     settings.DEFAULT_ACCESS = default
-    give(OURS, team(), "view", "launch")
+    grant(OURS, team(), "view", "launch")
     assert verbs_of(person(team())) == {"view", "launch", "read"}
     assert verbs_of(person()) == set()
     for role in (roles.VIEWER, roles.LAUNCHER, roles.OPERATOR):
@@ -161,7 +163,7 @@ def test_permission_rows_restrict_a_workflow_to_their_groups(
 
 
 def test_rows_of_one_workflow_do_not_affect_another(closed: None) -> None:
-    give(OURS, team(), "view")
+    grant(OURS, team(), "view")
     assert verbs_of(person(team()), THEIRS) == set()
     assert verbs_of(person(team(), roles.LAUNCHER), THEIRS) == {
         "view",
@@ -171,22 +173,22 @@ def test_rows_of_one_workflow_do_not_affect_another(closed: None) -> None:
 
 
 def test_a_permission_row_without_a_group_applies_to_everyone(closed: None) -> None:
-    give(OURS, None, "view", "launch")
-    give(OURS, team(), "view", "operate")
+    grant(OURS, None, "view", "launch")
+    grant(OURS, team(), "view", "operate")
     assert verbs_of(person()) == {"view", "launch", "read"}
     assert verbs_of(person(team())) == {"view", "launch", "operate", "read"}
 
 
 def test_rows_of_several_groups_add_up() -> None:
-    give(OURS, team("one"), "view", "launch")
-    give(OURS, team("two"), "view", "approve")
+    grant(OURS, team("one"), "view", "launch")
+    grant(OURS, team("two"), "view", "approve")
     both = person(team("one"), team("two"))
     assert verbs_of(both) == {"view", "launch", "approve", "read"}
 
 
 @pytest.mark.parametrize("role", [None, *roles.ROLES])
 def test_values_are_visible_to_named_groups_and_superusers(role: str | None) -> None:
-    give(OURS, team(), "read")
+    grant(OURS, team(), "read")
     assert "read" not in verbs_of(person(role) if role else person())
     assert "view" in verbs_of(person())
     assert "read" in verbs_of(person(team()))
@@ -194,17 +196,17 @@ def test_values_are_visible_to_named_groups_and_superusers(role: str | None) -> 
 
 
 def test_permission_to_read_data_does_not_include_viewing(closed: None) -> None:
-    give(OURS, team(), "read")
+    grant(OURS, team(), "read")
     assert verbs_of(person(team())) == set()
 
 
 def test_a_superuser_may_do_everything(closed: None) -> None:
-    give(OURS, team(), "view", "read")
+    grant(OURS, team(), "view", "read")
     assert permissions.permissions_for(person(is_superuser=True)) is EVERYTHING
 
 
 def test_equal_permissions_of_two_users_compare_and_hash_as_equal() -> None:
-    give(OURS, team(), "view")
+    grant(OURS, team(), "view")
     one, other = person(team()), person(team())
     assert permissions.permissions_for(one) == permissions.permissions_for(other)
     assert permissions.permissions_for(one) != permissions.permissions_for(person())
@@ -222,7 +224,7 @@ def test_permissions_are_queried_once(django_assert_max_num_queries: object) -> 
 
 
 def test_rows_of_many_runs_are_filtered_by_visible_workflow_names() -> None:
-    give(THEIRS, team(), "view")
+    grant(THEIRS, team(), "view")
     ours, theirs = make_run(workflow_name=OURS), make_run(workflow_name=THEIRS)
     seen = permissions.visible(person(), Run.objects.all())
     assert set(seen) == {ours}
@@ -233,7 +235,7 @@ def test_rows_of_many_runs_are_filtered_by_visible_workflow_names() -> None:
     assert "WHERE" not in str(everything.query)
 
 
-# What a row may say ----------------------------------------------------------------------
+# Validation of rows ----------------------------------------------------------------------
 
 
 def test_a_row_that_grants_no_permission_is_refused() -> None:
@@ -242,7 +244,7 @@ def test_a_row_that_grants_no_permission_is_refused() -> None:
         nothing.full_clean()
 
 
-def test_to_do_something_includes_seeing_it() -> None:
+def test_other_permissions_require_viewing() -> None:
     blind = WorkflowPermission(
         workflow_name=OURS, group=team(), can_view=False, can_launch=True
     )
@@ -253,8 +255,8 @@ def test_to_do_something_includes_seeing_it() -> None:
 
 
 @pytest.mark.parametrize("group", ["harbour", None])
-def test_a_group_has_one_row_a_workflow(group: str | None) -> None:
-    give(OURS, team(group) if group else None, "view")
+def test_a_group_has_one_row_per_workflow(group: str | None) -> None:
+    grant(OURS, team(group) if group else None, "view")
     again = WorkflowPermission(workflow_name=OURS, group=team(group) if group else None)
     with pytest.raises(ValidationError, match="Edit those"):
         again.full_clean()
@@ -321,7 +323,7 @@ def test_a_hidden_run_gets_the_same_message_as_a_missing_one(closed: None) -> No
 
 
 def test_a_hidden_workflow_gets_the_same_message_as_a_missing_one(closed: None) -> None:
-    give(THEIRS, team(), "view")
+    grant(THEIRS, team(), "view")
     with pytest.raises(WorkflowNotFound) as hidden:
         system.execute(OURS, {}, by=person(team()))
     assert str(hidden.value) == f"Workflow “{OURS}” not found. Available: {THEIRS}."
@@ -338,8 +340,8 @@ def test_a_viewer_cannot_launch(closed: None) -> None:
 
 
 def test_deleting_a_parent_deletes_its_children(closed: None) -> None:
-    """A cancel takes along what the run waits for, anyone who may operate that."""
-    give(OURS, team(), "view", "operate")
+    """An action on a parent includes its children, whatever their permissions."""
+    grant(OURS, team(), "view", "operate")
     parent = make_run(status=Status.WAITING, waiting_for="subworkflow")
     child = make_run(status=Status.PENDING, parent=parent, workflow_name=THEIRS)
     system.cancel(parent.pk, by=person(team()), reason="wrong document")
@@ -348,14 +350,14 @@ def test_deleting_a_parent_deletes_its_children(closed: None) -> None:
 
 
 def test_users_without_access_to_values_cannot_respond(closed: None) -> None:
-    give(OURS, team("others"), "read")
+    grant(OURS, team("others"), "read")
     run = make_approval().run
     with pytest.raises(NotAllowed, match="respond to approvals"):
         system.respond(run.pk, {"outcome": "publish"}, by=person(roles.OPERATOR))
 
 
 def calls_of_system(path: Path) -> list[ast.Call]:
-    """Return the calls of System that read or change one run or workflow."""
+    """Return the calls of System that read or change a run or workflow."""
     named = {
         *("find_run", "find_workflow", "list_workflows", "execute", "cancel", "resume"),
         *("delete_run", "label", "unlabel", "add_note", "respond"),
@@ -372,15 +374,15 @@ def calls_of_system(path: Path) -> list[ast.Call]:
 
 
 def test_pages_and_admin_always_pass_the_user() -> None:
-    """Code that renders for many viewers receives permissions instead; it is listed here."""
-    forgotten = {
+    """Code that renders for many viewers receives permissions instead, and is excepted."""
+    missing = {
         f"{path.relative_to(ROOT)}: {ast.unparse(call)}"
         for room in ("pages", "admin")
         for path in (ROOT / "workflows" / room).rglob("*.py")
         for call in calls_of_system(path)
         if "by" not in {keyword.arg for keyword in call.keywords}
     }
-    assert forgotten == {
+    assert missing == {
         "workflows/pages/catalog.py: system.find_workflow(name)",
         "workflows/pages/live/consumers.py: system.find_run(part.run_id)",
     }
@@ -389,10 +391,10 @@ def test_pages_and_admin_always_pass_the_user() -> None:
 # Documents -------------------------------------------------------------------------------
 
 
-def test_a_document_is_as_open_as_the_runs_that_it_was_given_to(closed: None) -> None:
+def test_a_document_is_visible_to_viewers_of_its_runs(closed: None) -> None:
     owner, reader = person(roles.LAUNCHER), person(team())
     document = make_document(uploaded_by=owner)
-    give(OURS, team(), "view")
+    grant(OURS, team(), "view")
     assert document not in permissions.visible_documents(reader)
     DocumentUse.objects.create(document=document, workflow_name=OURS)
     assert document in permissions.visible_documents(reader)
@@ -409,11 +411,11 @@ def test_a_document_without_runs_requires_permission_to_view_documents(
 
 
 def test_a_launch_with_an_invisible_document_is_refused() -> None:
-    give(OURS, team(), "view", "launch")
+    grant(OURS, team(), "view", "launch")
     mine, other = person(team()), person(team())
     other_document = make_document(uploaded_by=other)
     DocumentUse.objects.create(document=other_document, workflow_name=THEIRS)
-    give(THEIRS, team("nobody"), "view")
+    grant(THEIRS, team("nobody"), "view")
     with pytest.raises(InvalidParams, match="There is no document"):
         system.execute(OURS, {"document": str(other_document.pk)}, by=mine)
     run = system.execute(OURS, {"document": str(other_document.pk)}, by=other)
@@ -428,7 +430,7 @@ def test_uploading_the_same_file_shows_the_document_but_not_its_first_uploader(
     content = many_pages(1)
     first = store_document("secret.pdf", BytesIO(content), by=person(roles.LAUNCHER))
     DocumentUse.objects.create(document=first, workflow_name=THEIRS)
-    give(THEIRS, team("nobody"), "view")
+    grant(THEIRS, team("nobody"), "view")
     later = person(roles.LAUNCHER)
     assert first not in permissions.visible_documents(later)
     again = store_document("mine.pdf", BytesIO(content), by=later)
@@ -438,7 +440,7 @@ def test_uploading_the_same_file_shows_the_document_but_not_its_first_uploader(
     assert store_document("mine.pdf", BytesIO(content), by=later).already_stored
 
 
-def test_a_child_notes_its_documents_as_well() -> None:
+def test_documents_of_a_child_run_are_recorded() -> None:
     document = make_document()
     paused = Paused("subworkflow", workflow=OURS, params={"d": str(document.pk)})
     paused.sequence = 1
@@ -449,7 +451,7 @@ def test_a_child_notes_its_documents_as_well() -> None:
     assert document.uses.get().workflow_name == OURS
 
 
-def test_documents_of_runs_before_are_found_by_the_migration() -> None:
+def test_the_migration_records_documents_of_existing_runs() -> None:
     document = make_document()
     make_run(params={"deep": [{"document": str(document.pk)}]})
     migration = importlib.import_module(

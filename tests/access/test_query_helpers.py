@@ -17,8 +17,8 @@ PAGES = Path(pages.__file__).parent
 GUARDED = {"Run", "Decision"}  # models whose manager pages do not use
 EXCEPTIONS = {
     "visible_rows.py",  # the helpers of the pages
-    "live/consumers.py",  # one run by its id, whose viewer is checked before
-    "run/baselines.py",  # durations of a workflow whose page the viewer may see
+    "live/consumers.py",  # one run by id, after a permission check
+    "run/baselines.py",  # durations of a workflow that the viewer can see
 }
 
 

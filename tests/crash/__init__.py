@@ -1,1 +1,1 @@
-"""Real processes, killed: what was accepted is never lost, what was recorded never repeated."""
+"""Tests with killed processes: accepted runs are not lost, recorded steps not repeated."""

@@ -1,7 +1,7 @@
-"""Run next to the processes under test, on their database: launch runs, report their status.
+"""Command of the tests on the database of the processes under test.
 
 python -m tests.crash.drive launch '{"count": 5, "params": {…}}'   → run ids
-python -m tests.crash.drive report                                → all rows that matter
+python -m tests.crash.drive report                                → rows of all runs
 python -m tests.crash.drive act '{"do": "cancel", "run": "…"}'
 """
 
@@ -44,7 +44,7 @@ STAGE_FIELDS = ("run_id", "attempt", "sequence", "node_name", "status", "undoes"
 
 
 def launch(count: int, name: str, params: dict[str, Any]) -> list[str]:
-    """Launch so many runs of a workflow; return their ids."""
+    """Launch `count` runs of a workflow; return their ids."""
     return [str(system.execute(name, params).pk) for _ in range(count)]
 
 
@@ -98,7 +98,7 @@ def report() -> dict[str, Any]:
 
 
 def act(do: str, run: str, **given: Any) -> dict[str, str]:
-    """Do something to a run through System; return what came of it."""
+    """Perform an action on a run through System; return the outcome."""
     try:
         done = getattr(system, do)(run, by=None, **given)
     except RequestError as error:
@@ -107,19 +107,19 @@ def act(do: str, run: str, **given: Any) -> dict[str, str]:
 
 
 def delete_many(count: int) -> int:
-    """Ask workers to delete so many runs that were cancelled; return how many there are."""
-    boss = User.objects.create_superuser("boss")
+    """Start a bulk operation that deletes `count` cancelled runs; return the total."""
+    superuser = User.objects.create_superuser("boss")
     for run_id in launch(count, "count", {"trace": os.devnull}):
         system.cancel(run_id, by=None)
     event = bulk.BULK_ACTIONS["delete"]
     return bulk.start(
-        event, Run.objects.order_by("id"), by=boss, reason="too old"
+        event, Run.objects.order_by("id"), by=superuser, reason="too old"
     ).total
 
 
 def add_schedules(count: int, params: dict[str, Any], moments: int) -> None:
-    """Create schedules of every minute whose last so many moments were missed."""
-    boss = User.objects.create_superuser("boss")
+    """Create schedules of every minute with a number of missed moments."""
+    superuser = User.objects.create_superuser("boss")
     for number in range(count):
         plan = service.Plan(
             f"schedule {number}",
@@ -130,16 +130,16 @@ def add_schedules(count: int, params: dict[str, Any], moments: int) -> None:
             catch_up="all",
             jitter_seconds=0,
         )
-        schedule = service.create("count", plan, by=boss)
+        schedule = service.create("count", plan, by=superuser)
         due.plan(schedule, after=clock.now() - dt.timedelta(minutes=moments))
         schedule.save()
 
 
 def add_destinations(urls: list[str]) -> None:
-    """Create a webhook destination for each URL, which wants every event."""
-    boss = User.objects.create_superuser("boss")
+    """Create a webhook destination for each URL, for all events."""
+    superuser = User.objects.create_superuser("boss")
     for number, url in enumerate(urls):
-        destinations.create(destinations.Plan(f"receiver {number}", url), by=boss)
+        destinations.create(destinations.Plan(f"receiver {number}", url), by=superuser)
 
 
 def main() -> None:
@@ -152,7 +152,7 @@ def main() -> None:
         "act": act,
         "add_schedules": add_schedules,
         "add_destinations": add_destinations,
-        # on one event loop: else each action would open a separate connection to Redis
+        # One event loop: otherwise each action opens a separate connection to Redis.
         "delete_many": async_to_sync(sync_to_async(delete_many)),
     }
     answer = events[event](**given)

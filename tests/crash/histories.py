@@ -1,4 +1,4 @@
-"""What became of runs: how they stand, and whether their history is whole."""
+"""Checks of the status and the recorded history of runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run_of(installation: Installation, run_id: str) -> dict[str, Any]:
 def wait_until_ended(
     installation: Installation, *, seconds: float = 60
 ) -> dict[str, Any]:
-    """Return the report once every run has ended."""
+    """Wait until every run has ended; return the report."""
     wait_for(installation.are_ended, what="all runs to end", seconds=seconds)
     report: dict[str, Any] = installation.drive("report")
     assert report["not_as_recorded"] == [], report["not_as_recorded"]
@@ -60,13 +60,13 @@ def check_history(report: dict[str, Any], rounds: int) -> None:
 
 
 def check_decisions(report: dict[str, Any], rounds: int) -> None:
-    """Assert that every edge a run evaluated on its way has one row, and which it took.
+    """Assert that every evaluated edge has one row, and that the expected one was taken.
 
-    An attempt that continues at a step's end evaluates its edges again, with rows of its
-    own, and has to come to the same.
+    An attempt that continues at the end of a step evaluates its edges again, with separate
+    rows, and must take the same edge.
     """
     steps = rounds + 2
-    ways = ["work"] * rounds + ["finish"]
+    targets = ["work"] * rounds + ["finish"]
     found: dict[tuple[str, int], dict[int, list[tuple[int, bool, str]]]] = {}
     for d in report["decisions"]:
         attempts = found.setdefault((d["run_id"], d["sequence"]), {})
@@ -76,6 +76,8 @@ def check_decisions(report: dict[str, Any], rounds: int) -> None:
         for step in range(1, steps):
             for rows in found[run["id"], step].values():
                 taken = [to for _, is_taken, to in rows if is_taken]
-                assert taken == [ways[step - 1]], (run["id"], step, rows)
-                evaluated = 2 if step == steps - 1 else 1  # also what did not hold
+                assert taken == [targets[step - 1]], (run["id"], step, rows)
+                evaluated = (
+                    2 if step == steps - 1 else 1
+                )  # includes an edge whose condition is not met
                 assert sorted(index for index, *_ in rows) == [*range(evaluated)]

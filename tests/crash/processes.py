@@ -1,4 +1,4 @@
-"""Processes under test: a separate installation, with any number of workers."""
+"""Processes under test: a separate installation with any number of workers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from typing import Any
 from project.env import ROOT
 from tests.support.servers import HOME, SECRET_KEY, migrated_file, own_environment
 
-TIMEOUT_SECONDS = 60  # a bound for what never comes, not a wait
+TIMEOUT_SECONDS = 60  # fails a test that would block forever
 POLL_SECONDS = 0.05
 
 
 class Installation:
-    """A directory, a database, perhaps a Redis, and the processes that use them."""
+    """A directory, a database, optionally Redis, and the processes that use them."""
 
     def __init__(
         self, home: Path, *, database: str = "", redis: str = "", **settings: str
@@ -33,7 +33,7 @@ class Installation:
         Settings are environment variables.
         """
         self.home = home
-        self.url = ""  # of the server that shows its pages, once one runs
+        self.url = ""  # of the web process, once it runs
         self.trace = home / "trace"
         self.settings = {
             "WORKFLOW_APPS": "tests.crash.app",
@@ -52,11 +52,11 @@ class Installation:
             shutil.copy(migrated_file(Path(os.environ[HOME])), self.data_dir)
 
     def manage(self, *arguments: str) -> str:
-        """Return what a management command prints. Raises when it fails."""
+        """Return the output of a management command. Raises AssertionError on failure."""
         return self._run("manage.py", *arguments)
 
     def drive(self, action: str, **given: Any) -> Any:
-        """Return the answer of tests/crash/drive.py."""
+        """Return the output of tests/crash/drive.py."""
         return json.loads(
             self._run("-m", "tests.crash.drive", action, json.dumps(given))
         )
@@ -67,7 +67,7 @@ class Installation:
         return self.drive("launch", count=count, name=name, params=given)  # type: ignore[no-any-return]
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
-        """Return the rows of a query: to start a process for each look would take long."""
+        """Return the rows of a query without starting a process."""
         if url := self.settings.get("DATABASE_URL"):
             import psycopg
 
@@ -86,11 +86,11 @@ class Installation:
         return self.ask(live) == [(0,)]
 
     def traces(self) -> list[str]:
-        """Return the key of each node that began, in order."""
+        """Return the keys of the started nodes, in order."""
         return [key for key, _ in self._trace_lines()]
 
     def working(self) -> int:
-        """Return the process in which the last node began."""
+        """Return the id of the process in which the last node started."""
         return int(self._trace_lines()[-1][1])
 
     def _trace_lines(self) -> list[list[str]]:
@@ -114,7 +114,7 @@ class Installation:
     def process(
         self, *arguments: str, **environment: str
     ) -> Iterator[subprocess.Popen[bytes]]:
-        """Give a management command that runs until the block ends; its log is kept."""
+        """Run a management command during the block; write its output to a log."""
         name = "-".join(word.strip("-") for word in arguments)
         with (self.home / f"{name}-{time.monotonic_ns()}.log").open("wb") as log:
             process = subprocess.Popen(
@@ -130,17 +130,17 @@ class Installation:
                 kill(process)
 
     def worker(self, name: str, capacity: int = 50, **environment: str) -> Any:
-        """Give a worker process."""
+        """Run a worker process."""
         given = ["--name", name, "--concurrency", str(capacity)]
         return self.process("worker", *given, **environment)
 
     def logs(self) -> str:
-        """Return what all processes have printed, for a test that failed."""
+        """Return the output of all processes."""
         return "\n".join(path.read_text() for path in sorted(self.home.glob("*.log")))
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process as a power cut would."""
+    """Kill a process with SIGKILL."""
     if process.poll() is None:
         process.send_signal(signal.SIGCONT)
         process.kill()
@@ -150,9 +150,9 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 def wait_for(
     holds: Callable[[], Any], *, what: str, seconds: float = TIMEOUT_SECONDS
 ) -> Any:
-    """Return the first true answer; other processes can only be looked at."""
+    """Poll a condition until it is true; return its value."""
     deadline = time.monotonic() + seconds
     while not (answer := holds()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        assert time.monotonic() < deadline, f"timeout while waiting for {what}"
         time.sleep(POLL_SECONDS)
     return answer

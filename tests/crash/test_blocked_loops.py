@@ -1,4 +1,4 @@
-"""Async nodes that block their event loop, in real processes: who notices, and who pays."""
+"""Async nodes that block the event loop of a real process, and the effects on other runs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_pages_respond_while_a_node_of_the_embedded_worker_blocks_its_loop(
         (culprit,) = installation.launch(1, "blocking-until", trace=str(begun), **waits)
         wait_for(begun.exists, what="the loop to be blocked")
 
-        # every answer comes before the node has returned, which waits for the file
+        # The node waits for the file, so that all responses arrive before it returns.
         with Visitor(web.url) as visitor:
             wait_for(
                 lambda: "blocks worker" in visitor.read(f"/runs/{culprit}/"),
@@ -60,7 +60,7 @@ def test_pages_respond_while_a_node_of_the_embedded_worker_blocks_its_loop(
             f"{web.url}metrics", headers={"Authorization": f"Bearer {TOKEN}"}
         )
         with urlopen(metrics, timeout=20) as answer:  # noqa: S310 - ours
-            figures = answer.read().decode()
+            metrics_text = answer.read().decode()
         assert web.stop() == 0, log.read_text()
     assert {run["status"] for run in report["runs"]} == {"completed"}
     assert {attempt["number"] for attempt in report["attempts"]} == {1}
@@ -68,7 +68,7 @@ def test_pages_respond_while_a_node_of_the_embedded_worker_blocks_its_loop(
     (line,) = lines_of(installation, culprit)
     assert line.startswith("block_until held the event loop for ")
     assert "make it a plain `def`" in line
-    assert 'signalbox_blocked_loops_total{node="block_until"} 1.0' in figures
+    assert 'signalbox_blocked_loops_total{node="block_until"} 1.0' in metrics_text
     assert "is blocked by node block_until of run" in log.read_text()
 
 
@@ -86,7 +86,7 @@ def test_a_loop_that_stays_blocked_is_replaced_and_only_the_run_that_blocks_it_f
         (culprit,) = installation.launch(
             1, "blocking-until", trace=str(begun), hold=never
         )
-        # the other run continues on another loop while the first is still blocked
+        # The other run continues on a new loop while the first one is blocked.
         wait_for(
             lambda: other_begun.read_text() == "begun\nbegun\n",
             what="the other run's node to begin again",

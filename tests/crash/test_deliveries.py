@@ -1,4 +1,4 @@
-"""Every message arrives, in order per destination, although processes are killed."""
+"""Messages arrive in order per destination although processes are killed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def expected_runs(installation: Installation, number: int) -> list[str]:
 
 
 def are_delivered(installation: Installation, messages: int) -> bool:
-    """Return whether so many messages are delivered."""
+    """Return whether a number of messages is delivered."""
     query = "SELECT COUNT(*) FROM workflows_delivery WHERE status = 'delivered'"
     return installation.ask(query) == [(messages,)]
 
@@ -73,7 +73,9 @@ def test_a_message_whose_process_is_killed_during_the_request_arrives_again(
         wait_for(lambda: first.poll() is not None, what="the end of the worker")
     with installation.worker("second"):
         wait_for(partial(are_delivered, installation, 4), what="all messages")
-    assert receiver.ids.count(receiver.ids[1]) == 2, "it is sent again, with its id"
+    assert receiver.ids.count(receiver.ids[1]) == 2, (
+        "the message is sent again with the same id"
+    )
     assert len(set(receiver.ids)) == 4
     arrived = first_arrivals(receiver)
     assert arrived == expected_runs(installation, 0)
@@ -119,8 +121,8 @@ def test_no_message_is_lost_or_out_of_order_while_every_process_is_killed(
             kind, process = living.pop(chosen.randrange(len(living)))
             kill(process)
             living.append((kind, stack.enter_context(kind())))
-        everything = partial(are_delivered, installation, 2 * RUNS)
-        wait_for(everything, what="all messages", seconds=240)
+        all_delivered = partial(are_delivered, installation, 2 * RUNS)
+        wait_for(all_delivered, what="all messages", seconds=240)
         for number, receiver in enumerate(receivers):
             arrived_runs = first_arrivals(receiver)
             assert arrived_runs == expected_runs(installation, number)
@@ -129,5 +131,5 @@ def test_no_message_is_lost_or_out_of_order_while_every_process_is_killed(
 
 
 def has_arrived(receivers: list[Receiver], count: int) -> bool:
-    """Return whether a receiver has so many messages."""
+    """Return whether a receiver has a number of messages."""
     return max(len(set(one.ids)) for one in receivers) >= count

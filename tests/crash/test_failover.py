@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROUNDS, SHORT_ROUNDS = 60, 2
 REACHED = 5  # steps, at least, when the commits are lost
-WENT_BACK = re.compile(
+REWOUND = re.compile(
     r"Run (\S+): The database went back from step (\d+) to step 1;"
     r" the steps in between run again\."
 )
@@ -31,7 +31,7 @@ WENT_BACK = re.compile(
 
 @pytest.fixture(params=[Promotion, PointInTimeRestore])
 def loss(request: pytest.FixtureRequest) -> Iterator[Loss]:
-    """Give a PostgreSQL server that will lose commits."""
+    """Provide a PostgreSQL server that loses commits on request."""
     with tempfile.TemporaryDirectory(prefix="pg-") as place:
         home = Path(place)
         loss = request.param(OwnPostgres(home / "data"), home)
@@ -47,7 +47,7 @@ def loss(request: pytest.FixtureRequest) -> Iterator[Loss]:
 
 
 def steps_of(installation: Installation) -> Mapping[str, int]:
-    """Return the completed steps of each run that is not over."""
+    """Return the number of completed steps of each active run."""
     rows = installation.ask(
         "SELECT id::text, sequence FROM workflows_run WHERE status = 'running'"
     )
@@ -55,7 +55,7 @@ def steps_of(installation: Installation) -> Mapping[str, int]:
 
 
 def of_runs(report: dict[str, Any], run_ids: list[str]) -> dict[str, Any]:
-    """Return the part of a report about some runs."""
+    """Return the part of a report for the given runs."""
     part = dict(report)
     part["runs"] = [run for run in report["runs"] if run["id"] in run_ids]
     for name in ("stages", "decisions", "checkpoints", "attempts"):
@@ -63,7 +63,7 @@ def of_runs(report: dict[str, Any], run_ids: list[str]) -> dict[str, Any]:
     return part
 
 
-def test_runs_continue_from_what_a_database_that_lost_commits_has(
+def test_runs_continue_from_the_remaining_rows_after_a_loss_of_commits(
     loss: Loss, own_redis: OwnRedis, tmp_path: Path
 ) -> None:
     installation = Installation(
@@ -108,7 +108,7 @@ def test_runs_continue_from_what_a_database_that_lost_commits_has(
 
 
 def proceed(installation: Installation, hold: Path, runs: set[str]) -> None:
-    """Let these runs take some steps and the short one end, then hold them again."""
+    """Let the runs execute some steps and the short one end, then hold them again."""
     hold.touch()
     wait_for(
         lambda: (
@@ -121,8 +121,8 @@ def proceed(installation: Installation, hold: Path, runs: set[str]) -> None:
 
 
 def read_log(log: str, lost: list[str]) -> Mapping[str, int]:
-    """Return the step from which each run was rewound; it and each lost run have one line."""
-    lines = WENT_BACK.findall(log)
+    """Return the step to which each run was rewound; assert one line per run."""
+    lines = REWOUND.findall(log)
     assert len({run for run, _ in lines}) == len(lines)
     for run in lost:
         assert log.count(f"Run {run} does not exist any more") == 1
@@ -130,7 +130,7 @@ def read_log(log: str, lost: list[str]) -> Mapping[str, int]:
 
 
 def check_ledger(installation: Installation, reached: Mapping[str, int]) -> None:
-    """Assert that exactly the steps that were lost ran again, and the ones in progress."""
+    """Assert that exactly the lost steps and those in progress were executed again."""
     times = Counter(installation.traces())
     for run, step in reached.items():
         by_step = {

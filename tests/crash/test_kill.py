@@ -1,4 +1,4 @@
-"""A worker killed, paused or stopped in the middle of its runs."""
+"""Workers that are killed, paused or stopped during runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.crash
 def installation(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> Iterator[Installation]:
-    """Give an installation on each kind of database, with Redis next to PostgreSQL."""
+    """Provide an installation on SQLite, and one on PostgreSQL with Redis."""
     if request.param == "sqlite":
         yield Installation(tmp_path, MAX_RECOVERIES="1000")
         return
@@ -47,7 +47,7 @@ def test_a_killed_workers_run_continues_elsewhere_from_its_last_step(
     assert [(s["node_name"], s["sequence"], s["status"]) for s in stages] == [
         ("begin", 1, "completed"),
         ("work", 2, "started"),
-    ], "the stored run shows the node that was running"
+    ], "the row shows the interrupted node"
     hold.touch()
     with installation.worker("second"):
         report = wait_until_ended(installation)
@@ -73,8 +73,8 @@ def test_a_killed_workers_run_continues_elsewhere_from_its_last_step(
 def test_a_paused_worker_that_lost_its_lease_writes_nothing_more(
     migrated_url: str, redis_url: str, tmp_path: Path
 ) -> None:
-    # Not on SQLite: stopped inside a transaction, a process keeps the one write lock of
-    # the file, and no other can take over before it continues.
+    # Not on SQLite: a process that is stopped in a transaction holds the write lock of
+    # the file, so that no other process can recover its runs.
     installation = Installation(tmp_path, database=migrated_url, redis=redis_url)
     hold = tmp_path / "hold"
     installation.launch(rounds=2, hold=str(hold))
@@ -186,11 +186,11 @@ def test_a_killed_parallel_node_runs_only_what_had_not_finished(
         ),
     ],
 )
-def test_a_worker_may_be_killed_at_every_boundary_of_every_step(
+def test_a_run_survives_kills_at_every_commit_of_every_step(
     installation: Installation, moments: list[str]
 ) -> None:
-    # A worker's first commit records the start of a node, its second the end: each
-    # of these workers comes one step further at most, and dies before or after saying so.
+    # The first commit of a worker records the start of a node, the second its end. Each
+    # of these workers completes at most one step, and dies before or after the commit.
     rounds = 1
     (run_id,) = installation.launch(rounds=rounds)
     for step in range(1, rounds + 3):
@@ -207,7 +207,7 @@ def test_a_worker_may_be_killed_at_every_boundary_of_every_step(
     )
     assert recorded == {"begin": 1, "work": 1, "finish": 1}
     ran = Counter(installation.traces())
-    assert min(ran.values()) > 1, "what was not recorded runs again, with the same key"
+    assert min(ran.values()) > 1, "unrecorded steps run again with the same key"
     assert set(ran) == {
         f"{run_id}/{n}/{i}" for i, n in enumerate(("begin", "work", "finish"), 1)
     }
@@ -274,7 +274,7 @@ def test_a_bulk_operation_survives_the_death_of_its_worker(
     with installation.worker("first") as first:
         wait_for(partial(_done, installation), what="some of the runs to be deleted")
         kill(first)
-    assert _done(installation) < total, "it was killed in the middle"
+    assert _done(installation) < total, "the worker was not killed during the operation"
     with installation.worker("second"):
         wait_for(lambda: _done(installation) == total, what="the rest to be deleted")
     did = "SELECT COUNT(*), COUNT(DISTINCT run_id) FROM workflows_auditevent"
@@ -293,7 +293,7 @@ def test_a_bulk_operation_survives_the_death_of_its_worker(
         pytest.param(1000, 40, marks=[pytest.mark.slow, pytest.mark.timeout(1800)]),
     ],
 )
-def test_runs_survive_workers_that_are_killed_again_and_again(
+def test_runs_survive_repeated_kills_of_workers(
     migrated_url: str, redis_url: str, tmp_path: Path, runs: int, kills: int
 ) -> None:
     rounds = 8
@@ -301,8 +301,8 @@ def test_runs_survive_workers_that_are_killed_again_and_again(
         tmp_path, database=migrated_url, redis=redis_url, MAX_RECOVERIES="1000"
     )
     installation.launch(runs, rounds=rounds, seconds=0.05)
-    share = runs // 4  # so that each of the four holds some when it is killed
-    between = runs * (rounds + 2) // (2 * kills)  # steps, so that all kills find work
+    share = runs // 4  # each of the four workers holds some runs
+    between = runs * (rounds + 2) // (2 * kills)  # steps between two kills
     with ExitStack() as stack:
         first = [
             stack.enter_context(installation.worker(f"first-{n}", share))
@@ -312,16 +312,18 @@ def test_runs_survive_workers_that_are_killed_again_and_again(
         for number in range(kills):
             before = len(installation.traces())
             wait_for(
-                partial(_moved, installation, before + between),
+                partial(_has_progressed, installation, before + between),
                 what="some steps to begin",
             )
             kill(workers.pop(_worker_of(installation.working(), workers)))
-            heir = stack.enter_context(installation.worker(f"heir-{number}", share))
-            workers[heir.pid] = heir
+            replacement = stack.enter_context(
+                installation.worker(f"heir-{number}", share)
+            )
+            workers[replacement.pid] = replacement
         report = wait_until_ended(installation, seconds=1200)
     check_history(report, rounds)
     died = {a["worker"] for a in report["attempts"] if a["outcome"] == "lost"}
-    assert len(died) > kills // 2, "most were killed with runs in their hands"
+    assert len(died) > kills // 2, "most workers held runs when they were killed"
 
 
 def _done(installation: Installation) -> int:
@@ -334,7 +336,7 @@ def _worked_since(installation: Installation, before: int) -> bool:
     return any(key.endswith("/work/2") for key in installation.traces()[before:])
 
 
-def _moved(installation: Installation, steps: int) -> bool:
+def _has_progressed(installation: Installation, steps: int) -> bool:
     return len(installation.traces()) > steps
 
 
@@ -343,7 +345,7 @@ def _is_gone(pid: int) -> bool:
 
 
 def _worker_of(pid: int, workers: dict[int, Any]) -> int:
-    """Return the worker that a node ran in, or that started the child process it ran in."""
+    """Return the worker of a node's process, or of the parent of that process."""
     if pid in workers:
         return pid
     parent = _ps("ppid", pid)

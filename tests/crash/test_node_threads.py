@@ -1,4 +1,4 @@
-"""Threads of nodes in real processes: what they took is given back, whatever they do."""
+"""Threads of nodes in real processes return their connections and end with their runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def greedy(home: Path, **settings: Any) -> Installation:
 def installation(
     tmp_path: Path, migrated_url: str, redis_url: str
 ) -> Iterator[Installation]:
-    """Give an installation whose pages and one worker are separate processes."""
+    """Provide an installation with a web process and a worker."""
     installation = greedy(
         tmp_path, database=migrated_url, redis=redis_url, DATABASE_POOL_SIZE="10"
     )
@@ -62,7 +62,7 @@ def test_nodes_that_use_the_orm_return_their_connections(
     for result in results_of(installation, *crowd):
         assert result["counts"] == [1] * ITEMS
 
-    # connections that the server ended while no one used them
+    # The server closes idle connections.
     kinds = installation.launch(1, "every-kind")
     results_of(installation, *kinds)
     installation.ask(
@@ -73,7 +73,7 @@ def test_nodes_that_use_the_orm_return_their_connections(
     for result in results_of(installation, *again):
         assert result["counts"] == [1] * 5
 
-    # a transaction that a node leaves open is not the next one's
+    # A transaction that a node leaves open is not visible to the next node.
     (left,) = installation.launch(1, "left-open")
     (result,) = results_of(installation, left)
     assert (result["autocommit"], result["groups"]) == ([True, True], 0)
@@ -114,7 +114,7 @@ def test_items_that_time_out_occupy_no_thread_of_other_runs_and_none_starts_afte
         page = visitor.read(f"/runs/{other}/")
     assert "Waiting for a thread" in page
 
-    # threads that no one waits for still work, and the other run has one
+    # Abandoned threads are still running, and the other run has its own thread.
     report = wait_until_ended(installation)
     ended_at = time.time()
     runs = {run["id"]: run for run in report["runs"]}
@@ -125,7 +125,7 @@ def test_items_that_time_out_occupy_no_thread_of_other_runs_and_none_starts_afte
     assert f"did not finish within {LATE_SECONDS:g} s" in message
     results_of(installation, *installation.launch(1, "every-kind"))
 
-    hold.touch()  # all threads are free again: what was withdrawn does not begin
+    hold.touch()  # frees all threads; withdrawn items do not start
     time.sleep(1.5)
     assert all(float(line.split()[0]) <= ended_at for line in lines())
     numbers = [line.split()[1] for line in lines()]

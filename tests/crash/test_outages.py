@@ -21,8 +21,8 @@ from tests.support.servers import OwnPostgres, OwnRedis, RunningServer, running_
 
 pytestmark = pytest.mark.crash
 
-# Anyone who does not come back for so long after an outage is taken for lost: longer than a
-# busy machine keeps a process waiting for its turn.
+# A worker that does not renew its lease for this time is considered lost; longer than a
+# busy machine delays a process.
 LEASE_SECONDS = 3.0
 ROUNDS = 2
 
@@ -31,7 +31,7 @@ ROUNDS = 2
 def installation(
     tmp_path: Path, own_postgres: OwnPostgres, own_redis: OwnRedis
 ) -> Installation:
-    """Give an installation on servers that the test may stop."""
+    """Provide an installation on servers that the test can stop."""
     installation = Installation(
         tmp_path,
         database=own_postgres.url,
@@ -45,43 +45,43 @@ def installation(
 
 @pytest.fixture
 def server(installation: Installation) -> Iterator[RunningServer]:
-    """Give a process that serves the installation's pages."""
+    """Provide a web process of the installation."""
     with running_server(installation.data_dir, **installation.settings) as server:
         yield server
 
 
 @pytest.fixture
 def visitor(server: RunningServer) -> Iterator[Visitor]:
-    """Give someone who is signed in."""
+    """Provide a signed-in visitor."""
     with Visitor(server.url) as visitor:
         yield visitor
 
 
 def readiness(server: RunningServer) -> tuple[int, dict[str, Any]]:
-    """Return the response of /health/ready: the status, and a finding for each part."""
+    """Return status and findings of /health/ready."""
     with Visitor(server.url, sign_in=False) as probe:
         answer = probe.get("/health/ready")
     return answer.status, json.loads(answer.text)["checks"]
 
 
 def is_ready(server: RunningServer) -> bool:
-    """Return whether every part is well."""
+    """Return whether all parts are ready."""
     return readiness(server)[0] == 200
 
 
-def says_of(server: RunningServer, part: str, words: str) -> bool:
-    """Return whether it is not ready, and gives these words as the reason."""
+def is_unready_because(server: RunningServer, part: str, words: str) -> bool:
+    """Return whether a part is not ready and its reason contains the text."""
     status, checks = readiness(server)
     return status == 503 and not checks[part]["ok"] and words in checks[part]["message"]
 
 
 def for_longer_than_a_lease(moment: float) -> bool:
-    """Return whether so long an outage has passed that every lease ran out."""
+    """Return whether more than the duration of a lease has passed."""
     return time.monotonic() > moment + LEASE_SECONDS * 1.5
 
 
 def _log(installation: Installation, server: RunningServer) -> str:
-    """Return what all processes have printed so far."""
+    """Return the output of all processes."""
     return installation.logs() + server.log.read_text()
 
 
@@ -129,8 +129,8 @@ def test_while_postgresql_is_unavailable_processes_wait_and_nothing_is_lost_or_d
 
         own_postgres.stop()
         stopped = time.monotonic()
-        hold.touch()  # nodes end now, and no one takes what they return
-        assert says_of(server, "database", "cannot be reached")
+        hold.touch()  # nodes end now, but their results cannot be stored
+        assert is_unready_because(server, "database", "cannot be reached")
         check_visitor_messages(visitor, page, form)
         wait_for(partial(for_longer_than_a_lease, stopped), what="leases to run out")
         assert [worker.poll() for worker in workers] == [None, None]
@@ -193,7 +193,7 @@ def test_while_redis_is_unavailable_launches_are_accepted_and_done(
         own_redis.stop()
         with pytest.raises(Refused, match="403"):
             visitor.open_socket(f"/ws/runs/{before}/")
-        assert says_of(server, "messages", "cannot be reached")
+        assert is_unready_because(server, "messages", "cannot be reached")
         form = {"trace": str(installation.trace), "rounds": str(ROUNDS), "seconds": "0"}
         launched = visitor.post("/workflows/count/", form)
         assert launched.status == 302, launched.text
@@ -209,14 +209,14 @@ def test_while_redis_is_unavailable_launches_are_accepted_and_done(
     assert set(Counter(installation.traces()).values()) == {1}
     log = _log(installation, server)
     assert "Traceback" not in log
-    assert log.count("Channel layer unavailable") == 2, "told once a process"
+    assert log.count("Channel layer unavailable") == 2, "logged once per process"
 
 
 @pytest.mark.slow
 def test_a_worker_subscribes_again_after_redis_lost_its_data(
     tmp_path: Path, migrated_url: str, own_redis: OwnRedis
 ) -> None:
-    # No sweep comes to the rescue: only a notification can start the second run.
+    # Polling is disabled: only a notification can start the second run.
     installation = Installation(
         tmp_path,
         database=migrated_url,
@@ -250,9 +250,10 @@ def test_runs_stop_while_the_database_is_read_only_and_continue_afterwards(
         wait_for(lambda: len(installation.traces()) == 2, what="a node to be held")
         own_postgres.set("default_transaction_read_only", "on")
         wait_for(
-            partial(says_of, server, "database", "refuses writes"), what="a red light"
+            partial(is_unready_because, server, "database", "refuses writes"),
+            what="a red light",
         )
-        assert visitor.get(f"/runs/{run_id}/").status == 200, "it can still be read"
+        assert visitor.get(f"/runs/{run_id}/").status == 200, "pages can be read"
         form = {"trace": str(installation.trace), "rounds": "1", "seconds": "0"}
         refused = visitor.post("/workflows/count/", form)
         assert refused.status == 503
@@ -268,7 +269,7 @@ def test_runs_stop_while_the_database_is_read_only_and_continue_afterwards(
         report = wait_until_ended(installation)
         wait_for(partial(is_ready, server), what="the green light")
     check_history(report, ROUNDS)
-    assert len(report["runs"]) == 1, "what was refused was not kept"
+    assert len(report["runs"]) == 1, "the refused launch left a run"
 
 
 @pytest.fixture
@@ -286,15 +287,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Leave no byte free; return the file that takes the room."""
-    rubbish = disk / "rubbish"
-    with rubbish.open("wb") as file, suppress(OSError):
+    """Fill the disk; return the file that uses the space."""
+    filler = disk / "rubbish"
+    with filler.open("wb") as file, suppress(OSError):
         while True:
             file.write(bytes(1_000_000))
-    with rubbish.open("ab", buffering=0) as file, suppress(OSError):
+    with filler.open("ab", buffering=0) as file, suppress(OSError):
         while True:
             file.write(b"0")
-    return rubbish
+    return filler
 
 
 @pytest.mark.slow
@@ -309,8 +310,8 @@ def test_runs_stop_while_the_disk_is_full_and_continue_afterwards(
     ) as server:
         (run_id,) = installation.launch(rounds=ROUNDS, hold=str(hold))
         wait_for(lambda: len(installation.traces()) == 2, what="a node to be held")
-        rubbish = fill(small_disk)
-        assert says_of(server, "disk", "Make room.")
+        filler = fill(small_disk)
+        assert is_unready_because(server, "disk", "Make room.")
         hold.touch()
         wait_for(
             lambda: "database or disk is full" in server.log.read_text(),
@@ -319,7 +320,7 @@ def test_runs_stop_while_the_disk_is_full_and_continue_afterwards(
         with Visitor(server.url, sign_in=False) as visitor:
             assert visitor.get("/health/live").status == 200
 
-        rubbish.unlink()
+        filler.unlink()
         report = wait_for(
             partial(ended_or_failed, installation), what="the run to go on or to stop"
         )
@@ -330,7 +331,7 @@ def test_runs_stop_while_the_disk_is_full_and_continue_afterwards(
 
 
 def ended_or_failed(installation: Installation) -> dict[str, Any] | None:
-    """Return the report once no run is under way."""
+    """Return the report when no run is active, else None."""
     report: dict[str, Any] = installation.drive("report")
     over = {"completed", "failed"}
     return report if all(run["status"] in over for run in report["runs"]) else None

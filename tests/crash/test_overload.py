@@ -1,4 +1,4 @@
-"""Overload of a real server: requests are refused, and liveness is answered meanwhile."""
+"""Overload of a real server: requests are refused, and liveness checks succeed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VISITORS = 40
 
 @pytest.fixture
 def server(migrated_url: str, tmp_path: Path) -> Iterator[RunningServer]:
-    """Give a server on PostgreSQL whose pool suffices for two pages at once."""
+    """Provide a server on PostgreSQL with a pool for two concurrent pages."""
     settings = {
         "DATABASE_URL": migrated_url,
         "SECRET_KEY": SECRET_KEY,
@@ -67,11 +67,11 @@ def test_a_flood_of_messages_is_closed_with_4429_and_others_are_served(
 ) -> None:
     with Visitor(server.url) as person, person.open_socket("/ws/lists/runs/") as page:
         page.next()
-        with suppress(ConnectionError):  # it is closed before everything is sent
+        with suppress(ConnectionError):  # closed before all messages are sent
             page.flood(1_000_000)
         assert is_live(server)
         assert person.get("/runs/").status == 200
-        with suppress(ConnectionError):  # or the rest that was sent reset it
+        with suppress(ConnectionError):  # reset because of unread messages
             code = page.next()
             while not isinstance(code, int):
                 code = page.next()

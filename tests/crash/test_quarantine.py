@@ -1,4 +1,4 @@
-"""The death of a process is charged to the run that caused it, and to no other."""
+"""The end of a process is charged only to the run that caused it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_only_the_run_that_ends_its_process_fails(
         assert first.wait(60) == -signal.SIGKILL
     with installation.worker("one", 8) as second:
         report = wait_until_ended(installation)
-        assert second.poll() is None, "its worker outlasts the culprit"
+        assert second.poll() is None, "the worker survives the culprit"
     runs = {run["id"]: run for run in report["runs"]}
     assert [runs[run_id]["status"] for run_id in innocent] == ["completed"] * 2
     assert {runs[run_id]["recoveries"] for run_id in innocent} == {0}

@@ -1,4 +1,4 @@
-"""Every process restarted in turn, under load, behind nginx: no page fails, no run is lost."""
+"""Rolling restart of all processes under load behind nginx, without errors or lost runs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ http {{
 
 
 def documented_configuration(port: int, ports: list[int]) -> str:
-    """Return nginx's configuration from docs/operating.md, for these ports, without TLS."""
+    """Return the nginx configuration of docs/operating.md with these ports, without TLS."""
     page = (Path("docs") / "operating.md").read_text()
     text = page.split("```nginx\n")[1].split("```")[0]
     text = text[: text.index("server {\n    listen 80;")]
@@ -61,7 +61,7 @@ def documented_configuration(port: int, ports: list[int]) -> str:
 
 @contextmanager
 def running_nginx(home: Path, ports: list[int]) -> Iterator[str]:
-    """Give the address of an nginx before two web processes."""
+    """Provide the address of an nginx in front of two web processes."""
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if nginx is None:
         pytest.skip("There is no nginx: install Debian's package `nginx-light`.")
@@ -79,10 +79,10 @@ def running_nginx(home: Path, ports: list[int]) -> Iterator[str]:
 
 
 class Load:
-    """Clients that read pages, launch runs and keep a page open, until stopped."""
+    """Clients that read pages, launch runs and keep a page open until stopped."""
 
     def __init__(self, url: str, installation: Installation) -> None:
-        """Take the address people use."""
+        """Use the address of nginx."""
         self._url = url
         self._installation = installation
         self._stop = threading.Event()
@@ -94,7 +94,7 @@ class Load:
         self.drawings = 0
 
     def __enter__(self) -> Load:
-        """Sign in, and begin."""
+        """Sign in and start all clients."""
         crowd: list[Callable[[Visitor], None]] = [
             *[self._read] * READERS,
             self._launch,
@@ -144,7 +144,7 @@ class Load:
             self.launched.append(answer.headers["Location"].strip("/").split("/")[-1])
 
     def _watch(self, visitor: Visitor) -> None:
-        """Keep a page open; one that was closed comes back, as a browser's would."""
+        """Keep a page open; reconnect when it is closed, as a browser does."""
         with (
             suppress(Refused, ConnectionError),
             visitor.open_socket("/ws/lists/runs/") as page,
@@ -154,7 +154,7 @@ class Load:
                 self.drawings += 1
 
 
-def test_a_rolling_restart_of_everything_is_noticed_by_no_one(
+def test_a_rolling_restart_causes_no_errors(
     migrated_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     installation = Installation(
@@ -174,20 +174,20 @@ def test_a_rolling_restart_of_everything_is_noticed_by_no_one(
         for process in [*webs, *workers]:
             stack.enter_context(process)
         for port in ports:
-            wait_until_it_answers(port)
+            wait_until_ready(port)
         with Load(url, installation) as load:
             wait_for(lambda: len(load.launched) > 5, what="the load to begin")
             for _ in range(2):
                 for process, port in zip(webs, ports, strict=True):
                     process.restart()
-                    wait_until_it_answers(port)
+                    wait_until_ready(port)
                     _wait_for_more(load)
                 for process in workers:
                     process.restart()
                     _wait_for_more(load)
         report = wait_until_ended(installation, seconds=120)
     assert load.failures == []
-    assert load.sockets > 1, "the open page came back"
+    assert load.sockets > 1, "the page reconnected"
     assert load.drawings > 0
     check_history(report, ROUNDS)
     assert sorted(run["id"] for run in report["runs"]) == sorted(load.launched)
@@ -198,7 +198,7 @@ def test_a_rolling_restart_of_everything_is_noticed_by_no_one(
 
 
 class Process:
-    """A process that can be restarted as systemd would."""
+    """A process that can be restarted as by systemd."""
 
     def __init__(self, installation: Installation, *arguments: str) -> None:
         """Take the command of manage.py."""
@@ -207,24 +207,22 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Process:
-        """Start it."""
         self._process = self._stack.enter_context(self._start())
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
         self._stack.close()
 
     def restart(self) -> None:
-        """Ask it to end, wait until it has, and start it again."""
+        """Send SIGTERM, wait for the exit, and start the process again."""
         assert self._process is not None
         self._process.terminate()
         assert self._process.wait(60) == 0
         self._process = self._stack.enter_context(self._start())
 
 
-def wait_until_it_answers(port: int) -> None:
-    """Return once a web process reports that it can serve pages."""
+def wait_until_ready(port: int) -> None:
+    """Wait until a web process is ready."""
 
     def answers() -> bool:
         with (

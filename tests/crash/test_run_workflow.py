@@ -1,4 +1,4 @@
-"""`manage.py run_workflow --wait` exits with what became of the run."""
+"""The exit code of `manage.py run_workflow --wait` is the outcome of the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.crash
 
 
 def started(installation: Installation, **params: Any) -> subprocess.Popen[str]:
-    """Start the command on the workflow `count`; no server and no worker is there."""
+    """Start the command for the workflow `count`, without a server or worker."""
     given = [f"--param={name}={value}" for name, value in params.items()]
     return subprocess.Popen(
         [

@@ -1,4 +1,4 @@
-"""Workers killed while they launch the due moments of schedules."""
+"""Workers that are killed while they launch due moments of schedules."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ KILLED_AT = (1, 100, 250)  # launched runs at which every worker is killed
 
 
 def launched(installation: Installation) -> int:
-    """Return how many moments have a run."""
+    """Return the number of moments with a run."""
     query = "SELECT COUNT(*) FROM workflows_schedulemoment WHERE run_id IS NOT NULL"
     return int(installation.ask(query)[0][0])
 
 
 def has_launched(installation: Installation, count: int) -> bool:
-    """Return whether so many moments have a run."""
+    """Return whether a number of moments have a run."""
     return launched(installation) >= count
 
 
@@ -53,7 +53,9 @@ def test_each_moment_has_exactly_one_run_although_workers_are_killed(
             stack.enter_context(installation.worker(name))
         everything = partial(has_launched, installation, SCHEDULES * MOMENTS)
         wait_for(everything, what="all launches")
-    assert interrupted[0] < SCHEDULES * MOMENTS, "no worker was killed in between"
+    assert interrupted[0] < SCHEDULES * MOMENTS, (
+        "no worker was killed during the launches"
+    )
     moments = installation.ask(
         "SELECT schedule_id::text, moment, result, run_id FROM workflows_schedulemoment"
     )
@@ -63,5 +65,5 @@ def test_each_moment_has_exactly_one_run_although_workers_are_killed(
     assert len(per_schedule) == SCHEDULES
     assert min(per_schedule.values()) >= MOMENTS
     by_id = dict(runs)
-    assert len(by_id) == len(moments), "a run without a moment, or two of one"
+    assert len(by_id) == len(moments), "a run without a moment, or two runs of a moment"
     assert {run: moment for _, moment, _, run in moments} == by_id

@@ -1,4 +1,4 @@
-"""The laptop's one process, killed in the middle of a run and started again."""
+"""A single process that is killed during a run and restarted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_restarted_server_continues_its_runs_and_the_page_shows_it(
     assert sorted(completed) == [1, 2, 3, 4]
     assert [a["outcome"] for a in report["attempts"]] == [
         "lost",
-        "released",  # by the child process, after the step that was suspected
+        "released",  # by the child process, after the suspected step
         "completed",
     ]
     lost = report["attempts"][0]["worker"]

@@ -1,4 +1,4 @@
-"""A person's browser, as far as reading pages, sending forms and sockets go."""
+"""A client that reads pages, submits forms and opens websockets."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from urllib.parse import urlencode, urlsplit
 
 from tests.support.servers import ADMIN_PASSWORD
 
-TIMEOUT_SECONDS = 30  # for one answer
+TIMEOUT_SECONDS = 30  # per response
 HIDDEN = re.compile(r'<input type="hidden"\s+name="(\w+)"\s+value="([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a request."""
+    """A response."""
 
     status: int
     headers: Mapping[str, str]
@@ -30,10 +30,9 @@ class Answer:
 
 
 class Visitor:
-    """Signs in as the admin; keeps its connection as long as the server does."""
+    """Signed in as the admin, with a persistent connection."""
 
     def __init__(self, url: str, *, sign_in: bool = True) -> None:
-        """Take the server's address."""
         self.host = urlsplit(url).netloc
         self._cookies: dict[str, str] = {}
         self._connection = self._connect()
@@ -43,7 +42,6 @@ class Visitor:
             assert answer.status == 302, answer.text
 
     def __enter__(self) -> Self:
-        """Give the visitor."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -51,7 +49,7 @@ class Visitor:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; another request opens it again."""
+        """Close the connection; the next request opens another."""
         self._connection.close()
 
     def _connect(self) -> http.client.HTTPConnection:
@@ -68,24 +66,24 @@ class Visitor:
         return self._ask("GET", path, None, headers)
 
     def read(self, path: str) -> str:
-        """Return the text of a page that is there."""
+        """Return the text of a page; assert the status 200."""
         answer = self.get(path)
         assert answer.status == 200, answer
         return answer.text
 
     def post(self, path: str, form: Mapping[str, str], **headers: str) -> Answer:
-        """Send the form of a page, with the token that the page had for it."""
+        """Submit the form of a page with its CSRF token."""
         return self.send(path, {**self.form_of(path), **form}, **headers)
 
     def form_of(self, path: str) -> dict[str, str]:
-        """Return what the form of a page carries unseen: its tokens."""
+        """Return the hidden fields of a page's form."""
         page = self.read(path)
         hidden = dict(HIDDEN.findall(page))
         assert "csrfmiddlewaretoken" in hidden, path
         return hidden
 
     def send(self, path: str, form: Mapping[str, Any], **headers: str) -> Answer:
-        """Send a form as it is; a list is sent as several values of one name."""
+        """Send form data; a list is sent as several values of a name."""
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         return self._ask("POST", path, urlencode(form, doseq=True), kind | headers)
 
@@ -99,8 +97,8 @@ class Visitor:
             answer = self._connection.getresponse()
             text = answer.read().decode()
         except (http.client.HTTPException, OSError):
-            # a browser opens another connection when a kept one was closed meanwhile;
-            # whether the request may be sent again is for the caller to say
+            # Browsers reconnect when a persistent connection was closed meanwhile;
+            # the caller decides whether the request is repeated.
             self._connection.close()
             self._connection = self._connect()
             raise
@@ -114,19 +112,19 @@ class Visitor:
         return "; ".join(f"{name}={value}" for name, value in self._cookies.items())
 
     def open_socket(self, path: str) -> Socket:
-        """Open a websocket. Raises Refused with the status when it is not let in."""
+        """Open a websocket. Raises Refused with the status if it is rejected."""
         return Socket(self.host, path, self._cookie())
 
 
 class Refused(Exception):
-    """The server did not let the socket in."""
+    """The server rejected the websocket."""
 
 
 class Socket:
-    """A websocket that reads messages and only acknowledges them."""
+    """A websocket that reads and acknowledges messages."""
 
     def __init__(self, host: str, path: str, cookie: str) -> None:
-        """Shake hands."""
+        """Perform the handshake."""
         name, _, port = host.partition(":")
         self._socket = socket.create_connection((name, int(port)), TIMEOUT_SECONDS)
         self._file = self._socket.makefile("rb")
@@ -150,7 +148,6 @@ class Socket:
             raise Refused(b" ".join(status).decode())
 
     def __enter__(self) -> Self:
-        """Give the open socket."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -177,7 +174,7 @@ class Socket:
                 self._send(10, content)
 
     def flood(self, count: int) -> None:
-        """Send so many short messages. Raises ConnectionError when it is cut off."""
+        """Send `count` short messages. Raises ConnectionError when the server disconnects."""
         frame = b"\x81\x85" + bytes(4) + b"stale"  # masked with zeros
         for _ in range(count // 1_000):
             self._socket.sendall(frame * 1_000)
@@ -187,8 +184,8 @@ class Socket:
         self._send(1, text.encode())
 
     def cut(self) -> None:
-        """End the connection at once, also for another thread that listens."""
-        with suppress(OSError):  # it has ended already
+        """Close the connection immediately, also for a thread that reads from it."""
+        with suppress(OSError):  # already closed
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def _send(self, kind: int, content: bytes) -> None:
@@ -209,7 +206,7 @@ class Socket:
 
 
 def _length(content: bytes) -> bytes:
-    """Return the length of a masked message, as it is sent."""
+    """Return the encoded length of a masked message."""
     size = len(content)
     if size < 126:
         return bytes([0x80 | size])

@@ -135,7 +135,7 @@ def test_the_texts_of_a_step_are_within_it_without_overlap(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "told"),
+    ("count", "shown"),
     [
         (0, ""),
         (1, ""),

@@ -17,7 +17,7 @@ NOW = dt.datetime(2026, 2, 28, 12, tzinfo=dt.UTC)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "text"),
     [
         (0, "0 ms"),
         (-3, "0 ms"),
@@ -37,7 +37,7 @@ def test_a_duration_has_at_most_two_units(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "text"),
     [
         (3, "just now"),
         (-3, "just now"),
@@ -77,7 +77,7 @@ def test_a_relative_time_is_accurate_to_half_a_unit(seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "words"),
+    ("count", "text"),
     [
         (0, "0 bytes"),
         (999, "999 bytes"),
@@ -90,7 +90,7 @@ def test_a_size_has_one_unit(count: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "text"),
     [
         ("read_pages", "Read pages"),
         ("say-hello", "Say hello"),

@@ -1,1 +1,1 @@
-"""An app with workflows that leave a trace outside the database."""
+"""An app with workflows that write a trace to a file."""

@@ -19,9 +19,9 @@ def die() -> None:
 
 
 def arm(kill_at: str) -> None:
-    """Let the writer's n-th commit be the last thing this process does, or does not do."""
+    """Kill the process before or after the n-th commit of the writer."""
     when, _, number = kill_at.partition(" ")
-    commit = Writer._commit  # noqa: SLF001 - between this and the next line there is nothing
+    commit = Writer._commit  # noqa: SLF001 - the commit itself
     count = itertools.count(1)
 
     def deadly(self: Writer, batch: Any) -> Any:
@@ -33,4 +33,4 @@ def arm(kill_at: str) -> None:
             die()
         return versions
 
-    setattr(Writer, "_commit", deadly)  # noqa: B010 - a method, for this process only
+    setattr(Writer, "_commit", deadly)  # noqa: B010 - a method, in this process only

@@ -1,4 +1,4 @@
-"""Workflows whose nodes write a line to a file for each time they run."""
+"""Workflows whose nodes append a line to a file on each execution."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ HELD_FROM = 5  # the first item that waits
 
 
 class Params(BaseModel):
-    """Where to write, and how long to be at it."""
+    """The trace file, and the duration of nodes."""
 
     trace: str  # path of the file
     rounds: int = 3
     seconds: float = 0.0  # each node takes this long
-    hold: str = ""  # path of a file: the second node waits until it is there
+    hold: str = ""  # path of a file: the second node waits until it exists
 
 
 class Count(State):
-    """What a counting run knows."""
+    """State of a counting run."""
 
     params: Params
     done: int = 0
@@ -45,7 +45,7 @@ class Count(State):
 
 
 def leave_trace(state: Count, runtime: Runtime) -> None:
-    """Append the step's key and this process to the file, whole or not at all."""
+    """Append the key of the step and the process id to the file atomically."""
     line = f"{runtime.key} {os.getpid()}\n"
     file = os.open(state.params.trace, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
@@ -55,7 +55,7 @@ def leave_trace(state: Count, runtime: Runtime) -> None:
 
 
 def held(state: Count) -> bool:
-    """Return whether the test has not let the run continue yet."""
+    """Return whether the file that the run waits for is missing."""
     return bool(state.params.hold) and not Path(state.params.hold).exists()
 
 
@@ -69,10 +69,10 @@ async def begin(state: Count, runtime: Runtime) -> Count:
 
 @node
 async def work(state: Count, runtime: Runtime) -> Count:
-    """Leave a trace, and wait where the test wants a run to be held."""
+    """Write a trace, and wait for the file of the test."""
     leave_trace(state, runtime)
     await asyncio.sleep(state.params.seconds)
-    while held(state):  # noqa: ASYNC110 - what it waits for happens in another process or thread
+    while held(state):  # noqa: ASYNC110 - the file is created by another process
         await asyncio.sleep(0.01)
     return state.append("steps", runtime.key).set(done=state.done + 1)
 
@@ -85,7 +85,7 @@ def finish(state: Count, runtime: Runtime) -> Count:
 
 
 def needs_more(state: Count) -> bool:
-    """Return whether another round is due."""
+    """Return whether another round follows."""
     return state.done < state.params.rounds
 
 
@@ -161,7 +161,7 @@ class Visit(BaseModel):
 
 @node
 async def visit(item: Visit, runtime: Runtime) -> int:
-    """Leave a trace; from the sixth item on, wait for the test."""
+    """Write a trace; items from the sixth wait for the test."""
     state = Count(params=item.params)
     leave_trace(state, runtime)
     while item.number >= HELD_FROM and held(state):  # noqa: ASYNC110 - as above
@@ -170,7 +170,7 @@ async def visit(item: Visit, runtime: Runtime) -> int:
 
 
 def all_visits(state: Count) -> list[Visit]:
-    """Return the items: eight."""
+    """Return eight items."""
     return [Visit(number=number, params=state.params) for number in range(8)]
 
 

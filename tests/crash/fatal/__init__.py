@@ -1,1 +1,1 @@
-"""An app with workflows that end their process, and one that does its work."""
+"""An app with workflows that end their process, and one that does not."""

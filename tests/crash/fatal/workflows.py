@@ -1,4 +1,4 @@
-"""Workflows that end the process of their worker, and one that does its work."""
+"""Workflows that end the process of their worker, and one that does not."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Case(State):
 
 
 async def allowed(path: str) -> None:
-    """Return once the test, in another process, has created the file."""
+    """Wait until the test has created the file."""
     while path and not await asyncio.to_thread(Path(path).exists):  # noqa: ASYNC110
         await asyncio.sleep(0.02)
 
 
 @node
 async def first(state: Case) -> Case:
-    """Complete a step before the dangerous one."""
+    """Complete a step before the fatal one."""
     return state.append("pids", os.getpid())
 
 

@@ -1,1 +1,1 @@
-"""An app whose nodes take threads and connections, and hold up the worker that runs them."""
+"""An app whose nodes occupy threads and connections, and block their worker."""

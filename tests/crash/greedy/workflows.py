@@ -1,4 +1,4 @@
-"""Workflows whose nodes use the ORM without care, or never return."""
+"""Workflows whose nodes use the ORM without cleanup, or never return."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pydantic import BaseModel
 from workflows.engine import State, Workflow, chain, node, parallel
 
 ITEMS = 12
-LATE_ITEMS = 80  # more than there are places for sync nodes
-LATE_SECONDS = 6.0  # after which an item that keeps its thread has timed out
-HOLD_SECONDS = 0.2  # that each item keeps its connection
+LATE_ITEMS = 80  # more than there are threads for sync nodes
+LATE_SECONDS = 6.0  # timeout of an item that occupies its thread
+HOLD_SECONDS = 0.2  # for which each item holds its connection
 LEFT = "never committed"
 
 
 class Params(BaseModel):
-    """What a node waits for, and where it reports that it waits."""
+    """The files that a node writes and waits for."""
 
-    trace: str = ""  # path of a file that is written when the node has begun
-    hold: str = ""  # path of a file: the node ends when it is there
+    trace: str = ""  # path of a file that the node writes at its start
+    hold: str = ""  # path of a file: the node ends when it exists
     seconds: float = 0.0
 
 
 class Greedy(State):
-    """What these runs know."""
+    """State of these runs."""
 
     params: Params
     items: tuple[int, ...] = tuple(range(ITEMS))
@@ -39,7 +39,7 @@ class Greedy(State):
 
 
 def count_people(_item: int) -> int:
-    """Return how many people there are, and keep the connection for a while."""
+    """Return the number of users, and hold the connection for a while."""
     count = User.objects.count()
     time.sleep(HOLD_SECONDS)
     return count
@@ -47,7 +47,7 @@ def count_people(_item: int) -> int:
 
 @node
 def end(state: Greedy) -> Greedy:
-    """Change nothing."""
+    """Return the state unchanged."""
     return state
 
 
@@ -57,19 +57,19 @@ crowd = Workflow("crowd", state=Greedy, start=ask_all, routes={ask_all: end})
 
 @node
 def ask_once(state: Greedy) -> Greedy:
-    """Ask the database in a thread of nodes."""
+    """Query the database in a thread of nodes."""
     return state.append("counts", User.objects.count())
 
 
 @node
 async def ask_async(state: Greedy) -> Greedy:
-    """Ask it from the event loop, and in a thread of asyncio's."""
+    """Query the database from the event loop, and in a thread of asyncio."""
     state = state.append("counts", await User.objects.acount())
     return state.append("counts", await asyncio.to_thread(User.objects.count))
 
 
 def ask_in_chain(state: Greedy, _item: int) -> Greedy:
-    """Ask it in a step of a chain."""
+    """Query the database in a step of a chain."""
     return state.append("counts", User.objects.count())
 
 
@@ -83,7 +83,7 @@ every_kind = Workflow(
 
 
 def leave_transaction_open() -> None:
-    """Begin a transaction, change something in it and do not end it."""
+    """Start a transaction and change a row without committing it."""
     connection.set_autocommit(False)
     Group.objects.create(name=LEFT)
 
@@ -116,7 +116,7 @@ def is_autocommitting() -> bool:
 @node
 async def after_async(state: Greedy) -> Greedy:
     """See what the node before left."""
-    # looked up in that thread: the proxy would give the connection of the event loop's
+    # Evaluated in that thread, because connections are per thread.
     autocommit = await sync_to_async(is_autocommitting)()
     state = state.append("autocommit", autocommit)
     return state.set(groups=await Group.objects.filter(name=LEFT).acount())
@@ -136,7 +136,7 @@ left_open = Workflow(
 
 @node
 def wait_in_thread(state: Greedy) -> Greedy:
-    """Stay in a thread until the file is there."""
+    """Occupy a thread until the file exists."""
     Path(state.params.trace).touch()
     while not Path(state.params.hold).exists():
         time.sleep(0.02)
@@ -149,7 +149,7 @@ stuck = Workflow("stuck", state=Greedy, start=wait_in_thread, routes={})
 @node
 async def slow_blocking(state: Greedy) -> Greedy:
     """Block the event loop."""
-    time.sleep(state.params.seconds)  # noqa: ASYNC251 - this is what is tested
+    time.sleep(state.params.seconds)  # noqa: ASYNC251 - the tested fault
     return state
 
 
@@ -158,13 +158,13 @@ blocking = Workflow("blocking", state=Greedy, start=slow_blocking, routes={})
 
 @node
 async def block_until(state: Greedy) -> Greedy:
-    """Block the event loop until the file is there, in a task that the node starts."""
+    """Block the event loop until the file exists, in a task that the node starts."""
     await asyncio.create_task(_block_until(state.params))
     return state
 
 
 async def _block_until(params: Params) -> None:
-    Path(params.trace).touch()  # noqa: ASYNC240 - this is what is tested
+    Path(params.trace).touch()  # noqa: ASYNC240 - the tested fault
     while not Path(params.hold).exists():  # noqa: ASYNC240
         time.sleep(0.02)  # noqa: ASYNC251
 
@@ -176,7 +176,7 @@ blocking_until = Workflow(
 
 @node
 async def wait_until(state: Greedy) -> Greedy:
-    """Wait for the file as an async node should; note each execution."""
+    """Wait for the file without blocking; record each execution."""
     with Path(state.params.trace).open("a") as trace:  # noqa: ASYNC230 - a moment
         trace.write("begun\n")
     while not Path(state.params.hold).exists():  # noqa: ASYNC110, ASYNC240
@@ -191,7 +191,7 @@ considerate = Workflow(
 
 @node
 async def swallow(state: Greedy) -> Greedy:
-    """Ignore every cancellation until the file is there."""
+    """Ignore every cancellation until the file exists."""
     Path(state.params.trace).touch()  # noqa: ASYNC240 - a moment, in a test
     while not Path(state.params.hold).exists():  # noqa: ASYNC240
         try:
@@ -206,7 +206,7 @@ swallowing = Workflow("swallowing", state=Greedy, start=swallow, routes={})
 
 @node(timeout=LATE_SECONDS)
 def time_out(item: tuple[str, str, int]) -> int:
-    """Note when an item begins, and stay in its thread until the file is there."""
+    """Record the start of an item, and occupy its thread until the file exists."""
     trace, hold, number = item
     with Path(trace).open("a", encoding="utf-8") as file:
         file.write(f"{time.time()} {number}\n")
@@ -216,7 +216,7 @@ def time_out(item: tuple[str, str, int]) -> int:
 
 
 def late_items(state: Greedy) -> list[tuple[str, str, int]]:
-    """Return more items than there are places for sync nodes."""
+    """Return more items than there are threads for sync nodes."""
     params = state.params
     return [(params.trace, params.hold, number) for number in range(LATE_ITEMS)]
 
@@ -229,7 +229,7 @@ late = Workflow("late", state=Greedy, start=all_late, routes={all_late: end})
 
 @node
 async def wait_for_file(state: Greedy) -> Greedy:
-    """Wait, without a thread, until the file is there."""
+    """Wait on the event loop until the file exists."""
     while not Path(state.params.hold).exists():  # noqa: ASYNC110, ASYNC240
         await asyncio.sleep(0.02)
     return state

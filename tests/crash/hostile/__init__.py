@@ -1,1 +1,1 @@
-"""Workflows whose nodes would end the process, for tests with processes."""
+"""Workflows whose nodes attempt to end the process."""

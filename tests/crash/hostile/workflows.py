@@ -1,4 +1,4 @@
-"""Workflows that would end the process, each in another way, and one that completes."""
+"""Workflows that attempt to end the process in different ways, and one that completes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from workflows.engine import State, Workflow, node, parallel
 
 
 class Params(BaseModel):
-    """What the tests give to every workflow."""
+    """Params of all workflows."""
 
     trace: str = ""
 
 
 class Case(State):
-    """What these runs know."""
+    """State of these runs."""
 
     params: Params
     items: tuple[int, ...] = (1, 2, 3, 4)
@@ -25,12 +25,12 @@ class Case(State):
 
 
 class Foreign(BaseException):
-    """An exception that is no Exception."""
+    """A BaseException that is not an Exception."""
 
 
 @node
 async def wait_a_while(state: Case) -> Case:
-    """Be at work while the others are."""
+    """Run while the other runs are executed."""
     for _ in range(10):
         await asyncio.sleep(0.1)
     return state
@@ -38,7 +38,7 @@ async def wait_a_while(state: Case) -> Case:
 
 @node
 def end(state: Case) -> Case:
-    """Go out."""
+    """Return the state unchanged."""
     return state
 
 
@@ -48,7 +48,7 @@ innocent = Workflow(
 
 
 def leave_at_three(item: int) -> int:
-    """Leave the process in the middle of the items."""
+    """Exit from an item."""
     if item == 3:
         sys.exit(3)
     return item
@@ -59,20 +59,20 @@ leaving = parallel(leave_at_three, over="items", into="out", fail_fast=False)
 
 @node
 def interrupt(state: Case) -> Case:
-    """Raise what a keyboard does."""
+    """Raise KeyboardInterrupt."""
     raise KeyboardInterrupt
 
 
 @node
 async def interrupt_in_a_task(state: Case) -> Case:
-    """Raise it where the engine cannot reach."""
+    """Raise KeyboardInterrupt in a task that the engine does not await."""
     await asyncio.create_task(leave(KeyboardInterrupt()))
     return state
 
 
 @node
 async def exit_in_a_task(state: Case) -> Case:
-    """Leave the process where the engine cannot reach."""
+    """Raise SystemExit in a task that the engine does not await."""
     await asyncio.gather(leave(SystemExit(3)), asyncio.sleep(60))
     return state
 
@@ -85,7 +85,7 @@ async def leave(error: BaseException) -> None:
 
 @node
 def foreign(state: Case) -> Case:
-    """Raise what is no Exception."""
+    """Raise a BaseException."""
     raise Foreign("inner")
 
 
@@ -93,7 +93,7 @@ def foreign(state: Case) -> Case:
 async def circle(state: Case) -> Case:
     """Raise an error that is its own cause."""
     try:
-        raise ValueError("inner")  # noqa: TRY301 - as authors write it
+        raise ValueError("inner")  # noqa: TRY301 - code of an author
     except ValueError as error:
         raise error from error
 
