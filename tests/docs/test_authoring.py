@@ -308,7 +308,7 @@ def test_table_of_the_runtime_is_complete() -> None:
     from workflows.runtime import protocols
 
     calls = " ".join(call for call, _ in rows(AUTHORING, "Call", "Gives"))
-    there = {"key", "cancelled", "scheduled_for"}
+    there = {"key", "cancelled", "scheduled_for", "now", "outcome"}
     for part in ("Documents", "Images", "Agents", "Profiles", "Logger"):
         methods = vars(getattr(protocols, part))
         there |= {name for name in methods if not name.startswith("_")}
