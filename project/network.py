@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
 
@@ -54,6 +55,27 @@ class Network(BaseSettings):
         ge=1,
         le=3650,
         description="Days for which delivered messages and their events are kept.",
+    )
+
+    email_host: str = Field(
+        "",
+        max_length=200,
+        description="Host of the SMTP server for notifications; if empty, no mail is sent.",
+    )
+    email_port: int = Field(25, ge=1, le=65535, description="Port of the SMTP server.")
+    email_security: Literal["none", "starttls", "tls"] = Field(
+        "none", description="Encryption of the connection to the SMTP server."
+    )
+    email_user: str = Field(
+        "", max_length=200, description="User name at the SMTP server."
+    )
+    email_password: SecretStr | None = Field(
+        None, description="Password at the SMTP server."
+    )
+    email_from: str = Field(
+        "signalbox@localhost",
+        max_length=200,
+        description="Sender of mail, such as `Signalbox <runs@example.org>`.",
     )
 
     @field_validator("mcp")

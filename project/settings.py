@@ -360,6 +360,16 @@ PUBLIC_URL: Final = ENV.address
 ALLOW_PRIVATE_WEBHOOKS: Final = ENV.allows_private_webhooks
 WEBHOOK_SECONDS: Final = ENV.webhook_seconds
 DELIVERY_DAYS: Final = ENV.delivery_days
+EMAIL_HOST = ENV.email_host
+EMAIL_PORT = ENV.email_port
+EMAIL_HOST_USER = ENV.email_user
+EMAIL_HOST_PASSWORD = (
+    ENV.email_password.get_secret_value() if ENV.email_password else ""
+)
+EMAIL_USE_TLS = ENV.email_security == "starttls"
+EMAIL_USE_SSL = ENV.email_security == "tls"
+EMAIL_TIMEOUT = ENV.webhook_seconds
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = ENV.email_from
 
 # Language, time and log -------------------------------------------------------------
 

@@ -4,6 +4,7 @@ RequestError
 ├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound,
 │                            JobNotFound, TokenNotFound, ScheduleNotFound,
 │                            DocumentNotFound, PageNotFound, DestinationNotFound,
+│                            SubscriptionNotFound, AlertNotFound,
 │                            DeliveryNotFound, WebhookNotFound,
 │                            WebhookDeliveryNotFound
 ├─ InvalidStatus      409   the status of the run does not permit the action
@@ -27,6 +28,8 @@ RequestError
 ├─ InvalidSchedule    422
 ├─ InvalidDestination 422   of webhooks
 ├─ InvalidBatch       422   one message per row and column
+├─ InvalidSubscription 422
+├─ InvalidAlert       422
 ├─ InvalidWebhook     422
 ├─ InvalidPayload     422   of a delivery to a webhook
 ├─ SignatureInvalid   401   of a delivery to a webhook
@@ -395,6 +398,22 @@ class ScheduleNotFound(NotFound):
 
 class InvalidDestination(InputInvalid):
     """Some fields of a webhook destination are invalid."""
+
+
+class InvalidAlert(InputInvalid):
+    """Some fields of an alert rule are invalid."""
+
+
+class AlertNotFound(NotFound):
+    """Alert rule not found. It may have been deleted."""
+
+
+class InvalidSubscription(InputInvalid):
+    """Some fields of a subscription are invalid."""
+
+
+class SubscriptionNotFound(NotFound):
+    """Subscription not found. It may have been deleted."""
 
 
 class DestinationNotFound(NotFound):

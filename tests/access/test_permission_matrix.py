@@ -60,6 +60,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "POST schedules/<uuid:schedule_id>/delete/": {"reason": "x"},
     "POST webhooks/<uuid:webhook_id>/disable/": {"reason": "x"},
     "POST webhooks/<uuid:webhook_id>/delete/": {"reason": "x"},
+    "POST alerts/<uuid:alert_id>/delete/": {"reason": "x"},
     "POST destinations/<uuid:destination_id>/pause/": {"reason": "x"},
     "POST destinations/<uuid:destination_id>/delete/": {"reason": "x"},
 }
@@ -146,7 +147,9 @@ def path_of(name: str, world: World) -> str:
         "<uuid:webhook_delivery_id>": world.delivery.pk,
         "<str:path>": "0" * 32,
         "<uuid:destination_id>": world.message.destination_id,
-        "<int:delivery_id>": world.message.pk,
+        "<int:message_id>": world.message.pk,
+        "<int:subscription_id>": world.subscription.pk,
+        "<uuid:alert_id>": world.incident.rule_id,
         "<uuid:document_id>": world.document.pk,
         "<uuid:job_id>": world.job.pk,
         "<int:number>": 1,

@@ -101,6 +101,8 @@ def fill(case: Any, world: World) -> None:
         "destination_id": world.message.destination_id,
         "delivery": world.message.pk,
         "webhook_delivery_id": world.delivery.pk,
+        "subscription_id": world.subscription.pk,
+        "alert_id": world.incident.rule_id,
     }
     parameters = case.path_parameters
     if isinstance(parameters, dict):

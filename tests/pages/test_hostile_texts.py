@@ -23,7 +23,7 @@ from django.urls import URLPattern, reverse
 
 from project.env import ROOT
 from tests.support.hostile_rows import REGISTERED, World, make_world
-from workflows.models import BulkJob, Run, Status, WebhookEndpoint
+from workflows.models import BulkJob, Destination, Run, Status, WebhookEndpoint
 from workflows.pages import access
 from workflows.pages.forms.agent_trial import Trial
 from workflows.pages.lists.live_lists import LISTS
@@ -184,6 +184,8 @@ def views_of(world: World) -> Iterator[str]:
     yield reverse("workflow", args=["reasoning"])
     yield f"{reverse('profiles', args=['summarize'])}?{all_fields}"
     viewer = reverse("document-viewer", args=[world.document.pk, 1])
+    yield f"{reverse('follow')}?kind=run&target={world.rich.pk}"
+    yield f"{reverse('follow')}?kind=workflow&target={payload}"
     yield f"{viewer}?run={world.rich.pk}&box={payload}&mark={payload}&zoom={payload}"
     yield f"{viewer}?box=0.1,0.1,0.5,0.2&run={world.rich.pk}"
 
@@ -380,6 +382,15 @@ def forms_of_automation(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
     yield reverse("token-new"), token
     backfill = {"first": payload, "last": payload, "reason": payload}
     yield reverse("schedule-backfill", args=[world.schedule.pk]), backfill
+    one = Destination.objects.get().pk
+    names = ("name", "url", "events", "workflows")
+    yield reverse("destination-new"), dict.fromkeys(names, payload)
+    yield reverse("destination-rotate", args=[one]), {}
+    yield reverse("destination-replay", args=[one]), {"delivery": payload}
+    followed = {"kind": payload, "target": payload, "mail": payload}
+    yield reverse("follow"), followed
+    alert = {"name": payload, "edge": payload}
+    yield reverse("alert-new", args=["summarize"]), alert
     webhook = {
         "launch-name": payload,
         "launch-style": "token",

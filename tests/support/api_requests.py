@@ -46,11 +46,16 @@ BODIES |= {
     "disable_webhook": REASON,
     "preview_webhook": {"webhook": WEBHOOK, "payload": {}},
 }
+ALERT = {"name": "new", "metric": "failed_share", "raise_above": 0.5}
 DESTINATION = {"name": "new", "url": "http://127.0.0.1:9/hook"}
 BODIES |= {
     "create_destination": DESTINATION,
     "change_destination": DESTINATION,
     "pause_destination": REASON,
+    "create_alert": ALERT,
+    "change_alert": ALERT,
+    "read_notifications": {},
+    "follow": {"kind": "failures"},
 }
 BODIES |= {
     "save_view": {"name": "new", "filters": {"status": "failed"}},
@@ -61,6 +66,7 @@ QUERIES: dict[str, dict[str, Any]] = {
     "delete_schedule": REASON,
     "delete_webhook": REASON,
     "delete_destination": REASON,
+    "delete_alert": REASON,
     "unpin_run": REASON,
     "remove_label": {"name": "new"},
     "remove_document": REASON,
@@ -92,6 +98,8 @@ def path_of(address: str, operation_id: str, world: World) -> str:
         "<destination_id>": world.message.destination_id,
         "<delivery>": world.message.pk,
         "<webhook_delivery_id>": world.delivery.pk,
+        "<subscription_id>": world.subscription.pk,
+        "<alert_id>": world.incident.rule_id,
     }
     for part, value in values.items():
         address = address.replace(part, str(value))

@@ -35,6 +35,8 @@ from tests.support.factories import (
 from workflows.models import (
     Agent,
     AgentCall,
+    AlertIncident,
+    AlertRule,
     ApiToken,
     Approval,
     ApprovalStatus,
@@ -44,11 +46,18 @@ from workflows.models import (
     BulkJob,
     CallStatus,
     Checkpoint,
+    Delivery,
+    DeliveryAttempt,
+    DeliveryStatus,
+    Destination,
     Document,
     EdgeTally,
+    Followed,
     Level,
     LiveText,
     MomentResult,
+    Notification,
+    OutboxEvent,
     Price,
     Profile,
     Provider,
@@ -63,6 +72,7 @@ from workflows.models import (
     ServiceAccount,
     StageStatus,
     Status,
+    Subscription,
     VerificationStyle,
     WaitKind,
     WebhookDelivery,
@@ -112,6 +122,17 @@ EXCLUDED_FIELDS = {
     "workflows.RunTally.status",
     "workflows.RunTally.workflow_name",
     "workflows.SavedView.query",
+    "workflows.AlertRule.metric",
+    "workflows.AlertRule.workflow_name",
+    "workflows.Delivery.body",
+    "workflows.Destination.events",
+    "workflows.Destination.workflows",
+    "workflows.Interest.workflow_name",
+    "workflows.Notification.facts",
+    "workflows.Notification.workflow_name",
+    "workflows.OutboxEvent.facts",
+    "workflows.Subscription.kind",
+    "workflows.Subscription.target",
     "workflows.Schedule.cron",
     "workflows.Schedule.params",
     "workflows.Schedule.workflow_name",
@@ -173,6 +194,10 @@ class World:
             "schedule_id": self.schedule.pk,
             "webhook_id": WebhookEndpoint.objects.get().pk,
             "webhook_delivery_id": WebhookDelivery.objects.order_by("pk")[0].pk,
+            "destination_id": Destination.objects.get().pk,
+            "message_id": DeliveryAttempt.objects.get().delivery_id,
+            "subscription_id": Subscription.objects.latest("pk").pk,
+            "alert_id": AlertRule.objects.get().pk,
         }
 
 
@@ -224,6 +249,7 @@ def _operations(runs: dict[str, Run], user: User, node: str) -> None:
     _job(runs, user)
     _tallies(node)
     _automation(user)
+    _messages(runs["gone"], user)
 
 
 def _automation(user: User) -> None:
@@ -266,6 +292,36 @@ def _automation(user: User) -> None:
         WebhookDelivery.objects.create(
             endpoint=webhook, key=outcome, outcome=outcome, message="x", body="x"
         )
+
+
+def _messages(run: Run, user: User) -> None:
+    """Add a paused destination with messages, notifications, and a raised alert."""
+    destination = Destination.objects.create(
+        name="x", url="x", owner=user, owner_name="x", paused_at=timezone.now()
+    )
+    for status in DeliveryStatus.values:
+        delivery = Delivery.objects.create(
+            destination=destination, kind="x", run_id=run.pk, body="{}", status=status
+        )
+    DeliveryAttempt.objects.create(delivery=delivery, number=1, error="x", excerpt="x")
+    event = OutboxEvent.objects.create(kind="x", workflow_name="x", run_id=run.pk)
+    Notification.objects.create(
+        user=user, event_id=event.pk, kind="x", workflow_name="x", run_id=run.pk
+    )
+    for kind in Followed.values:
+        target = run.pk.hex if kind == Followed.RUN else ""
+        Subscription.objects.create(user=user, kind=kind, target=target)
+    rule = AlertRule.objects.create(
+        workflow_name="x",
+        name="x",
+        metric="edge_share",
+        raise_above=0.5,
+        clear_at=0.5,
+        owner=user,
+        owner_name="x",
+        raised_at=timezone.now(),
+    )
+    AlertIncident.objects.create(rule=rule, raised_at=timezone.now(), raised_value=1.0)
 
 
 def hostile_graph(payload: str) -> dict[str, Any]:

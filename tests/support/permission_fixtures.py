@@ -34,6 +34,8 @@ from workflows.infra import encryption
 from workflows.models import (
     Agent,
     AgentCall,
+    AlertIncident,
+    AlertRule,
     ApiToken,
     Approval,
     Budget,
@@ -49,8 +51,10 @@ from workflows.models import (
     Document,
     DocumentUse,
     EdgeTally,
+    Followed,
     LiveText,
     MomentResult,
+    Notification,
     OutboxEvent,
     Outcome,
     Price,
@@ -68,6 +72,7 @@ from workflows.models import (
     ServiceAccount,
     StageStatus,
     Status,
+    Subscription,
     WebhookDelivery,
     WebhookEndpoint,
     WorkflowPermission,
@@ -105,6 +110,8 @@ class World:
     schedule: Schedule
     delivery: WebhookDelivery
     message: Delivery
+    subscription: Subscription
+    incident: AlertIncident
     owner: User
 
     @property
@@ -202,6 +209,8 @@ def make_world() -> World:
         _schedule(runs[Status.COMPLETED], owner),
         _delivery(runs[Status.COMPLETED], owner),
         _message(runs[Status.COMPLETED], owner),
+        _subscription(runs[Status.COMPLETED], owner),
+        _incident(owner),
         owner,
     )
 
@@ -360,6 +369,38 @@ def _message(run: Run, owner: User) -> Delivery:
     )
     DeliveryAttempt.objects.create(delivery=delivery, number=1, response_status=204)
     return delivery
+
+
+def _subscription(run: Run, owner: User) -> Subscription:
+    """Return a subscription to our workflow, of someone who has a notification."""
+    Notification.objects.create(
+        user=owner,
+        event_id=1,
+        kind="run.completed",
+        workflow_name=run.workflow_name,
+        run_id=run.pk,
+    )
+    return Subscription.objects.create(
+        user=owner, kind=Followed.WORKFLOW, target=run.workflow_name
+    )
+
+
+def _incident(owner: User) -> AlertIncident:
+    """Return an incident of a raised alert of our workflow."""
+    rule = AlertRule.objects.create(
+        workflow_name=OURS,
+        name="failures",
+        metric="failed_share",
+        raise_above=0.5,
+        clear_at=0.5,
+        owner=owner,
+        owner_name=owner.username,
+        raised_at=timezone.now(),
+        value=1.0,
+    )
+    return AlertIncident.objects.create(
+        rule=rule, raised_at=timezone.now(), raised_value=1.0
+    )
 
 
 def _agents(runs: dict[str, Run]) -> tuple[Provider, Agent]:

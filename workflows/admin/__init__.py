@@ -8,6 +8,7 @@ from django.contrib import admin
 from workflows import __version__
 from workflows.admin import (
     agents,
+    alerts,
     destinations,
     documents,
     history,
@@ -23,6 +24,7 @@ from workflows.admin import (
 
 __all__ = [
     "agents",
+    "alerts",
     "destinations",
     "documents",
     "history",

@@ -1,4 +1,4 @@
-"""Webhook destinations, deliveries with their attempts, and events of the outbox."""
+"""Destinations, deliveries with their attempts, events of the outbox, notifications."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from workflows.admin.read_only import ReadOnlyAdmin, WorkflowFilter, as_json
-from workflows.models import Delivery, DeliveryAttempt, Destination, OutboxEvent
+from workflows.models import (
+    Delivery,
+    DeliveryAttempt,
+    Destination,
+    Notification,
+    OutboxEvent,
+    Subscription,
+)
 
 
 @admin.register(Destination)
@@ -67,3 +74,27 @@ class OutboxEventAdmin(ReadOnlyAdmin):
     def details_shown(self, event: OutboxEvent) -> SafeString:
         """Return the facts, indented."""
         return as_json(event.facts)
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(ReadOnlyAdmin):
+    """What people follow; each person changes it on a page."""
+
+    list_display = ("user", "kind", "target", "mail", "created_at")
+    list_filter = ("kind", "mail")
+    list_select_related = ("user",)
+    search_fields = ("user__username", "target")
+    ordering = ("-id",)
+
+
+@admin.register(Notification)
+class NotificationAdmin(ReadOnlyAdmin):
+    """Notifications of people."""
+
+    workflow = "workflow_name"
+    list_display = ("user", "kind", "workflow_name", "run_id", "created_at", "read_at")
+    list_filter = (WorkflowFilter, "kind")
+    list_select_related = ("user",)
+    search_fields = ("user__username", "=run_id")
+    ordering = ("-id",)
+    exclude = ("facts",)

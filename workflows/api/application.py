@@ -8,6 +8,7 @@ from workflows.api import problems
 from workflows.api.auth import SessionAuth, TokenAuth
 from workflows.api.openapi import DocumentedApi
 from workflows.api.routes import (
+    alerts,
     approvals,
     batches,
     bulk,
@@ -16,6 +17,7 @@ from workflows.api.routes import (
     exports,
     history,
     live,
+    notifications,
     operations,
     reference,
     relations,
@@ -69,6 +71,10 @@ api.add_router("/destinations", destinations.router)
 api.add_router("/agents", settings.agents_router)
 api.add_router("/workflows", settings.profiles_router)
 api.add_router("/views", settings.views_router)
+api.add_router("/alerts", alerts.router)
+api.add_router("/workflows", alerts.of_workflow_router)
+api.add_router("/notifications", notifications.router)
+api.add_router("/subscriptions", notifications.subscriptions_router)
 api.add_router("/workers", operations.workers_router)
 api.add_router("/audit", operations.audit_router)
 api.add_router("", reference.router)

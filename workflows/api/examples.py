@@ -319,6 +319,36 @@ _message: dict[str, Any] = {
     "ended_at": T2,
 }
 _secret = {"destination": _destination_out, "secret": "whsec_…"}
+_alert: dict[str, Any] = {
+    "name": "many failures",
+    "metric": "failed_share",
+    "raise_above": 0.2,
+    "clear_at": 0.1,
+    "window_minutes": 60,
+    "min_count": 20,
+    "from_node": "",
+    "to_node": "",
+}
+_alert_out: dict[str, Any] = {
+    **_alert,
+    "id": JOB,
+    "workflow": WORKFLOW,
+    "owner": "ci",
+    "raised_at": T1,
+    "value": 0.25,
+    "evaluated_at": T2,
+    "can_change": True,
+    "created_at": T1,
+    "updated_at": T1,
+    "url": f"/alerts/{JOB}/",
+}
+_subscription: dict[str, Any] = {
+    "id": 3,
+    "kind": "workflow",
+    "target": WORKFLOW,
+    "mail": "daily",
+    "created_at": T1,
+}
 DESTINATION_SCHEMAS: Final[dict[str, Any]] = {
     "DestinationIn": _destination,
     "DestinationOut": _destination_out,
@@ -340,6 +370,29 @@ DESTINATION_SCHEMAS: Final[dict[str, Any]] = {
             }
         ],
     },
+    "NotificationPage": {
+        "items": [
+            {
+                "id": 7,
+                "type": "run.failed",
+                "title": f"Run failed: {WORKFLOW} 9ae7b599",
+                "workflow": WORKFLOW,
+                "run": RUN,
+                "created_at": T1,
+                "read_at": None,
+                "url": f"/runs/{RUN}/",
+            }
+        ],
+        "next": None,
+    },
+    "ReadIn": {"notifications": [7]},
+    "ReadOut": {"read": 1},
+    "SubscriptionIn": {"kind": "workflow", "target": WORKFLOW, "mail": "daily"},
+    "SubscriptionOut": _subscription,
+    "SubscriptionPage": {"items": [_subscription], "next": None},
+    "AlertIn": _alert,
+    "AlertOut": _alert_out,
+    "AlertPage": {"items": [_alert_out], "next": None},
     "ReplayIn": {"deliveries": [12]},
     "Replayed": {"deliveries": [{**_message, "id": 13, "status": "pending"}]},
 }

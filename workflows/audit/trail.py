@@ -58,6 +58,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         *(f"{verb} webhook" for verb in ("create", "change", "enable", "disable")),
         *("rotate webhook secret", "delete webhook", "replay webhook"),
     ),
+    "Alerts": ("create alert", "change alert", "delete alert"),
     "Views and jobs": (
         "save view",
         "change view",

@@ -1,6 +1,11 @@
-"""Deliveries: messages about events of the outbox, sent to destinations.
+"""Deliveries: messages about events of the outbox, sent to destinations and people.
 
 service.py    what people do: create, change, pause, test and delete destinations, replay
+following.py  what people do: follow, unfollow, read notifications
+recipients.py who is notified of an event
+texts.py      titles of notifications, and the texts of mail
+mail.py       mail to a person
+digests.py    the mail of a day
 expansion.py  a delivery per event and interested destination, by one process at a time
 payloads.py   the body of a message
 permitted.py  what the owner of a destination may see

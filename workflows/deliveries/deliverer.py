@@ -20,9 +20,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from workflows.deliveries import expansion, lanes
+from workflows.deliveries.mail import MailSender
 from workflows.deliveries.webhooks import Sender
 from workflows.infra import outages
 from workflows.infra.database_threads import run_in_db
+from workflows.models import Destination, DestinationKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +102,7 @@ class Deliverer:
 
     async def _serve(self, destination_id: UUID) -> None:
         """Deliver messages of a destination whose lease this process has."""
-        sender: Sender | None = None
+        sender: Sender | MailSender | None = None
         try:
             for _ in range(MAX_MESSAGES):
                 message = await run_in_db(
@@ -108,7 +110,7 @@ class Deliverer:
                 )
                 if message is None or self._stopped.is_set():
                     break
-                sender = sender or Sender(message.destination)
+                sender = sender or _sender_to(message.destination)
                 started_at = timezone.now()
                 result = await sender.send(message.destination, message.delivery)
                 if not await run_in_db(lanes.record, message, result, started_at):
@@ -119,6 +121,11 @@ class Deliverer:
         finally:
             if sender is not None:
                 await sender.close()
+
+
+def _sender_to(destination: Destination) -> Sender | MailSender:
+    is_mail = destination.kind == DestinationKind.MAIL
+    return MailSender() if is_mail else Sender(destination)
 
 
 def _log(error: Exception) -> None:

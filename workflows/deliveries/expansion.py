@@ -1,4 +1,4 @@
-"""Creates the deliveries of new events: one per event and interested destination.
+"""Creates deliveries and notifications of new events: one per event and destination or person.
 
 One process at a time expands, so that the deliveries of a destination have the order in
 which the events of a run were committed. Deliveries and the mark of the event are one
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from django.db import transaction
 
-from workflows.deliveries import payloads
+from workflows.deliveries import digests, payloads, recipients
+from workflows.deliveries.mail import body_of
 from workflows.deliveries.permitted import may_receive
 from workflows.infra import clock
 from workflows.infra.database import is_postgresql
@@ -19,6 +20,9 @@ from workflows.models import (
     Delivery,
     DeliveryStatus,
     Destination,
+    DestinationKind,
+    Mail,
+    Notification,
     OutboxEvent,
     Tally,
 )
@@ -42,16 +46,50 @@ def expand() -> bool:
             return False
         events = list(new[:MAX_EVENTS])
         now = clock.now()
-        destinations = list(Destination.objects.select_related("owner"))
+        rows = Destination.objects.exclude(kind=DestinationKind.MAIL)
+        destinations = list(rows.select_related("owner"))
         deliveries = [
             delivery
             for event in events
             for delivery in _deliveries(event, destinations, now)
         ]
+        deliveries += _notify(events)
         Delivery.objects.bulk_create(deliveries)
         ids = [event.pk for event in events]
         OutboxEvent.objects.filter(pk__in=ids).update(expanded_at=now)
     return len(events) == MAX_EVENTS
+
+
+def _notify(events: Sequence[OutboxEvent]) -> list[Delivery]:
+    """Store the notifications of people; return the mails about them."""
+    subscriptions = recipients.relevant(events)
+    mails = []
+    for event in events:
+        for user, mail in recipients.of(event, subscriptions).items():
+            row = Notification.objects.create(
+                user=user,
+                event_id=event.pk,
+                kind=event.kind,
+                workflow_name=event.workflow_name,
+                run_id=event.run_id,
+                facts=event.facts,
+                created_at=event.created_at,
+                is_for_digest=mail == Mail.DAILY,
+            )
+            if mail == Mail.EACH:
+                mails.append(_mail(row, event))
+    return mails
+
+
+def _mail(row: Notification, event: OutboxEvent) -> Delivery:
+    return Delivery(
+        destination=digests.mail_destination(row.user),
+        event_id=event.pk,
+        kind=event.kind,
+        workflow_name=event.workflow_name,
+        run_id=event.run_id,
+        body=body_of([row.pk]),
+    )
 
 
 def _lock() -> bool:

@@ -62,6 +62,8 @@ def _data(event: OutboxEvent) -> dict[str, Any]:
         data["decisions"] = _decisions(event)
     elif event.kind == EventKind.SCHEDULE_MISSED:
         data["schedule"] = _schedule(event)
+    elif event.kind.startswith("alert."):
+        data["alert"] = _alert(event)
     elif event.kind.startswith("approval."):
         data["approval"] = {
             "id": event.facts["approval"],
@@ -120,6 +122,15 @@ def _schedule(event: OutboxEvent) -> dict[str, Any]:
         "name": row.schedule.name if row else None,
         "time": _time(row.moment) if row else None,
         "result": event.facts["result"],
+    }
+
+
+def _alert(event: OutboxEvent) -> dict[str, Any]:
+    names = ("name", "metric", "value", "limit")
+    return {
+        "id": event.facts["alert"],
+        "url": absolute(reverse("alert", args=[event.facts["alert"]])),
+        **{name: event.facts[name] for name in names},
     }
 
 

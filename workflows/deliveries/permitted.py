@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from workflows.access import permissions
-
-if TYPE_CHECKING:
-    from workflows.models import Destination
+from workflows.models import Destination, DestinationKind
 
 
 def may_receive(destination: Destination, workflow: str) -> bool:
     """Return whether a destination may receive messages about a workflow; "" for none.
 
-    Its owner needs an active account, the permission to manage destinations, and that to
-    see the workflow.
+    Its owner needs an active account and the permission to see the workflow, and for
+    anything but mail to the owner that to manage destinations.
     """
     owner = destination.owner
-    if owner is None or not permissions.can_manage_destinations(owner):
+    if owner is None or not permissions.is_member(owner):
+        return False
+    if destination.kind != DestinationKind.MAIL and not (
+        permissions.can_manage_destinations(owner)
+    ):
         return False
     return not workflow or permissions.can_view(owner, workflow)

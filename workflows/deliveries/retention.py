@@ -1,4 +1,4 @@
-"""Deletes old events and deliveries: one process at a time, each hour."""
+"""Deletes old events, deliveries and notifications: one process at a time, each hour."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.conf import settings
 
 from workflows.infra import clock
-from workflows.models import Delivery, DeliveryStatus, OutboxEvent, Tally
+from workflows.models import Delivery, DeliveryStatus, Notification, OutboxEvent, Tally
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -41,7 +41,8 @@ def purge(now: dt.datetime) -> bool:
     ended = deliveries.exclude(status=DeliveryStatus.PENDING)
     events = OutboxEvent.objects.filter(created_at__lt=before)
     expanded = events.exclude(expanded_at=None)
-    return any([_delete(ended), _delete(expanded)])
+    notifications = Notification.objects.filter(created_at__lt=before)
+    return any([_delete(ended), _delete(expanded), _delete(notifications)])
 
 
 def _delete(rows: QuerySet[Any]) -> bool:

@@ -26,6 +26,7 @@ from workflows.models import (
     Delivery,
     DeliveryStatus,
     Destination,
+    DestinationKind,
     EventKind,
     Interest,
 )
@@ -57,7 +58,8 @@ class Plan:
 
 def visible_destinations(user: User) -> QuerySet[Destination]:
     """Return the destinations that a person may see: all or none."""
-    rows = Destination.objects.select_related("owner")
+    rows = Destination.objects.filter(kind=DestinationKind.WEBHOOK)
+    rows = rows.select_related("owner")
     return rows if permissions.can_view_destinations(user) else rows.none()
 
 
@@ -66,7 +68,8 @@ def visible_deliveries(user: User) -> QuerySet[Delivery]:
     if not permissions.can_view_destinations(user):
         return Delivery.objects.none()
     about = permissions.permissions_for(user).view.q()
-    rows = Delivery.objects.select_related("destination")
+    rows = Delivery.objects.filter(destination__kind=DestinationKind.WEBHOOK)
+    rows = rows.select_related("destination")
     return rows.filter(Q(workflow_name="") | about)
 
 
@@ -92,7 +95,7 @@ def create(plan: Plan, *, by: User) -> tuple[Destination, str]:
     Raises NotAllowed, InvalidDestination.
     """
     permissions.require(permissions.can_manage_destinations(by), MANAGE)
-    if Destination.objects.count() >= MAX_DESTINATIONS:
+    if visible_destinations(by).count() >= MAX_DESTINATIONS:
         text = f"There are {MAX_DESTINATIONS} destinations already. Delete one first."
         raise InvalidDestination({"": [text]})
     secret = new_secret()

@@ -10,6 +10,7 @@ from workflows.models.agents import (
     Price,
     Provider,
 )
+from workflows.models.alerts import AlertIncident, AlertMetric, AlertRule
 from workflows.models.approvals import Approval
 from workflows.models.bulk_operations import BulkItem, BulkJob, ItemResult
 from workflows.models.current_stages import (
@@ -74,6 +75,7 @@ from workflows.models.status import (
     Suspicion,
     WaitKind,
 )
+from workflows.models.subscriptions import Followed, Mail, Notification, Subscription
 from workflows.models.tallies import EdgeTally, RunTally, Tally
 from workflows.models.tokens import ApiToken, ServiceAccount, TokenScope
 from workflows.models.webhooks import (
@@ -93,6 +95,9 @@ __all__ = [
     "SUSPICION_LIFTED",
     "Agent",
     "AgentCall",
+    "AlertIncident",
+    "AlertMetric",
+    "AlertRule",
     "ApiToken",
     "Approval",
     "ApprovalKind",
@@ -119,6 +124,7 @@ __all__ = [
     "DocumentUse",
     "EdgeTally",
     "EventKind",
+    "Followed",
     "HistoryHead",
     "Interest",
     "ItemResult",
@@ -126,8 +132,10 @@ __all__ = [
     "Level",
     "LiveText",
     "LogLine",
+    "Mail",
     "MomentResult",
     "Note",
+    "Notification",
     "OutboxEvent",
     "Outcome",
     "Overlap",
@@ -151,6 +159,7 @@ __all__ = [
     "StageKind",
     "StageStatus",
     "Status",
+    "Subscription",
     "Suspicion",
     "Tally",
     "TokenScope",

@@ -27,6 +27,7 @@ class DestinationKind(models.TextChoices):
     """How messages are sent."""
 
     WEBHOOK = "webhook", "Webhook"
+    MAIL = "mail", "Mail"  # of its owner, who has one at most
 
 
 class DestinationState(models.TextChoices):

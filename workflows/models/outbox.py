@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from workflows.models.destinations import Destination
 from workflows.models.exact_json import ExactJSONField
+from workflows.models.subscriptions import Subscription
 
 
 class EventKind(models.TextChoices):
@@ -26,6 +27,8 @@ class EventKind(models.TextChoices):
     APPROVAL_ANSWERED = "approval.answered", "Approval answered"
     APPROVAL_EXPIRED = "approval.expired", "Approval expired"
     SCHEDULE_MISSED = "schedule.missed", "Schedule launched nothing"
+    ALERT_RAISED = "alert.raised", "Alert raised"
+    ALERT_CLEARED = "alert.cleared", "Alert cleared"
 
 
 class OutboxEvent(models.Model):
@@ -56,16 +59,26 @@ class OutboxEvent(models.Model):
 
 
 class Interest(models.Model):
-    """A kind of event that a destination wants, of one workflow or run, or of all."""
+    """A kind of event that a destination or a person wants: of one workflow or run, or all."""
 
     destination = models.ForeignKey(
-        Destination, on_delete=models.CASCADE, related_name="interests"
+        Destination, null=True, on_delete=models.CASCADE, related_name="interests"
+    )
+    subscription = models.ForeignKey(
+        Subscription, null=True, on_delete=models.CASCADE, related_name="interests"
     )
     kind = models.CharField(max_length=40, blank=True, default="")  # "": all
     workflow_name = models.CharField(max_length=100, blank=True, default="")  # "": all
     run_id = models.UUIDField(null=True)  # null: all
 
     class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(destination=None, subscription__isnull=False)
+                | Q(destination__isnull=False, subscription=None),
+                name="interest_of_one",
+            )
+        ]
         indexes: ClassVar = [
             # the triggers: is anyone interested?
             models.Index(fields=["kind", "workflow_name", "run_id"], name="interest_in")

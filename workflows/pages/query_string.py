@@ -55,3 +55,8 @@ def parse_query(text: str | bytes) -> dict[str, str]:
     except ValueError:
         return {}
     return dict(fields)
+
+
+def is_row_id(text: str) -> bool:
+    """Return whether a text is the number of a row."""
+    return text.isascii() and text.isdecimal() and int(text) < 2**63

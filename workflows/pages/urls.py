@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from workflows.pages.views import (
     agents,
+    alerts,
     approvals,
     audit,
     batches,
@@ -15,6 +16,7 @@ from workflows.pages.views import (
     documents,
     history,
     home,
+    notifications,
     profiles,
     run_list,
     runs,
@@ -133,11 +135,31 @@ urlpatterns: list[URLPattern | URLResolver] = [
         webhooks.replay,
         name="webhook-replay",
     ),
+    # alerts/
+    path("workflows/<str:name>/alerts/new/", alerts.new, name="alert-new"),
+    path("alerts/", alerts.list_alerts, name="alerts"),
+    path("alerts/<uuid:alert_id>/", alerts.alert, name="alert"),
+    path("alerts/<uuid:alert_id>/edit/", alerts.edit, name="alert-edit"),
+    path("alerts/<uuid:alert_id>/delete/", alerts.delete, name="alert-delete"),
+    # notifications/
+    path("notifications/", notifications.list_notifications, name="notifications"),
+    path("notifications/read/", notifications.mark_read, name="notifications-read"),
+    path(
+        "notifications/settings/",
+        notifications.notification_settings,
+        name="notification-settings",
+    ),
+    path("notifications/follow/", notifications.follow, name="follow"),
+    path(
+        "notifications/subscriptions/<int:subscription_id>/delete/",
+        notifications.unfollow,
+        name="unfollow",
+    ),
     # destinations/
     path("destinations/", destinations.list_destinations, name="destinations"),
     path("destinations/new/", destinations.new, name="destination-new"),
     path(
-        "destinations/deliveries/<int:delivery_id>/",
+        "destinations/deliveries/<int:message_id>/",
         destinations.delivery,
         name="delivery",
     ),

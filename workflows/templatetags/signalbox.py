@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from workflows.access import permissions
 from workflows.access.permissions import permissions_for
+from workflows.deliveries.following import unread_count
 from workflows.pages import catalog
 from workflows.pages.graph import diagram as drawing
 from workflows.pages.graph import svg
@@ -202,6 +203,12 @@ def readers_zone(context: template.Context, period: Period) -> dict[str, str]:
 def open_approvals(user: User) -> int:
     """Return the number of open approvals that a user can answer."""
     return count_open(permissions_for(user))
+
+
+@register.simple_tag
+def unread_notifications(user: User) -> int:
+    """Return the number of unread notifications of a user, up to a limit."""
+    return unread_count(user)
 
 
 @register.filter

@@ -19,7 +19,7 @@ from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.destinations import DestinationForm
 from workflows.pages.lists.destinations import deliveries_page, destination_rows
 from workflows.pages.methods import posts_only
-from workflows.pages.query_string import clean_text, int_in
+from workflows.pages.query_string import clean_text, int_in, is_row_id
 from workflows.pages.requests import reason_of, status_of_form
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def destination(request: HtmxRequest, destination_id: UUID) -> HttpResponse:
 @require_safe
 @members_only
 @answers_request_errors
-def delivery(request: HtmxRequest, delivery_id: int) -> HttpResponse:
+def delivery(request: HtmxRequest, message_id: int) -> HttpResponse:
     """Show a message with its attempts."""
-    found = service.find_delivery(delivery_id, by=request.user)
+    found = service.find_delivery(message_id, by=request.user)
     context = {
         "delivery": found,
         "destination": found.destination,
@@ -171,7 +171,7 @@ def test(request: HtmxRequest, destination_id: UUID) -> HttpResponse:
     """Queue a test message."""
     queued = service.send_test(destination_id, by=request.user)
     messages.success(request, "Test message queued.")
-    return redirect("delivery", delivery_id=queued.pk)
+    return redirect("delivery", message_id=queued.pk)
 
 
 @posts_only
@@ -209,14 +209,10 @@ def delete(request: HtmxRequest, destination_id: UUID) -> HttpResponse:
 @answers_request_errors
 def replay(request: HtmxRequest, destination_id: UUID) -> HttpResponse:
     """Send messages again: those that were selected."""
-    ids = [int(text) for text in request.POST.getlist("delivery") if _is_id(text)]
+    ids = [int(text) for text in request.POST.getlist("delivery") if is_row_id(text)]
     queued = service.replay(destination_id, ids, by=request.user)
     count = len(queued)
     messages.success(
         request, f"{count} {'message' if count == 1 else 'messages'} queued."
     )
     return redirect("destination", destination_id=destination_id)
-
-
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and int(text) < 2**63

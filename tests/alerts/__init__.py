@@ -1,0 +1,1 @@
+"""Tests of alert rules: values, limits, and what people do with them."""

@@ -1,0 +1,78 @@
+"""The present value of an alert rule. Each is one or two queries by an index."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db.models import Count, Min, Q, Sum
+
+from workflows.models import AgentCall, AlertMetric, Run, Status
+from workflows.models.datetimes import decisions_between
+
+if TYPE_CHECKING:
+    from workflows.models import AlertRule
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A value, and the number of runs or evaluations that it is a share of."""
+
+    value: float
+    count: int
+
+
+def measure(rule: AlertRule, now: dt.datetime) -> Measured:
+    """Return the value of a rule; without any data it is 0."""
+    since = now - dt.timedelta(minutes=rule.window_minutes)
+    if rule.metric == AlertMetric.FAILED_SHARE:
+        return _failed_share(rule, since)
+    if rule.metric == AlertMetric.EDGE_SHARE:
+        return _edge_share(rule, since)
+    if rule.metric == AlertMetric.COST:
+        return _cost(rule, since)
+    return _pending_age(rule, now)
+
+
+def _failed_share(rule: AlertRule, since: dt.datetime) -> Measured:
+    """Return failed / (completed + failed): a cancelled run is neither."""
+    ended = Run.objects.order_by().filter(
+        workflow_name=rule.workflow_name,
+        completed_at__gte=since,
+        status__in=(Status.COMPLETED, Status.FAILED),
+    )
+    failed = Count("pk", filter=Q(status=Status.FAILED))
+    return _share(**ended.aggregate(part=failed, whole=Count("pk")))
+
+
+def _edge_share(rule: AlertRule, since: dt.datetime) -> Measured:
+    """Return how often an edge was taken among those taken at its node."""
+    taken = decisions_between(since, None).order_by()
+    taken = taken.filter(
+        workflow_name=rule.workflow_name, from_node=rule.from_node, taken=True
+    )
+    edge = Count("pk", filter=Q(to_node=rule.to_node))
+    return _share(**taken.aggregate(part=edge, whole=Count("pk")))
+
+
+def _share(part: int, whole: int) -> Measured:
+    return Measured(part / whole if whole else 0.0, whole)
+
+
+def _cost(rule: AlertRule, since: dt.datetime) -> Measured:
+    calls = AgentCall.objects.order_by().filter(
+        workflow_name=rule.workflow_name, created_at__gte=since
+    )
+    found = calls.aggregate(cost=Sum("cost"), count=Count("pk"))
+    return Measured(float(found["cost"] or 0), found["count"])
+
+
+def _pending_age(rule: AlertRule, now: dt.datetime) -> Measured:
+    """Return for how many minutes the oldest pending run has waited for a worker."""
+    pending = Run.objects.order_by().filter(
+        workflow_name=rule.workflow_name, status=Status.PENDING
+    )
+    found = pending.aggregate(since=Min("updated_at"), count=Count("pk"))
+    age = (now - found["since"]).total_seconds() / 60 if found["since"] else 0.0
+    return Measured(max(age, 0.0), found["count"])

@@ -1,0 +1,79 @@
+"""What requests and responses about notifications and subscriptions contain."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+from uuid import UUID
+
+from ninja import Schema
+from pydantic import Field
+
+from workflows.api.schemas import Input
+from workflows.api.schemas_destinations import MAX_ID
+from workflows.api.schemas_schedules import NO_NUL
+from workflows.models import Followed, Mail
+
+
+class NotificationOut(Schema):
+    """An event that you were notified of."""
+
+    id: int
+    type: str = Field(description="Kind of the event, such as `run.failed`.")
+    title: str
+    workflow: str
+    run: UUID | None
+    created_at: dt.datetime
+    read_at: dt.datetime | None
+    url: str = Field(description="Path of the page that shows more.")
+
+
+class NotificationPage(Schema):
+    """A page of notifications, newest first."""
+
+    items: list[NotificationOut]
+    next: str | None
+
+
+class ReadIn(Input):
+    """Notifications that were read."""
+
+    notifications: list[Annotated[int, Field(ge=1, le=MAX_ID)]] | None = Field(
+        None, max_length=1_000, description="Ids. Null: all."
+    )
+
+
+class ReadOut(Schema):
+    """The number of notifications that were marked as read."""
+
+    read: int
+
+
+class SubscriptionIn(Input):
+    """Something to follow."""
+
+    kind: Followed
+    target: str = Field(
+        "",
+        max_length=100,
+        pattern=NO_NUL,
+        description="Id of the run, name of the workflow, id of the saved view, or “”.",
+    )
+    mail: Mail = Mail.NONE
+
+
+class SubscriptionOut(Schema):
+    """Something that you follow."""
+
+    id: int
+    kind: Followed
+    target: str
+    mail: Mail
+    created_at: dt.datetime
+
+
+class SubscriptionPage(Schema):
+    """A page of subscriptions, oldest first."""
+
+    items: list[SubscriptionOut]
+    next: str | None

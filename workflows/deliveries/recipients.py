@@ -1,0 +1,124 @@
+"""Who is notified of an event: people who follow it and may see it now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from django.db.models import Q
+
+from workflows.access import permissions
+from workflows.models import (
+    Approval,
+    ApprovalStatus,
+    EventKind,
+    Followed,
+    Mail,
+    Subscription,
+)
+from workflows.services.approvals import can_respond
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from django.contrib.auth.models import User
+
+    from workflows.models import OutboxEvent, SavedView
+
+Matcher = Callable[["SavedView", "User", UUID], bool]
+
+FAILURES: Final = frozenset(
+    {
+        *(EventKind.RUN_FAILED, EventKind.SCHEDULE_MISSED),
+        *(EventKind.ALERT_RAISED, EventKind.ALERT_CLEARED),
+    }
+)
+RUN_ENDS: Final = frozenset(
+    {EventKind.RUN_COMPLETED, EventKind.RUN_FAILED, EventKind.RUN_CANCELLED}
+)
+MAILS: Final = (Mail.NONE, Mail.DAILY, Mail.EACH)  # the last one wins
+
+_matchers: list[Matcher] = []
+
+
+def match_views_with(matcher: Matcher) -> None:
+    """Set what decides whether a run is in a saved view of a person."""
+    _matchers[:] = [matcher]
+
+
+def relevant(events: Sequence[OutboxEvent]) -> list[Subscription]:
+    """Return the subscriptions that one of these events may belong to."""
+    names = {event.workflow_name for event in events}
+    runs = {event.run_id.hex for event in events if event.run_id}
+    kinds = (Followed.VIEW, Followed.APPROVALS, Followed.FAILURES)
+    wanted = (
+        Q(kind__in=kinds)
+        | Q(kind=Followed.WORKFLOW, target__in=names)
+        | Q(kind=Followed.RUN, target__in=runs)
+    )
+    rows = Subscription.objects.filter(wanted, user__is_active=True)
+    found = list(rows.select_related("user", "view"))
+    users: dict[int, User] = {}
+    for one in found:  # permissions are cached on the user object
+        one.user = users.setdefault(one.user_id, one.user)
+    return found
+
+
+def of(
+    event: OutboxEvent, subscriptions: Iterable[Subscription]
+) -> Mapping[User, Mail]:
+    """Return who is notified of an event, and whether by mail as well."""
+    found: dict[User, Mail] = {}
+    for one in subscriptions:
+        if not is_wanted(one, event):
+            continue
+        mail = Mail(one.mail)
+        known = found.get(one.user, Mail.NONE)
+        found[one.user] = max(mail, known, key=MAILS.index)
+    return found
+
+
+def is_wanted(one: Subscription, event: OutboxEvent) -> bool:
+    """Return whether an event belongs to a subscription, and its person may see it."""
+    if not permissions.can_view(one.user, event.workflow_name):
+        return False
+    if one.kind == Followed.WORKFLOW:
+        return one.target == event.workflow_name
+    if one.kind == Followed.RUN:
+        return event.run_id is not None and one.target == event.run_id.hex
+    return _IS_WANTED[one.kind](one, event)
+
+
+def _is_failure(_: Subscription, event: OutboxEvent) -> bool:
+    return event.kind in FAILURES
+
+
+def _is_for_me(one: Subscription, event: OutboxEvent) -> bool:
+    if event.kind != EventKind.APPROVAL_REQUESTED:
+        return False
+    granted = permissions.permissions_for(one.user)
+    name = event.workflow_name
+    if name not in granted.approve or name not in granted.read:
+        return False
+    rows = Approval.objects.filter(
+        pk=event.facts["approval"], status=ApprovalStatus.OPEN
+    )
+    approval = rows.first()
+    return approval is not None and can_respond(approval, one.user)
+
+
+def _is_in_view(one: Subscription, event: OutboxEvent) -> bool:
+    if event.kind not in RUN_ENDS or event.run_id is None or one.view is None:
+        return False
+    is_readable = one.view.shared or one.view.owner_id == one.user_id
+    return is_readable and any(
+        matches(one.view, one.user, event.run_id) for matches in _matchers
+    )
+
+
+_IS_WANTED: Final[dict[str, Callable[[Subscription, OutboxEvent], bool]]] = {
+    Followed.FAILURES: _is_failure,
+    Followed.APPROVALS: _is_for_me,
+    Followed.VIEW: _is_in_view,
+}
