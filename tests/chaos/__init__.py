@@ -6,8 +6,7 @@ them, heals everything, and checks what is left. A report with a finding has the
 runs the same schedule again.
 
 The checker reads two things only: rows, and files outside of the database. Nodes append to
-the ledger what they execute, clients append to the journal what they asked for and what they
-were told.
+the ledger what they execute, and clients append requests and responses to the journal.
 
     app/          workflows whose nodes write to the ledger; the stepped clock
     ledger        the two files
@@ -17,7 +16,7 @@ were told.
     proxy         faults between a process and a server
     server        a PostgreSQL server that may be broken
     installation  the processes of a run, behind the proxy
-    faults        how each fault begins and ends
+    faults        injection and end of each fault
     clients       people who launch, respond, cancel, resume and watch
     run           one run of the suite: schedule, healing, check, report
     world         a small history without faults, for the tests of the invariants

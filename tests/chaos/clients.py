@@ -1,7 +1,7 @@
 """Clients that launch, respond, cancel, resume and watch, and log the responses they get.
 
-A request without a reply is sent again, as a person would: to the other web process, with
-the same form. What a client asked for is in the journal, whatever came of it.
+A request without a reply is repeated, as a person would do: to the other web process, with
+the same form. Every request is in the journal, whatever its outcome.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.chaos.schedule import Request
     from tests.crash.visitor import Answer, Socket
 
-ANSWER_SECONDS: Final = 25.0  # in which a request is sent again and again
+ANSWER_SECONDS: Final = 25.0  # in which a request is repeated
 AGAIN_SECONDS: Final = 0.2
 MAX_BULK: Final = 5  # runs of one bulk operation
 FLOOD_MESSAGES: Final = 2_000
@@ -41,7 +41,7 @@ STEP: Final = re.compile(
 
 
 class Books:
-    """The journal, and what the clients know of the runs."""
+    """The journal, and queries of runs for the clients."""
 
     def __init__(self, directory: Path, ask: Callable[[str], Sequence[Any]]) -> None:
         """`ask` returns the rows of a query."""
@@ -52,7 +52,7 @@ class Books:
         self._numbers: dict[str, int] = {}
 
     def name(self, kind: str) -> str:
-        """Return a name that nothing else has."""
+        """Return a unique name."""
         with self._lock:
             number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
         return f"{kind}-{number}"
@@ -73,21 +73,21 @@ class Books:
 
 @dataclass
 class Reply:
-    """What came of a request that was sent until there was an answer."""
+    """The outcome of a request that was repeated until a response arrived."""
 
     sends: int = 0
     answer: Answer | None = None
 
     @property
     def kind(self) -> str:
-        """The word for the journal."""
+        """The outcome as the journal has it."""
         if self.answer is None:
             return NONE
         return ACCEPTED if self.answer.status == http.client.FOUND else REFUSED
 
 
 class Client:
-    """One person, with a browser for each web process."""
+    """A user with a connection to each web process."""
 
     def __init__(self, visitors: Sequence[Visitor], books: Books, pace: float) -> None:
         self._visitors = visitors
@@ -99,7 +99,7 @@ class Client:
         self.watchers: list[Watcher] = []
 
     def sign_in(self) -> None:
-        """Read the token that goes with every form."""
+        """Read the CSRF token."""
         self._token = self._visitors[0].form_of("/workflows/chaos-timer/")[
             "csrfmiddlewaretoken"
         ]
@@ -110,7 +110,7 @@ class Client:
             visitor.close()
 
     def follow(self, requests: Sequence[Request], begin: float) -> None:
-        """Do everything at its time; `begin` is on the monotonic clock."""
+        """Send each request at its time; `begin` is on the monotonic clock."""
         for request in requests:
             self._ending.wait(max(0.0, begin + request.at - time.monotonic()))
             action = getattr(self, f"_{request.action}")
@@ -122,7 +122,7 @@ class Client:
     # -- requests ---------------------------------------------------------------------
 
     def _ask(self, path: str, send: Callable[[Visitor], Answer]) -> Reply:
-        """Send a request until there is an answer to it, to each process in turn."""
+        """Repeat a request until a response arrives, to each process in turn."""
         reply = Reply()
         until = time.monotonic() + ANSWER_SECONDS
         while time.monotonic() < until:
@@ -173,7 +173,7 @@ class Client:
         )
 
     def _act(self, action: str, run: str, path: str, **line: Any) -> None:
-        """Send the form of an action on a run, and write down what came of it."""
+        """Submit the form of an action on a run, and record the outcome."""
         reason = self._books.name(action)
         form = {"reason": reason, **line.pop("form", {})}
         reply = self._post(f"/runs/{run}/{path}/", form)
@@ -235,7 +235,7 @@ class Client:
             watcher.start()
 
     def _flood(self, request: Request) -> None:
-        """Ask for other views of a run faster than they can be rendered."""
+        """Request views of a run faster than they can be rendered."""
         run, _ = self._choose(request, "TRUE")
         if run is None:
             return
@@ -251,7 +251,7 @@ class Client:
 
 @dataclass
 class Watcher:
-    """A page of a run that stays open, and comes back when it is closed."""
+    """An open page of a run that reconnects when its websocket is closed."""
 
     visitors: Sequence[Visitor]
     run: str

@@ -1,4 +1,4 @@
-"""Damage to a sound history, one for each invariant: SQL for rows, edits of the files beside."""
+"""Damage to a consistent history for each invariant: SQL for rows, and edits of files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tests.chaos.evidence import Evidence
 from tests.chaos.ledger import BEGIN, END, Execution
 
-# The run of each workflow, by the place of its order among those of `world`.
+# The run of each workflow, by the position of its order in `world`.
 PLACES = ("sequence", "items", "parent", "timer", "retries", "thread", "approval")
 RUNS = {name: f"order-{place}" for place, name in enumerate(PLACES, 1)}
 RUNS |= {f"failing_{n}": f"order-{8 + n}" for n in range(3)} | {"cancelled": "order-11"}
@@ -20,7 +20,7 @@ Edit = Callable[[Evidence], None]
 class Plant:
     """Damage to rows, or to the files next to them."""
 
-    name: str  # of the invariant that fails
+    name: str  # of the violated invariant
     sql: str = ""  # statements, each of which changes a row
     edit: Edit | None = None
 
@@ -44,7 +44,7 @@ def out_of_journal(kind: str) -> Edit:
 
 
 def locate(evidence: Evidence, what: str, name: str, step: int) -> int:
-    """Return the place in the ledger of a line of a run."""
+    """Return the index in the ledger of a line of a run."""
     wanted = next(
         row["id"]
         for row in evidence.rows("run")
@@ -70,7 +70,7 @@ def in_ledger(
 
 
 def is_also_launched(evidence: Evidence) -> None:
-    """Promise a run that does not exist."""
+    """Add an accepted launch without a run."""
     line = evidence.requests("launch")[0]
     evidence.journal.append(line | {"run": "0" * 32})
 
@@ -81,12 +81,12 @@ def is_ordered_twice(evidence: Evidence) -> None:
 
 
 def is_puzzled(evidence: Evidence) -> None:
-    """Let a client meet an answer that it does not know."""
+    """Add a response that clients do not know."""
     evidence.journal.append({"kind": "client failed", "text": "launch: no token"})
 
 
 def is_reported(evidence: Evidence) -> None:
-    """Let the verification of the history find something."""
+    """Add a finding of the verification of the history."""
     evidence.findings.append("run 0199…: decision 8123 of step 4: it was changed")
 
 

@@ -1,4 +1,4 @@
-"""Rows, ledger and journal in memory: all that the checker looks at.
+"""Rows, ledger and journal in memory: the input of the checker.
 
 Rows are read with plain SQL, by no code of the product, and the chains are verified by the
 product's own command in another process. Ids are hex digits without dashes, JSON columns are
@@ -64,7 +64,7 @@ class Cursor(Protocol):
 
 @dataclass
 class Evidence:
-    """What a run of the suite left behind."""
+    """The rows and files after a run of the suite."""
 
     tables: dict[str, list[Row]]
     ledger: list[Execution] = field(default_factory=list)
@@ -109,16 +109,16 @@ class Evidence:
         return [line for line in self.journal if line["kind"] == kind]
 
     def lasting(self, kind: str) -> list[Row]:
-        """Return the requests of one kind that no rollback may have undone."""
+        """Return the requests of one kind outside of the times lost by rollbacks."""
         lost = {id(line) for line in self._lost_lines}
         return [line for line in self.requests(kind) if id(line) not in lost]
 
     @cached_property
     def rewound(self) -> frozenset[str]:
-        """The runs that a rollback of the database may have taken back.
+        """The runs that a rollback of the database may have rewound.
 
-        Their rows have to be as those of any run; what was executed or promised before
-        may have happened twice, or not at all.
+        Their rows must be consistent; earlier executions and confirmations may have
+        happened twice, or not at all.
         """
         found = {line["run"] for line in self._lost_lines if line.get("run")}
         for begin, end in self._rollbacks("executions"):
@@ -129,7 +129,7 @@ class Evidence:
 
     @cached_property
     def _lost_lines(self) -> list[Row]:
-        """The lines of the journal from the time that a rollback took back."""
+        """The lines of the journal from the times lost by rollbacks."""
         return [
             line
             for begin, end in self._rollbacks("place")
@@ -137,7 +137,7 @@ class Evidence:
         ]
 
     def _rollbacks(self, unit: str) -> list[tuple[int, int | None]]:
-        """Return from where to where the lost times reach, in the journal or the ledger."""
+        """Return start and end of the lost times in the journal or the ledger."""
         marks = [
             line | {"place": place}
             for place, line in enumerate(self.journal)
@@ -200,7 +200,7 @@ def _value(name: str, value: Any, *, is_json: bool) -> Any:
 def execute(
     environment: Mapping[str, str], *arguments: str, accepted: tuple[int, ...] = (0,)
 ) -> str:
-    """Return what another Python prints; its exit code has to be one of those accepted."""
+    """Return the output of another Python process; assert its exit code."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""How each fault of a schedule begins and ends."""
+"""Injects the faults of a schedule, and ends them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Faults:
     _broken: set[str] = field(default_factory=set)  # servers
 
     def follow(self, faults: Sequence[Fault], begin: float) -> None:
-        """Begin and end each fault at its time; `begin` is on the monotonic clock."""
+        """Start and end each fault at its time; `begin` is on the monotonic clock."""
         number = itertools.count()  # of two at the same time the first comes first
         queue: list[tuple[float, int, Fault | End]] = []
         for fault in faults:
@@ -49,7 +49,7 @@ class Faults:
                 heapq.heappush(queue, (at + what.seconds, next(number), end))
 
     def begin(self, fault: Fault) -> End | None:
-        """Begin a fault; return what ends it, None if nothing has to."""
+        """Start a fault; return the function that ends it, or None."""
         if fault.what in OWN_SERVER:
             return self._break_server(fault)
         if fault.what in {"flush", "restart redis"}:
@@ -106,13 +106,13 @@ class Faults:
         return self._alone("postgres", *begins[fault.what])
 
     def _copy(self) -> None:
-        """Copy the database; what is confirmed from now on will be lost."""
+        """Copy the database; later commits will be lost."""
         assert self.server is not None
         self._mark(evidence.COPIED)
         self.server.copy()
 
     def _roll_back(self) -> None:
-        """Restore the copy and wait until all workers can have noticed."""
+        """Restore the copy; mark the time by which all workers have detected it."""
         assert self.server is not None
         self.server.roll_back()
         timer = threading.Timer(self.notice_seconds, self._mark, [evidence.NOTICED])
@@ -120,11 +120,11 @@ class Faults:
         timer.start()
 
     def _mark(self, kind: str) -> None:
-        """Note in the journal how far the ledger is."""
+        """Record the length of the ledger in the journal."""
         self.books.note(kind, executions=len(ledger.lines(self.books.ledger)))
 
     def _alone(self, server: str, begin: End, end: End) -> End | None:
-        """Begin a fault of a server, unless it has one already."""
+        """Start a fault of a server, unless it has one."""
         if server in self._broken:
             return None
 

@@ -1,6 +1,6 @@
 """Web processes and workers, each behind separate routes to PostgreSQL and Redis.
 
-A process that ends is started again after a moment, as systemd would. The database is one
+A process that ends is restarted after a moment, as by systemd. The database is one
 of a server that other tests use too, or has a server of its own, which may be restarted and
 run out of disk.
 """
@@ -37,7 +37,7 @@ STEPPED: Final = "CHAOS_CLOCK"
 
 
 class Process:
-    """A process that is started again whenever it ends."""
+    """A process that is restarted whenever it ends."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Process:
         self._may_start = 0.0  # on the monotonic clock
 
     def keep_running(self) -> None:
-        """Start it, or start it again if it has ended a moment ago."""
+        """Start the process, or restart it a moment after its end."""
         if self._process is not None:
             code = self._process.poll()
             if code is None:
@@ -82,7 +82,7 @@ class Process:
             process.send_signal(number)
 
     def stop(self) -> None:
-        """End it for good."""
+        """Stop the process without a restart."""
         if self._process is not None:
             self.signal(signal.SIGCONT)
             self._process.kill()
@@ -122,7 +122,7 @@ class Services:
         self._keeper = threading.Thread(target=self._keep_running, name="keeper")
 
     def __enter__(self) -> Services:
-        """Start everything; return once the pages answer."""
+        """Start all servers and processes; wait until the pages respond."""
         with ExitStack() as stack:
             stack.enter_context(self.proxy)
             self.redis.start()
@@ -138,11 +138,11 @@ class Services:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop everything."""
+        """Stop all processes and servers."""
         self._stack.close()
 
     def ask(self, query: str) -> list[Any]:
-        """Return the rows of a query, past the proxy."""
+        """Return the rows of a query, bypassing the proxy."""
         with psycopg.connect(self.database, autocommit=True) as connection:
             return connection.execute(query).fetchall()
 
@@ -155,7 +155,7 @@ class Services:
             process.clock.unlink(missing_ok=True)
 
     def logs(self) -> dict[str, str]:
-        """Return what each process printed."""
+        """Return the output of each process."""
         return {path.stem: path.read_text() for path in sorted(self.home.glob("*.log"))}
 
     def _prepare(self) -> None:

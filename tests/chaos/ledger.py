@@ -18,7 +18,7 @@ BEGIN, END = "begin", "end"
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """The begin or the end of one call of a node, or of one item of a parallel node."""
+    """The start or end of a call of a node, or of an item of a parallel node."""
 
     what: str  # BEGIN or END
     run: str  # id of the run, hex digits only
@@ -26,11 +26,11 @@ class Execution:
     step: int
     item: int | None
     attempt: int
-    token: str  # of this call and no other
+    token: str  # unique per call
 
 
 def append(path: Path | str, line: dict[str, Any]) -> None:
-    """Append a line, whole or not at all."""
+    """Append a line atomically."""
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(file, (json.dumps(line) + "\n").encode())

@@ -1,7 +1,7 @@
 """A TCP proxy that breaks connections on request, one route at a time.
 
-A route leads from a port of its own to a server, so that each process under test has routes
-of its own and can be cut off alone. Bytes are not understood: a fault hits what comes next.
+A route leads from a separate port to a server, so that each process under test has separate
+routes and can be disconnected alone. The proxy does not parse the protocol.
 
     cut          close every connection, with a reset
     refuse       close new connections at once
@@ -54,20 +54,20 @@ class Link:
             writer.transport.abort()
 
     def stop(self) -> None:
-        """Forward nothing more, also where bytes are held back."""
+        """Stop forwarding, and drop withheld bytes."""
         for pump in self.pumps:
             pump.cancel()
 
 
 @dataclass(eq=False)
 class Route:
-    """The way from a port to a server, and what is wrong with it."""
+    """A route from a port to a server, with its faults."""
 
     server: Address
     links: set[Link] = field(default_factory=set)
     refuses: bool = False
     delay_seconds: float = 0.0
-    bytes_per_second: float = 0.0  # 0: as many as come
+    bytes_per_second: float = 0.0  # 0: unlimited
     swallows: int = 0  # requests whose replies are still to be dropped
     swallowed: int = 0  # so far
     # set while bytes flow to the server, and to the client
@@ -184,7 +184,7 @@ class Proxy:
         self._set(name, silence)
 
     def delay(self, name: str, seconds: float) -> None:
-        """Let each chunk of bytes wait."""
+        """Delay each chunk of bytes."""
         self._set(name, delay_seconds=seconds)
 
     def throttle(self, name: str, bytes_per_second: float) -> None:
@@ -239,7 +239,7 @@ class Proxy:
         for route in self.routes.values():
             for link in route.links:
                 link.stop()
-        # each connection ends by itself, once its bytes stop
+        # Each connection ends after its pumps are stopped.
         others = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*others, return_exceptions=True)
 

@@ -1,4 +1,4 @@
-"""One run of the suite: break an installation by a schedule, heal it, check what is left."""
+"""One run of the suite: inject the faults of a schedule, end them, check the invariants."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.crash.visitor import Visitor
 
 SETTLE_SECONDS: Final = 180.0  # for runs, operations and counts after the last fault
 WATCH_SECONDS: Final = 40.0  # for open pages to show the end
-LEASES: Final = 3  # in which workers notice that the database went back
+LEASES: Final = 3  # in which workers detect a rewind of the database
 POLL_SECONDS: Final = 0.3
 UNSETTLED: Final = """
     SELECT (SELECT COUNT(*) FROM workflows_run
@@ -35,7 +35,7 @@ UNSETTLED: Final = """
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found, and where the files are."""
+    """The findings, and the directory of the files."""
 
     settings: Settings
     directory: Path
@@ -43,7 +43,7 @@ class Outcome:
 
     @property
     def failed(self) -> list[Finding]:
-        """The invariants that did not hold."""
+        """The violated invariants."""
         return [one for one in self.findings if one.violations]
 
     def __str__(self) -> str:
@@ -60,9 +60,9 @@ class Outcome:
 
 
 def run(settings: Settings, directory: Path, database: str = "") -> Outcome:
-    """Run the schedule of these settings, and check what is left.
+    """Execute the schedule of the settings, and check the invariants.
 
-    Without the address of a database it gets a server of its own, with the faults of one.
+    Without the address of a database a separate server is started, with faults of servers.
     """
     if database:
         kept = tuple(one for one in settings.faults if one not in OWN_SERVER)
@@ -151,10 +151,10 @@ def _is_counted(database: str, directory: Path) -> bool:
 def _close_pages(
     clients: Sequence[Client], books: Books, ends: Mapping[str, str]
 ) -> None:
-    """Close the open pages once they show how their runs ended, or after a while.
+    """Close the open pages when they show the end of their runs, or after a timeout.
 
-    The page of a run that was resumed may show an earlier end for a moment; that of a run
-    which a rollback took back shows what it showed last.
+    The page of a resumed run may show an earlier end for a moment; the page of a run that a
+    rollback removed keeps its last content.
     """
     watchers = [watcher for client in clients for watcher in client.watchers]
     _wait(
@@ -166,11 +166,11 @@ def _close_pages(
         books.note("watch", **watcher.line())
 
 
-def _wait(holds: Callable[[], Any], seconds: float) -> bool:
-    """Wait until something holds; the checker reports what does not."""
+def _wait(condition: Callable[[], Any], seconds: float) -> bool:
+    """Wait until a condition is true, or the time is over."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if holds():
+        if condition():
             return True
         time.sleep(POLL_SECONDS)
     return False

@@ -1,8 +1,8 @@
-"""What happens when: the whole schedule of a run of the suite, drawn from its seed.
+"""The schedule of a run of the suite, drawn from its seed.
 
-The same seed and settings give the same schedule. What comes of it depends on the timing of
-processes, so that a failing seed is repeated until it fails again; `python -m tests.chaos`
-prints how.
+The same seed and settings give the same schedule. Its effects depend on the timing of
+processes, so that a failing seed may have to be repeated; `python -m tests.chaos` prints the
+command.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ CLOCK_STEPS: Final = (-300.0, 20.0)  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The size of a run; all that a schedule depends on."""
+    """The parameters of a run that determine its schedule."""
 
     seed: int
     seconds: float = 60.0
@@ -98,19 +98,19 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client does."""
+    """A request of a client."""
 
     at: float  # seconds after the start
     client: int
     action: str
     workflow: str = ""
-    choice: float = 0.0  # 0 to 1: which of the runs there are at that time
+    choice: float = 0.0  # 0 to 1: selects one of the existing runs
     outcome: str = ""  # of a response
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What breaks, and for how long."""
+    """A fault with its duration."""
 
     at: float  # seconds after the start
     what: str
@@ -129,7 +129,7 @@ class Schedule:
     faults: list[Fault]
 
     def write(self, path: Path) -> None:
-        """Write it as JSON, to be read by people."""
+        """Write the schedule as JSON."""
         path.write_text(json.dumps(asdict(self), indent=1))
 
 
@@ -149,7 +149,7 @@ def draw(settings: Settings) -> Schedule:
 
 
 def _times(random: Random, rate: float, begin: float, end: float) -> Iterator[float]:
-    """Yield moments at random, so many in a second on average."""
+    """Yield random times with an average rate per second."""
     at = begin + random.expovariate(rate)
     while at < end:
         yield round(at, 3)

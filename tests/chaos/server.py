@@ -17,7 +17,7 @@ FILL_BYTES: Final = 1_000_000
 
 
 class Server:
-    """A server that may be stopped, made read-only, and run out of disk."""
+    """A server that can be stopped, made read-only, and run out of disk space."""
 
     def __init__(self, disk: Path, *, is_small: bool) -> None:
         """Start a server in a directory; `is_small` if that is a disk to be filled."""
@@ -28,7 +28,7 @@ class Server:
         self.url = self._postgres.url
 
     def stop(self) -> None:
-        """Stop it as a power cut would."""
+        """Stop the server immediately, without a shutdown."""
         self._postgres.stop()
 
     def start(self) -> None:
@@ -40,11 +40,11 @@ class Server:
         self._postgres.set("default_transaction_read_only", "on")
 
     def accept_writes(self) -> None:
-        """End that."""
+        """Accept writes again."""
         self._postgres.set("default_transaction_read_only", "off")
 
     def fill_disk(self) -> None:
-        """Leave no room; the server may stop when it finds none."""
+        """Fill the disk; the server may stop."""
         with self._filler.open("wb", buffering=0) as file:
             for size in (FILL_BYTES, 1_000, 1):
                 try:
@@ -54,27 +54,27 @@ class Server:
                     continue
 
     def free_disk(self) -> None:
-        """Make room, and start the server if it has stopped."""
+        """Free the disk, and start the server if it has stopped."""
         self._filler.unlink()
         self._postgres.start()
 
     def copy(self) -> None:
-        """Make a copy to go back to."""
+        """Copy the cluster for a later rollback."""
         self._postgres.copy(self._copy)
 
     def roll_back(self) -> None:
-        """Go back to the copy, under live processes."""
+        """Restore the copy while processes are connected."""
         self._postgres.restore(self._copy)
 
     def remove(self) -> None:
-        """Stop it for good."""
+        """Stop the server and remove its directory."""
         self._filler.unlink(missing_ok=True)
         self._postgres.remove()
 
 
 @contextmanager
 def own_server() -> Iterator[Server]:
-    """Give a server; without the rights to mount a disk it has none that can be filled."""
+    """Provide a server; its disk can be filled if the user may mount a tmpfs."""
     with tempfile.TemporaryDirectory(
         prefix="pg-"
     ) as directory:  # a short path: a socket

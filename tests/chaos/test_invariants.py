@@ -1,4 +1,4 @@
-"""Each invariant holds for a sound history, and fails alone for the damage it is there for."""
+"""Each invariant holds for a consistent history, and only it fails for its damage."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_history_without_faults_satisfies_every_invariant(
     assert [one.name for one in findings if not one.checked] == []
 
 
-def test_there_is_damage_for_every_invariant() -> None:
+def test_every_invariant_has_a_damage() -> None:
     names = [invariant.__name__ for invariant in invariants.all_invariants()]
     assert sorted(plant.name for plant in PLANTS) == sorted(names)
     assert len(names) >= 25
@@ -81,7 +81,7 @@ def test_there_is_damage_for_every_invariant() -> None:
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.name)
-def test_damage_is_found_by_the_invariant_that_is_there_for_it(
+def test_damage_violates_only_its_invariant(
     world: Path, rows: sqlite3.Connection, plant: Plant
 ) -> None:
     runs = ids(rows)
@@ -94,7 +94,7 @@ def test_damage_is_found_by_the_invariant_that_is_there_for_it(
 
 
 @pytest.mark.parametrize("is_rewound", [True, False])
-def test_a_rollback_explains_only_calls_that_it_can_have_undone(
+def test_a_rollback_excuses_only_calls_within_the_lost_time(
     world: Path, rows: sqlite3.Connection, is_rewound: bool
 ) -> None:
     again = in_ledger(

@@ -1,4 +1,4 @@
-"""The faults of the proxy, seen by a client and by the server behind it."""
+"""The effects of the proxy's faults on a client and a server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 10
 
 
 class Server:
-    """Answers each request with its bytes in upper case, and remembers it."""
+    """Records each request, and responds with its bytes in upper case."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -82,7 +82,7 @@ def connected(port: int) -> socket.socket:
 
 
 def ask(client: socket.socket, request: bytes) -> bytes:
-    """Return the answer to a request, empty once the connection is closed."""
+    """Return the response to a request, or nothing if the connection is closed."""
     client.sendall(request)
     return _received(client)
 

@@ -1,4 +1,4 @@
-"""A small history without faults: one worker in this process, and a person at the keyboard.
+"""A small history without faults, with one worker in this process and one user.
 
 `python -m tests.chaos.world DIRECTORY` executes one run of most workflows, each ended in its
 way, and writes ledger and journal to the directory, as clients do in the suite. The tests of
@@ -84,7 +84,7 @@ class Person:
             self.note("bulk", run_id, reason="bulk-1")
 
     def watch(self, run_id: UUID) -> None:
-        """Write down what a page of a run would have shown."""
+        """Record what a page of a run would have shown."""
         run = Run.objects.get(pk=run_id)
         steps = Stage.objects.filter(run=run, status="completed")
         shown = [*steps.values_list("sequence", flat=True)]

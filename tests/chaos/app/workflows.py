@@ -37,9 +37,9 @@ WITHIN = timedelta(seconds=15)  # for a response to an approval
 
 
 class Order(BaseModel):
-    """What a client asks for."""
+    """The params of a launch."""
 
-    order: str  # of this request and no other
+    order: str  # unique per request
     ledger: str  # path of the file
     pace: float = 0.05  # seconds that a node takes
     rounds: int = 2
@@ -52,7 +52,7 @@ class Response(BaseModel):
 
 
 class Case(State):
-    """What a run knows; `done` has the step and the token of each call that was recorded."""
+    """State of a run; `done` has step and token of each recorded call."""
 
     params: Order
     done: tuple[str, ...] = ()
@@ -70,13 +70,13 @@ class Item(BaseModel):
 
 
 def attempt_of(runtime: Runtime) -> int:
-    """Return the attempt that executes a node; nothing but this suite needs to know."""
+    """Return the attempt that executes a node, which the runtime does not expose."""
     return int(runtime.logger.write.__self__.run.attempt)  # type: ignore[attr-defined]
 
 
 @contextmanager
 def recorded(params: Order, runtime: Runtime) -> Iterator[str]:
-    """Append begin and end of the call to the ledger; give its token."""
+    """Append start and end of the call to the ledger; yield its token."""
     run, name, step, *item = runtime.key.split("/")
     call = {
         "run": run.replace("-", ""),
@@ -131,7 +131,7 @@ def finish(state: Case, runtime: Runtime) -> Case:
 
 @predicate("{s.worked} of {s.params.rounds} rounds")
 def needs_more(state: Case) -> bool:
-    """Return whether another round is due."""
+    """Return whether another round follows."""
     return state.worked < state.params.rounds
 
 
@@ -174,20 +174,20 @@ parent = Workflow(
 
 @predicate("the response is {s.response.outcome}")
 def was_approved(state: Case) -> bool:
-    """Return whether the person wants to publish."""
+    """Return whether the response is to publish."""
     return state.response is not None and state.response.outcome == "publish"
 
 
 @node
 async def publish(state: Case, runtime: Runtime) -> Case:
-    """Leave the mark of a positive response."""
+    """Record a positive response."""
     with recorded(state.params, runtime) as token:
         return step_done(state, runtime, token)
 
 
 @node
 async def reject(state: Case, runtime: Runtime) -> Case:
-    """Leave the mark of a negative response."""
+    """Record a negative response."""
     with recorded(state.params, runtime) as token:
         return step_done(state, runtime, token)
 
@@ -215,7 +215,7 @@ _tries: dict[str, int] = {}
 
 
 @node(retry=Retry(attempts=6, on=ConnectionError, wait=0.1))
-async def stumble(state: Case, runtime: Runtime) -> Case:
+async def fail_twice(state: Case, runtime: Runtime) -> Case:
     """Fail twice in each process, then succeed."""
     with recorded(state.params, runtime) as token:
         tries = _tries[runtime.key] = _tries.get(runtime.key, 0) + 1
@@ -225,7 +225,10 @@ async def stumble(state: Case, runtime: Runtime) -> Case:
 
 
 retries = Workflow(
-    "chaos-retries", state=Case, start=begin, routes={begin: stumble, stumble: finish}
+    "chaos-retries",
+    state=Case,
+    start=begin,
+    routes={begin: fail_twice, fail_twice: finish},
 )
 
 

@@ -1,7 +1,7 @@
-"""What has to hold after every schedule: one function, and one sentence, for each invariant.
+"""The invariants after every schedule: a function with a sentence for each.
 
-An invariant yields a result for each thing that it looked at: None if it is as it should
-be, else a sentence. So a report shows also how much each of them has seen.
+An invariant yields a result for each checked object: None, or a description of the violation.
+A report therefore includes the number of checks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Invariant = Callable[["Evidence"], Results]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How often an invariant was checked, and where it did not hold."""
+    """The number of checks of an invariant, and its violations."""
 
     name: str
     sentence: str
@@ -53,7 +53,7 @@ def all_invariants() -> list[Invariant]:
 
 
 def check(evidence: Evidence) -> list[Finding]:
-    """Check everything."""
+    """Check all invariants."""
     return [_checked(invariant, evidence) for invariant in all_invariants()]
 
 

@@ -1,4 +1,4 @@
-"""Decisions, and the way that runs took through their graphs."""
+"""Decisions, and the path of runs through their graphs."""
 
 from __future__ import annotations
 

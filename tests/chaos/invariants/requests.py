@@ -25,7 +25,7 @@ def accepted_launches_exist(evidence: Evidence) -> Results:
 
 
 def orders_are_executed_once(evidence: Evidence) -> Results:
-    """A form that is sent again launches no second run."""
+    """A repeated form launches no second run."""
     orders = Counter(
         run["params"]["order"] for run in evidence.runs.values() if not run["parent_id"]
     )
@@ -34,7 +34,7 @@ def orders_are_executed_once(evidence: Evidence) -> Results:
 
 
 def runs_were_ordered(evidence: Evidence) -> Results:
-    """There is no run that no client asked for."""
+    """Every run was requested by a client."""
     orders = {line["order"] for line in evidence.requests("launch")}
     for run in evidence.runs.values():
         text = f"nobody asked for run {run['id']} ({run['params']['order']})"
@@ -64,7 +64,7 @@ def resumes_begin_an_attempt(evidence: Evidence) -> Results:
 
 
 def _watched(evidence: Evidence) -> list[Row]:
-    """Return what pages showed of runs that no rollback took back."""
+    """Return the observations of pages of runs without a rollback."""
     lines = evidence.requests("watch")
     return [line for line in lines if line["run"] not in evidence.rewound]
 
@@ -105,7 +105,7 @@ def no_answer_is_an_internal_error(evidence: Evidence) -> Results:
 
 
 def clients_understand_answers(evidence: Evidence) -> Results:
-    """Each answer is one that a client of the suite knows what to do with."""
+    """Clients of the suite know every response that they receive."""
     yield None
     for line in evidence.requests("client failed"):
         yield line["text"]

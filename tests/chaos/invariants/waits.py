@@ -1,4 +1,4 @@
-"""What runs wait for: approvals, child runs."""
+"""Approvals and child runs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def approval_steps_have_a_response(evidence: Evidence) -> Results:
 
 
 def responses_decide(evidence: Evidence) -> Results:
-    """The run goes where the response sends it."""
+    """The response determines the next node."""
     for row in evidence.rows("approval"):
         following = evidence.completed.get((row["run_id"], row["sequence"] + 1))
         if following is not None and row["response"] is not None:

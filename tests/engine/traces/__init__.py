@@ -1,4 +1,4 @@
-"""Replays golden cases through the engine and compares what happened; one module a concern.
+"""Replays golden cases through the engine and compares the results with the traces.
 
     cases      reads them               ops        nodes, predicates and graphs of a description
     store      a store that tells       replay     runs the steps of a case
@@ -6,15 +6,15 @@
     patterns   chain, parallel, conditional alone
     settings   configurations and observers
 
-Where we differ from the reference on purpose, the place says so and why:
+Intended differences from the reference, with the module that handles them:
 
-- Before the first node we store the initial state, so that a run can be resumed whose first node
+- The initial state is stored before the first node, so that a run can be resumed whose first node
   failed. Saves of sequence 0 are left out of the trace (store.py).
 - A checkpoint at an exit means the run had finished: `resume` returns its state and runs nothing.
-  The reference refuses; the replay tells such a return as `resume.complete` (replay.py).
-- Our code `deadline` is the reference's `cancelled` with `is_deadline` (compare.py).
-- Events and fields marked ours in engine.md are left out (compare.py).
-- Pattern events come from the graph they run in; the reference names its functions (compare.py).
-- A failed chain's error tells the steps that finished; the reference's result forgets them
+  The reference refuses; the replay reports such a return as `resume.complete` (replay.py).
+- The code `deadline` is `cancelled` with `is_deadline` in the reference (compare.py).
+- Events and fields that the reference does not have are ignored (compare.py).
+- The source of pattern events is their graph; in the reference, its functions (compare.py).
+- The error of a failed chain has the completed steps; the result of the reference has none
   (patterns.py).
 """

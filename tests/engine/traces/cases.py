@@ -1,4 +1,4 @@
-"""The cases: from the folder in GOLDEN_DIR, else ours."""
+"""Loads cases from the folder in GOLDEN_DIR, or tests/golden, and tests/golden_more."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PREFIXES = ("engine_", "patterns_", "config_", "observer_")
 
 
 def all_cases(find: Callable[[Path], list[Case]]) -> list[Case]:
-    """What `find` finds in both folders; a recorded case is not taken from ours as well."""
+    """Return the cases of both folders; recorded ones replace additional ones of equal id."""
     recorded = find(RECORDED)
     known = {case["id"] for case in recorded}
     return [*recorded, *(case for case in find(OURS) if case["id"] not in known)]
 
 
 def cases_in(folder: Path) -> list[Case]:
-    """Every case of the engine, its patterns, configurations and observers."""
+    """Return the cases of engine, patterns, configurations and observers."""
     files = [
         path for path in sorted(folder.glob("*.json")) if path.name.startswith(PREFIXES)
     ]

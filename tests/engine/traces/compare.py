@@ -1,4 +1,4 @@
-"""Compares a replay with the recorded trace, after taking out what is ours."""
+"""Compares a replay with the recorded trace, without additions to the reference."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from workflows.engine import Event, ExecutionError
 from .cases import Case
 from .replay import Replay, Step, plain
 
-OUR_EVENTS = frozenset({"node.retry", "graph.error", "graph.pause"})
-OUR_FIELDS = {
+ADDED_EVENTS = frozenset({"node.retry", "graph.error", "graph.pause"})
+ADDED_FIELDS = {
     "node.start": {"sequence"},
     "node.complete": {"sequence", "error_message", "cancelled"},
     "edge.evaluate": {
@@ -24,23 +24,23 @@ OUR_FIELDS = {
     "edge.transition": {"sequence"},
     "parallel.start": {"kept"},
 }
-PATTERNS = {  # by the first word of an event: the reference's source, and its field names of ours
+PATTERNS = {  # by prefix of the event: source and field names of the reference
     "chain": "workflows.ProcessChain",
     "step": "workflows.ProcessChain",
     "parallel": "workflows.ProcessParallel",
     "worker": "workflows.ProcessParallel",
     "route": "conditional",
 }
-UNSAID = {
+UNDEFINED_ON_FAILURE = {
     "require",
     "sleep",
-}  # the format does not say which state these hand back when they fail
+}  # the format does not define the state that these return on failure
 
 ReportedEvent = tuple[str, str, dict[str, Any]]  # source, type, data
 
 
 def assert_same(case: Case, replay: Replay) -> None:
-    """The replay did all that the reference did, in the same order."""
+    """Assert that the replay matches the trace, in the same order."""
     expected = case["expected"]
     codes = [
         None if refusal is None else refusal["code"] for refusal in expected["build"]
@@ -54,7 +54,7 @@ def assert_same(case: Case, replay: Replay) -> None:
 
 
 def assert_step(case: Case, wanted: Mapping[str, Any], step: Step, where: str) -> None:
-    """One execute or resume went as recorded."""
+    """Assert that an execute or resume matches the trace."""
     assert step.ok is wanted["ok"], f"{where}: {step.error!r}"
     assert_equal(step.state, wanted["state"], f"{where}, state")
     assert_error(case, wanted.get("error"), step, where)
@@ -72,7 +72,7 @@ def assert_step(case: Case, wanted: Mapping[str, Any], step: Step, where: str) -
 def assert_error(
     case: Case, wanted: Mapping[str, Any] | None, step: Step, where: str
 ) -> None:
-    """It failed the same way, at the same place, for the same reason."""
+    """Assert equal code, node, path and cause of an error."""
     if wanted is None:
         assert step.error is None, where
         return
@@ -92,7 +92,7 @@ def assert_error(
 
 
 def _messages(value: Any) -> set[str]:
-    """What the author of the case lets fail, in the author's words."""
+    """Return the error messages that a case defines."""
     if isinstance(value, Mapping):
         own = (
             {value["message"]}
@@ -108,7 +108,7 @@ def _messages(value: Any) -> set[str]:
 def assert_calls(
     wanted: list[dict[str, Any]], calls: list[dict[str, Any]], where: str
 ) -> None:
-    """The store was called the same way, and failed at the same calls."""
+    """Assert equal calls of the store, including failures."""
 
     def shown(call: dict[str, Any]) -> dict[str, Any]:
         return call | {"error": "error" in call}
@@ -119,11 +119,11 @@ def assert_calls(
 def assert_events(
     case: Case, wanted: list[dict[str, Any]], events: list[Event], where: str
 ) -> None:
-    """The same events of graph and patterns, in the same order, with the same data."""
+    """Assert equal events of graph and patterns, in the same order with the same data."""
     graphs = {case["graph"]["name"]} | {
         step["graph"]["name"] for step in case["steps"] if "graph" in step
     }
-    reported = without_ours(events)
+    reported = comparable_events(events)
     recorded = [
         (event["source"], event["type"], event["data"])
         for event in wanted
@@ -133,23 +133,23 @@ def assert_events(
     assert [kind for _, kind, _ in reported] == [kind for _, kind, _ in recorded], (
         f"{where}: {names}"
     )
-    for ours, theirs in zip(reported, recorded, strict=True):
-        _assert_source(ours, theirs, graphs)
-        if not _is_unreported(case, ours, theirs, reported):
-            assert_equal(ours[2], theirs[2], f"{where}, {ours[1]}")
+    for ours, traced in zip(reported, recorded, strict=True):
+        _assert_source(ours, traced, graphs)
+        if not _is_unreported(case, ours, traced, reported):
+            assert_equal(ours[2], traced[2], f"{where}, {ours[1]}")
 
 
-def without_ours(events: list[Event]) -> list[ReportedEvent]:
-    """Events as the reference has them: ours, our fields and the edges of a jump left out."""
+def comparable_events(events: list[Event]) -> list[ReportedEvent]:
+    """Return the events without those, and fields, that the reference does not have."""
     reported: list[ReportedEvent] = []
     jumping = False
     for event in events:
         jumping = event.type == "checkpoint.load" or (
             jumping and event.type != "checkpoint.resume"
         )
-        if event.type in OUR_EVENTS or (jumping and event.type.startswith("edge.")):
+        if event.type in ADDED_EVENTS or (jumping and event.type.startswith("edge.")):
             continue
-        ours = OUR_FIELDS.get(event.type, set())
+        ours = ADDED_FIELDS.get(event.type, set())
         if event.type.partition(".")[0] in PATTERNS:
             ours = ours | {"node", "sequence"}
         data = {key: value for key, value in event.data.items() if key not in ours}
@@ -158,23 +158,23 @@ def without_ours(events: list[Event]) -> list[ReportedEvent]:
 
 
 def _assert_source(
-    ours: ReportedEvent, theirs: ReportedEvent, graphs: set[str]
+    ours: ReportedEvent, traced: ReportedEvent, graphs: set[str]
 ) -> None:
-    """Every event of ours comes from its graph; the reference's patterns name themselves."""
+    """Assert the source: here the graph, in the reference the pattern for its events."""
     assert ours[0] in graphs
-    pattern = PATTERNS.get(theirs[1].partition(".")[0])
-    assert theirs[0] == pattern if pattern else theirs[0] == ours[0]
+    pattern = PATTERNS.get(traced[1].partition(".")[0])
+    assert traced[0] == pattern if pattern else traced[0] == ours[0]
 
 
 def _is_unreported(
     case: Case,
     ours: ReportedEvent,
-    theirs: ReportedEvent,
+    traced: ReportedEvent,
     reported: list[ReportedEvent],
 ) -> bool:
-    """A failed node whose operations leave open which state it hands back."""
+    """Return whether a failed node's returned state is undefined in the format."""
     _, kind, data = ours
-    if kind != "node.complete" or not data["error"] or data == theirs[2]:
+    if kind != "node.complete" or not data["error"] or data == traced[2]:
         return False
     kinds = {op["op"] for op in _operations(case, data["node"])}
     inputs = [
@@ -182,9 +182,11 @@ def _is_unreported(
         for _, event, start in reported
         if event == "node.start" and start["node"] == data["node"]
     ]
-    rest = data | {"output_snapshot": theirs[2]["output_snapshot"]}
+    rest = data | {"output_snapshot": traced[2]["output_snapshot"]}
     return (
-        bool(kinds & UNSAID) and rest == theirs[2] and rest["output_snapshot"] in inputs
+        bool(kinds & UNDEFINED_ON_FAILURE)
+        and rest == traced[2]
+        and rest["output_snapshot"] in inputs
     )
 
 
@@ -202,17 +204,17 @@ def _operations(case: Case, name: str) -> list[Mapping[str, Any]]:
     ]
 
 
-def assert_equal(ours: Any, theirs: Any, where: str) -> None:
-    """The same JSON; numbers by value, for the trace writes 1.0 as 1, but no number is a bool."""
-    assert same(ours, theirs), f"{where}: {ours!r} is not {theirs!r}"
+def assert_equal(ours: Any, traced: Any, where: str) -> None:
+    """Assert equal JSON; numbers by value, because the trace has 1 for 1.0, but not bools."""
+    assert same(ours, traced), f"{where}: {ours!r} is not {traced!r}"
 
 
-def same(ours: Any, theirs: Any) -> bool:
-    """Whether two JSON values are the same, numbers by value."""
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        return ours.keys() == theirs.keys() and all(
-            same(ours[k], theirs[k]) for k in ours
+def same(ours: Any, traced: Any) -> bool:
+    """Return whether two JSON values are equal, numbers by value."""
+    if isinstance(ours, Mapping) and isinstance(traced, Mapping):
+        return ours.keys() == traced.keys() and all(
+            same(ours[k], traced[k]) for k in ours
         )
-    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
-        return len(ours) == len(theirs) and all(map(same, ours, theirs))
-    return isinstance(ours, bool) is isinstance(theirs, bool) and bool(ours == theirs)
+    if isinstance(ours, list | tuple) and isinstance(traced, list | tuple):
+        return len(ours) == len(traced) and all(map(same, ours, traced))
+    return isinstance(ours, bool) is isinstance(traced, bool) and bool(ours == traced)

@@ -1,7 +1,7 @@
-"""What should have been recorded where the reference is wrong: `correct_behaviour`, in code.
+"""Checks the cases whose trace is wrong in the reference against `correct_behaviour`.
 
-A defect is known by its case's id, else by what the case does: each family of defects has one
-handler, which corrects the trace or finds the right one by replaying the case without its trap.
+A handler is selected by the id of a case, else by its operations. It corrects the trace, or
+obtains the expected one by replaying the case without the operation that causes the defect.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from workflows.engine import ConfigurationError
 
 from .cases import Case
-from .compare import assert_equal, assert_same, same, without_ours
+from .compare import assert_equal, assert_same, comparable_events, same
 from .ops import FRESH_RUN
 from .replay import Replay, Step, replay
 
@@ -23,36 +23,34 @@ Handler = Callable[[Case, Replay], Awaitable[None]]
 
 
 async def assert_corrected(case: Case, result: Replay) -> None:
-    """The replay did what `correct_behaviour` asks for."""
-    handlers = [BY_ID[case["id"]]] if case["id"] in BY_ID else _families(case)
+    """Assert what `correct_behaviour` requires."""
+    handlers = [BY_ID[case["id"]]] if case["id"] in BY_ID else _matching_handlers(case)
     for handler in handlers:
         await handler(case, result)
 
 
-def _families(case: Case) -> list[Handler]:
-    """The handlers for what a case does; every one that fits."""
+def _matching_handlers(case: Case) -> list[Handler]:
+    """Return all handlers that match the operations of a case."""
     if REFUSED_AT_CREATION.search(case.get("correct_behaviour", "")):
-        return [is_refused_at_creation]
+        return [expect_refusal_at_creation]
     ops = {op["op"] for op in _ops(case)}
     fits = {
-        keeps_its_run: "fresh" in ops,
-        changes_nothing_in_place: "mutate_nested" in ops,
-        fails_at_the_node: "panic" in ops,
-        keeps_types: case["store"]["kind"].startswith("json"),
-        starts_at_the_entry: _lost_its_start(case),
-        runs_nothing_after_an_exit: _resumes_at_exit(case),
-        answers_without_a_crash: any(
-            "panic" in step for step in case["expected"]["steps"]
-        ),
+        expect_own_run_id: "fresh" in ops,
+        expect_no_mutation: "mutate_nested" in ops,
+        expect_node_failure: "panic" in ops,
+        expect_preserved_types: case["store"]["kind"].startswith("json"),
+        expect_start_at_entry: _lost_its_start(case),
+        expect_refusal_at_exit: _resumes_at_exit(case),
+        expect_no_crash: any("panic" in step for step in case["expected"]["steps"]),
     }
-    return [handler for handler, fit in fits.items() if fit] or [ends_every_step]
+    return [handler for handler, fit in fits.items() if fit] or [expect_ended_steps]
 
 
 REFUSED_AT_CREATION = re.compile(r"\bconfiguration error\b|\bgraph is created\b")
 
 
-async def is_refused_at_creation(_case: Case, result: Replay) -> None:
-    """There is no graph: nothing was built, told, stored or run, and the code says why."""
+async def expect_refusal_at_creation(_case: Case, result: Replay) -> None:
+    """The graph is rejected with a code; nothing is built, emitted, stored or executed."""
     assert result.build == []
     assert result.visits == {}
     for step in result.steps:
@@ -61,10 +59,10 @@ async def is_refused_at_creation(_case: Case, result: Replay) -> None:
         assert (step.events, step.store_calls or []) == ([], [])
 
 
-async def keeps_its_run(case: Case, result: Replay) -> None:
-    """The trace with the run's own id wherever the brand-new state's stood."""
+async def expect_own_run_id(case: Case, result: Replay) -> None:
+    """Expect the trace with the id of the run in place of that of the new state."""
     if len(case["steps"]) > 1:
-        await ends_every_step(case, result)
+        await expect_ended_steps(case, result)
         return
     run_id = case["initial"]["run_id"]
     corrected = _renamed(case, FRESH_RUN, run_id)
@@ -75,7 +73,7 @@ async def keeps_its_run(case: Case, result: Replay) -> None:
 
 
 def _kept(step: Case, original: Case, run_id: str) -> dict[str, Any]:
-    """What is stored once both ids are one: the newest, or nothing once it was deleted."""
+    """Return the stored checkpoints after merging both ids: the newest, if any."""
     if any(
         call["call"] == "delete" and "error" not in call for call in step["store_calls"]
     ):
@@ -93,13 +91,13 @@ def _renamed(value: Any, old: str, new: str) -> Any:
     return new if value == old else value
 
 
-async def changes_nothing_in_place(case: Case, result: Replay) -> None:
-    """The same as without the operation: initial state, snapshots and checkpoints stay."""
+async def expect_no_mutation(case: Case, result: Replay) -> None:
+    """Expect the trace without the operation: states and checkpoints are not mutated."""
     await _like(case, result, lambda op: None if op["op"] == "mutate_nested" else op)
 
 
-async def fails_at_the_node(case: Case, result: Replay) -> None:
-    """The same as when the node had simply failed."""
+async def expect_node_failure(case: Case, result: Replay) -> None:
+    """Expect the trace of a node that fails with an ordinary error."""
 
     def failing(op: Mapping[str, Any]) -> Mapping[str, Any]:
         return {**op, "op": "fail", "returns": "input"} if op["op"] == "panic" else op
@@ -109,16 +107,16 @@ async def fails_at_the_node(case: Case, result: Replay) -> None:
     assert any(step.code == "node_failed" for step in failed)
 
 
-async def keeps_types(case: Case, result: Replay) -> None:
-    """The same as with a store that keeps the states themselves."""
+async def expect_preserved_types(case: Case, result: Replay) -> None:
+    """Expect the trace with a store that does not serialise."""
     other = copy.deepcopy(case)
     other["store"]["kind"] = "memory"
     _assert_alike(await replay(other), result)
-    await ends_every_step(case, result)
+    await expect_ended_steps(case, result)
 
 
-async def starts_at_the_entry(case: Case, result: Replay) -> None:
-    """Resuming a run whose first node failed is executing it again, under its own id."""
+async def expect_start_at_entry(case: Case, result: Replay) -> None:
+    """A resume of a run whose first node failed executes it from the entry."""
     other = copy.deepcopy(case)
     for spec, wanted in zip(other["steps"], case["expected"]["steps"], strict=True):
         if (wanted.get("error") or {}).get("code") == "resume.not_found":
@@ -127,8 +125,8 @@ async def starts_at_the_entry(case: Case, result: Replay) -> None:
     _assert_alike(await replay(other), result)
 
 
-async def runs_nothing_after_an_exit(_case: Case, result: Replay) -> None:
-    """The exit's checkpoint is the end: refused as complete, nothing run, nothing changed."""
+async def expect_refusal_at_exit(_case: Case, result: Replay) -> None:
+    """A resume at an exit is refused as complete and executes nothing."""
     for before, step in itertools.pairwise(result.steps):
         if step.do == "resume" and before.ok:
             assert step.code == "resume.complete"
@@ -137,56 +135,58 @@ async def runs_nothing_after_an_exit(_case: Case, result: Replay) -> None:
             assert step.checkpoints == before.checkpoints
 
 
-async def answers_without_a_crash(case: Case, result: Replay) -> None:
-    """Where the reference crashed we continue: to an end, or to an error that says where."""
+async def expect_no_crash(case: Case, result: Replay) -> None:
+    """Where the reference crashes, the run ends or fails with an error that has a position."""
     for wanted, step in zip(case["expected"]["steps"], result.steps, strict=True):
         if "panic" in wanted:
-            reported = [[kind, data] for _, kind, data in without_ours(step.events)]
+            reported = [
+                [kind, data] for _, kind, data in comparable_events(step.events)
+            ]
             recorded = [
                 [event["type"], event["data"]]
                 for event in wanted["events"]
                 if event["via"] == "graph"
             ]
             assert same(reported[: len(recorded)], recorded)
-    await ends_every_step(case, result)
+    await expect_ended_steps(case, result)
 
 
-async def follows_the_trace(case: Case, result: Replay) -> None:
-    """The trace is right; what is wrong with the reference is elsewhere."""
+async def expect_recorded_trace(case: Case, result: Replay) -> None:
+    """Expect the recorded trace; the defect is not visible in it."""
     assert_same(case, result)
 
 
-async def ends_every_step(case: Case, result: Replay) -> None:
-    """Each step completed, or failed with a code and a sentence of its own."""
+async def expect_ended_steps(case: Case, result: Replay) -> None:
+    """Each step completed, or failed with a code and a message."""
     assert len(result.steps) == len(case["steps"])
     for step in result.steps:
         assert step.ok or (step.code and str(step.error))
 
 
-async def takes_the_structural_edge(_case: Case, result: Replay) -> None:
+async def expect_structural_edge(_case: Case, result: Replay) -> None:
     (step,) = result.steps
     assert step.ok
     assert_equal(step.state["data"], {"k": [1], "r": "yes"}, "state")
     assert result.visits == {"s": 1, "yes": 1}
 
 
-async def resumes_on_the_same_edge(case: Case, result: Replay) -> None:
+async def expect_same_edge(case: Case, result: Replay) -> None:
     first, second = result.steps
     assert first.code == "node_failed"
     assert second.ok
     assert second.state["checkpoint_node"] == "y"
     assert_equal(second.state["data"], {"k": 2, "t": "y"}, "state")
     assert result.visits == {"s": 1, "y": 2}
-    await keeps_types(case, result)
+    await expect_preserved_types(case, result)
 
 
 BY_ID: dict[str, Handler] = {
-    "e04_first_node_failed_no_checkpoint": starts_at_the_entry,
-    "e09_resume_exit_with_edges": runs_nothing_after_an_exit,
-    "g01_fresh_state_loses_run": keeps_its_run,
-    "g04_equals_on_list": takes_the_structural_edge,
-    "g06_json_store_int_to_float": resumes_on_the_same_edge,
-    "g09_resume_loop_iteration_collision": follows_the_trace,
+    "e04_first_node_failed_no_checkpoint": expect_start_at_entry,
+    "e09_resume_exit_with_edges": expect_refusal_at_exit,
+    "g01_fresh_state_loses_run": expect_own_run_id,
+    "g04_equals_on_list": expect_structural_edge,
+    "g06_json_store_int_to_float": expect_same_edge,
+    "g09_resume_loop_iteration_collision": expect_recorded_trace,
 }
 
 
@@ -195,7 +195,7 @@ async def _like(
     result: Replay,
     change: Callable[[Mapping[str, Any]], Mapping[str, Any] | None],
 ) -> None:
-    """The replay went as that of the case with its operations changed."""
+    """Assert that the replay equals that of the case with changed operations."""
     other = copy.deepcopy(case)
     for call in _calls(other):
         if "ops" in call:
@@ -204,20 +204,20 @@ async def _like(
 
 
 def _assert_alike(wanted: Replay, result: Replay) -> None:
-    """Two replays went the same way; entering from a checkpoint has an event first."""
+    """Assert equal replays, without the first event of a resume."""
     assert wanted.visits == result.visits
     for ours, theirs in zip(result.steps, wanted.steps, strict=True):
         assert (ours.ok, ours.code) == (theirs.ok, theirs.code)
         assert_equal(ours.state, theirs.state, "state")
         assert_equal(ours.checkpoints, theirs.checkpoints, "checkpoints")
-        assert _story(ours) == _story(theirs)
+        assert _outline(ours) == _outline(theirs)
 
 
-def _story(step: Step) -> list[Any]:
+def _outline(step: Step) -> list[Any]:
     entering = {"checkpoint.load", "checkpoint.resume"}
     return [
         reported
-        for reported in without_ours(step.events)
+        for reported in comparable_events(step.events)
         if reported[1] not in entering
     ]
 
@@ -244,13 +244,13 @@ def _ops(case: Case) -> list[Mapping[str, Any]]:
 
 
 def _lost_its_start(case: Case) -> bool:
-    """Whether the reference finds nothing to resume of a run that ended before."""
+    """Return whether the reference finds no checkpoint of a run that ended before."""
     errors = [step.get("error") or {} for step in case["expected"]["steps"]]
     return any(error.get("code") == "resume.not_found" for error in errors[1:])
 
 
 def _resumes_at_exit(case: Case) -> bool:
-    """Whether a step resumes a run that the step before it completed."""
+    """Return whether a step resumes a run that the previous step completed."""
     exits = {call["node"] for call in _calls(case) if call["call"] == "set_exit"}
     steps = list(zip(case["steps"], case["expected"]["steps"], strict=True))
     return any(
@@ -263,8 +263,8 @@ def _resumes_at_exit(case: Case) -> bool:
 
 
 async def assert_invariants(case: Case, result: Replay) -> None:
-    """What a case says of its last step holds, however its timing falls out."""
-    await ends_every_step(case, result)
+    """Assert the invariants of a case for its last step."""
+    await expect_ended_steps(case, result)
     step = result.steps[-1]
     for sentence in case["expected"].get("invariants", []):
         for pattern, reported in INVARIANTS:

@@ -1,4 +1,4 @@
-"""Nodes, predicates and graphs, as a case describes them."""
+"""Builds nodes, predicates and graphs from the description of a case."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from workflows.engine import (
     parallel,
 )
 
-FRESH_RUN = "fresh-run"  # the id a brand-new state claims
+FRESH_RUN = "fresh-run"  # the run id of a state created by `fresh`
 
 Op = Mapping[str, Any]
 
 
 class World:
-    """What the nodes of a case share: how often each ran, and how to cancel the current step."""
+    """Shared by the nodes of a case: calls per node, and the current step's cancellation."""
 
     def __init__(self) -> None:
         self.visits: Counter[str] = Counter()
@@ -46,7 +46,7 @@ class World:
 
 
 async def apply(ops: list[Op], state: State, visit: int, world: World) -> State:
-    """The state after the operations, in order."""
+    """Apply the operations in order; return the state."""
     given = state
     for op in ops:
         if visit in op.get("on_visits", (visit,)):
@@ -131,7 +131,7 @@ OPS: dict[str, Callable[[Op, State, State, World], Awaitable[State]]] = {
 
 
 def node_of(call: Mapping[str, Any], world: World) -> Node[Any, Any] | None:
-    """The node an `add_node` describes."""
+    """Return the node that an `add_node` describes."""
     if call.get("nil"):
         return None
     for kind, make in (
@@ -150,26 +150,26 @@ def node_of(call: Mapping[str, Any], world: World) -> Node[Any, Any] | None:
 
 
 def failures(spec: Mapping[str, Any]) -> list[tuple[Any, str]]:
-    """Which items fail, and how."""
+    """Return the failing items with their messages."""
     return [(failure["item"], failure["message"]) for failure in spec.get("fail") or ()]
 
 
-def fail_if_asked(spec: Mapping[str, Any], item: object) -> None:
-    """Raises the failure a case has for an item."""
+def fail_if_specified(spec: Mapping[str, Any], item: object) -> None:
+    """Raise the failure that a case defines for an item."""
     for failing, message in failures(spec):
         if failing == item:
             raise ValueError(message)
 
 
 def config_of(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A pattern's settings; its observer may stand among them or next to them."""
+    """Return the settings of a pattern, including an observer given next to them."""
     named = {"observer": spec["observer"]} if "observer" in spec else {}
     return {**(spec.get("config") or {}), **named}
 
 
 def _chain(name: str, spec: Mapping[str, Any], _world: World) -> Node[Any, Any]:
     async def step(state: State, item: Any) -> State:
-        fail_if_asked(spec, item)
+        fail_if_specified(spec, item)
         return state.append(spec["key"], item)
 
     config = ChainConfig(**config_of(spec))
@@ -185,7 +185,7 @@ def _chain(name: str, spec: Mapping[str, Any], _world: World) -> Node[Any, Any]:
 def _parallel(name: str, spec: Mapping[str, Any], _world: World) -> Node[Any, Any]:
     async def double(item: int) -> int:
         await asyncio.sleep((spec.get("sleep_ms") or {}).get(str(item), 0) / 1000)
-        fail_if_asked(spec, item)
+        fail_if_specified(spec, item)
         return 2 * item
 
     async def gather(state: State, results: list[int]) -> State:
@@ -205,7 +205,7 @@ def _parallel(name: str, spec: Mapping[str, Any], _world: World) -> Node[Any, An
 
 def _progress(spec: Mapping[str, Any]) -> Callable[..., None] | None:
     def nothing(*_: object) -> None:
-        """Be there: an event tells that there is one."""
+        """Do nothing; an event reports that a callback is set."""
 
     return nothing if spec.get("progress") else None
 
@@ -230,7 +230,7 @@ def _conditional(name: str, spec: Mapping[str, Any], world: World) -> Node[Any, 
 
 
 def choose_by(route_key: str) -> Callable[[State], Awaitable[str]]:
-    """What reads the route from a key; it fails when there is none."""
+    """Return a selector that reads the route from a key, and fails without one."""
 
     async def choose(state: State) -> str:
         route = state.get(route_key)
@@ -242,7 +242,7 @@ def choose_by(route_key: str) -> Callable[[State], Awaitable[str]]:
 
 
 def predicate_of(spec: Mapping[str, Any] | None) -> Predicate[Any] | None:
-    """The predicate a case describes."""
+    """Return the predicate that a case describes."""
     if spec is None:
         return None
     parts = [part for each in _parts(spec) if (part := predicate_of(each)) is not None]
@@ -266,7 +266,7 @@ def _parts(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def build(
     graph: Graph, calls: Sequence[Mapping[str, Any]], world: World
 ) -> list[str | None]:
-    """Make the calls a case describes; the code of each refusal, None where there was none."""
+    """Make the builder calls of a case; return the code of each refusal, or None."""
     return [_refusal(graph, call, world) for call in calls]
 
 
@@ -275,7 +275,7 @@ def _refusal(graph: Graph, call: Mapping[str, Any], world: World) -> str | None:
         if call["call"] == "add_node":
             graph.add_node(call["name"], node_of(call, world))
         elif call["call"] == "add_edge":
-            # the reference's edges carry no name of their own
+            # Edges have no names in the reference.
             graph.add_edge(
                 call["from"], call["to"], predicate_of(call["when"]), name=""
             )

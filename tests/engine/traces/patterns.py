@@ -1,4 +1,4 @@
-"""Chain, parallel and conditional, each run alone as a case describes it."""
+"""Executes and checks a chain, parallel or conditional outside of a graph."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from workflows.engine.patterns import map as map_items
 
 from .cases import Case
 from .compare import assert_equal
-from .ops import choose_by, config_of, fail_if_asked, failures
+from .ops import choose_by, config_of, fail_if_specified, failures
 from .replay import plain
 
-DEFAULT_HANDLER = "<default>"  # what a default handler calls itself
+DEFAULT_HANDLER = "<default>"  # name of a default handler
 
 
 @dataclass(slots=True)
 class Listener:
-    """Keeps events and progress."""
+    """Records events and progress."""
 
     events: list[Event] = field(default_factory=list)
     progress: list[dict[str, Any]] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Listener:
 
 @dataclass(slots=True)
 class PatternRun:
-    """What a pattern gave."""
+    """The result of a pattern."""
 
     result: Any = None
     error: Exception | None = None
@@ -62,7 +62,7 @@ class PatternRun:
 
 
 async def run_pattern(case: Case) -> PatternRun:
-    """Run the pattern of a case, with the cancellations it asks for."""
+    """Execute the pattern of a case with its cancellations."""
     spec = case[case["kind"]]
     run = PatternRun()
     cancellation = Cancellation()
@@ -104,7 +104,7 @@ async def _chain(
 
     async def step(done: list[Any], item: Any) -> list[Any]:
         await prepare(item)
-        fail_if_asked(spec, item)
+        fail_if_specified(spec, item)
         return [*done, item]
 
     def progress(completed: int, total: int, value: Any) -> None:
@@ -128,7 +128,7 @@ async def _parallel(
 
     async def double(item: int) -> int:
         await prepare(item)
-        fail_if_asked(spec, item)
+        fail_if_specified(spec, item)
         return 2 * item
 
     def progress(completed: int, total: int, value: Any) -> None:
@@ -165,7 +165,7 @@ async def _conditional(
         async def handle(state: State) -> State:
             if name in cancels or spec.get("cancel_in_handler") is True:
                 cancellation.cancel()
-            fail_if_asked(spec, name)
+            fail_if_specified(spec, name)
             return state.set("handled_by", name)
 
         return handle
@@ -190,7 +190,7 @@ SOURCES = {
 
 
 def assert_same(case: Case, run: PatternRun) -> None:
-    """The pattern did all that the reference's did."""
+    """Assert that the pattern matches the trace."""
     wanted = case["expected"]
     assert (run.error is None) is wanted["ok"], repr(run.error)
     _assert_error(wanted.get("error"), run)
@@ -203,7 +203,7 @@ def _assert_error(wanted: Mapping[str, Any] | None, run: PatternRun) -> None:
     if wanted is None:
         return
     error = run.error
-    # alone, a cancelled parallel of the reference has the plain error of its context
+    # A cancelled parallel of the reference returns the plain error of its context.
     assert run.code in {wanted["code"], f"parallel.{wanted['code']}"}
     assert ("cancelled" in run.code) is wanted["is_cancelled"]
     if isinstance(error, ChainError):
@@ -242,7 +242,7 @@ def _assert_events(case: Case, events: list[Event]) -> None:
 
 
 def _assert_progress(case: Case, progress: list[dict[str, Any]]) -> None:
-    """Where the order is open, a trace shows no more than the counters."""
+    """Compare progress; a trace with undefined order has only the counters."""
     wanted = case["expected"].get("progress")
     if wanted is None:
         return
@@ -260,7 +260,7 @@ def _assert_result(case: Case, run: PatternRun) -> None:
         _assert_chain(wanted, run)
     elif case["kind"] == "parallel" and wanted is not None:
         outcome = run.error if isinstance(run.error, ParallelError) else run.result
-        outcome = outcome or ParallelResult(())  # refused before any item was taken
+        outcome = outcome or ParallelResult(())  # refused before the first item
         shown = {"errors": _failed(outcome.errors), "results": list(outcome.results)}
         assert_equal(
             shown, {name: value or [] for name, value in wanted.items()}, "result"
@@ -270,7 +270,7 @@ def _assert_result(case: Case, run: PatternRun) -> None:
 
 
 def _assert_chain(wanted: Any, run: PatternRun) -> None:
-    """A failed chain of ours tells what it had finished; the reference's tells nothing."""
+    """Compare the result; a failed chain has its completed steps, unlike the reference."""
     if run.error is None:
         captured = run.result.intermediates
         shown = {
@@ -279,7 +279,7 @@ def _assert_chain(wanted: Any, run: PatternRun) -> None:
             "intermediate": None if captured is None else list(captured),
         }
         if run.result.steps == 0 and wanted["intermediate"] is None:
-            shown["intermediate"] = None  # of no items the reference captures nothing
+            shown["intermediate"] = None  # null in the reference if there are no items
         assert_equal(shown, wanted, "result")
     elif isinstance(run.error, ChainError):
         finished = [e for e in run.listener.events if e.type == "step.complete"]
@@ -289,7 +289,7 @@ def _assert_chain(wanted: Any, run: PatternRun) -> None:
 
 
 def assert_invariants(case: Case, run: PatternRun) -> None:
-    """What a case says holds however its items are interleaved."""
+    """Assert the invariants of a case."""
     for sentence in case["expected"]["invariants"]:
         for part in sentence.split(","):
             _assert_invariant(part.strip(), case, run)
@@ -310,8 +310,8 @@ def _errors(run: PatternRun) -> list[dict[str, Any]]:
     return _failed(_outcome(run).errors)
 
 
-def _check(run: PatternRun, holds: bool) -> None:
-    assert holds, repr(run.error or run.result)
+def _check(run: PatternRun, condition: bool) -> None:
+    assert condition, repr(run.error or run.result)
 
 
 def _event(run: PatternRun, place: int, kind: str) -> None:
@@ -360,14 +360,14 @@ INVARIANTS: list[tuple[str, Callable[..., None]]] = [
 
 
 def _assert_interrupted_ones_do_not_count(case: Case, run: PatternRun) -> None:
-    """Unlike the reference's, our errors are the failures alone."""
+    """Errors contain failures only, not interrupted items as in the reference."""
     failing = {message for _, message in failures(case[case["kind"]])}
     if failing and case["kind"] == "parallel":
         assert {error["message"] for error in _errors(run)} <= failing
 
 
 async def assert_corrected(case: Case, run: PatternRun) -> None:
-    """What `correct_behaviour` asks for, worked out from what the case does."""
+    """Assert what `correct_behaviour` requires, derived from the operations of the case."""
     if case["kind"] == "parallel":
         _assert_parallel(case, run)
     else:
@@ -375,7 +375,7 @@ async def assert_corrected(case: Case, run: PatternRun) -> None:
 
 
 def _assert_parallel(case: Case, run: PatternRun) -> None:
-    """Every item that ran to its end is in the outcome; all of them are a result."""
+    """Every completed item is in the outcome; if all completed, it is a result."""
     spec = case["parallel"]
     failing = dict(failures(spec))
     ended = [event for event in run.listener.events if event.type == "worker.complete"]

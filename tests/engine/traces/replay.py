@@ -1,4 +1,4 @@
-"""Runs the steps of a case and notes what came of each."""
+"""Executes the steps of a case and records their results."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from workflows.engine import (
 
 from .cases import Case
 from .ops import World, build
-from .store import TellingStore
+from .store import RecordingStore
 
 ZERO_STATE: Mapping[str, Any] = {"checkpoint_node": "", "data": None, "run_id": ""}
 
 
 @dataclass(slots=True)
 class Step:
-    """What one execute or resume gave."""
+    """The result of an execute or resume."""
 
     do: str
     ok: bool = False
@@ -44,13 +44,13 @@ class Step:
 
 @dataclass(slots=True)
 class Replay:
-    """A case, replayed."""
+    """The results of a replayed case."""
 
     build: list[str | None]
     steps: list[Step]
     world: World
     initial: State
-    store: TellingStore | None
+    store: RecordingStore | None
 
     @property
     def visits(self) -> dict[str, int]:
@@ -58,7 +58,7 @@ class Replay:
 
 
 class Recorder:
-    """Keeps events as they were when they were emitted, and cancels at the one it is asked to."""
+    """Records copies of emitted events, and cancels at a given event."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -70,7 +70,7 @@ class Recorder:
         self._seen = 0
 
     def begin(self, cancel: Mapping[str, Any], cancellation: Cancellation) -> None:
-        """Forget the step before."""
+        """Start the recording of a step."""
         self.events, self.reported, self._seen = [], [], 0
         self.cancel, self.cancellation = cancel, cancellation
 
@@ -86,9 +86,9 @@ class Recorder:
 
 
 async def replay(case: Case) -> Replay:
-    """Build the graph of a case and run its steps, one after another, on one store."""
+    """Build the graph of a case and execute its steps in order on one store."""
     world = World()
-    store = None if case["store"]["kind"] == "none" else TellingStore(case["store"])
+    store = None if case["store"]["kind"] == "none" else RecordingStore(case["store"])
     recorder = Recorder()
     initial = State()
     for name, value in case["initial"]["set"]:
@@ -99,19 +99,19 @@ async def replay(case: Case) -> Replay:
     if isinstance(graph, Graph):
         result.build = build(graph, case["graph"]["build"], world)
     for spec in case["steps"]:
-        walked = graph
+        current_graph = graph
         if "graph" in spec:
-            walked = _graph(spec["graph"], recorder, store)
-            if isinstance(walked, Graph):
-                build(walked, spec["graph"]["build"], world)
-        result.steps.append(await _step(spec, walked, result, recorder))
+            current_graph = _graph(spec["graph"], recorder, store)
+            if isinstance(current_graph, Graph):
+                build(current_graph, spec["graph"]["build"], world)
+        result.steps.append(await _step(spec, current_graph, result, recorder))
     return result
 
 
 def _graph(
-    spec: Mapping[str, Any], recorder: Recorder, store: TellingStore | None
+    spec: Mapping[str, Any], recorder: Recorder, store: RecordingStore | None
 ) -> Graph | ConfigurationError:
-    """The graph, without its nodes; the error when it is refused."""
+    """Return the graph without nodes, or the error of its refusal."""
     checkpoint = CheckpointConfig(
         store="",
         interval=spec["checkpoint"]["interval"],
@@ -146,7 +146,9 @@ async def _step(
     await _run(spec, graph, result, step, recorder)
     step.events = recorder.events
     shown = [(event.type, plain(event.data)) for event in recorder.events]
-    assert shown == recorder.reported, "what an event showed changed after it was told"
+    assert shown == recorder.reported, (
+        "the data of an event changed after it was emitted"
+    )
     if spec["do"] == "execute":
         step.initial_after = content(result.initial)
     if result.store is not None:
@@ -166,7 +168,7 @@ async def _run(
 ) -> None:
     executes = spec["do"] == "execute"
     try:
-        step.state = content(await _walk(spec, graph, result, recorder))
+        step.state = content(await _execute_or_resume(spec, graph, result, recorder))
         step.ok = True
     except ExecutionError as error:
         step.error, step.code = error, error.code
@@ -177,17 +179,17 @@ async def _run(
 
 
 def _returned(error: DefinitionError | ResumeError) -> Mapping[str, Any]:
-    """The state the reference returns with a refused resume.
+    """Return the state that the reference returns with a refused resume.
 
-    That is the loaded one when the graph is not valid, and the zero state otherwise; our
-    error has the loaded one in either case.
+    This is the loaded state if the graph is invalid, else the zero state; the error of the
+    engine has the loaded state in both cases.
     """
     loaded = getattr(error, "state", None)
     is_graphs = error.code.startswith("invalid_graph.")
     return content(loaded) if loaded is not None and is_graphs else ZERO_STATE
 
 
-async def _walk(
+async def _execute_or_resume(
     spec: Mapping[str, Any],
     graph: Graph | ConfigurationError,
     result: Replay,
@@ -204,13 +206,13 @@ async def _walk(
     run_id = spec.get("run_id", result.initial.run_id)
     state: State = await graph.resume(run_id, **limits)
     if all(event.type != EventType.GRAPH_START for event in recorder.events):
-        # The run had finished: we return its state, where the reference refuses.
+        # The run has ended: the engine returns its state, the reference refuses.
         raise ResumeError("resume.complete", run_id, node=state.checkpoint_node)
     return state
 
 
 def content(state: State) -> dict[str, Any]:
-    """What a trace shows of a state."""
+    """Return the part of a state that traces contain."""
     return {
         "checkpoint_node": state.checkpoint_node,
         "data": plain(state.data),
@@ -219,7 +221,7 @@ def content(state: State) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A copy in plain containers, which nothing shares."""
+    """Return a deep copy in plain containers."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

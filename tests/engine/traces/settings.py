@@ -1,4 +1,4 @@
-"""Configurations in layers, and observers in a row."""
+"""Checks merged configurations and multi observers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workflows.engine import (
 from .cases import Case
 from .compare import assert_equal
 
-REFERENCE_LOG = "slog"  # what the reference calls the observer that logs
+REFERENCE_LOG = "slog"  # name of the logging observer in the reference
 
 
 def _checkpoint(values: Mapping[str, Any]) -> CheckpointConfig:
@@ -98,7 +98,7 @@ def _shown(config: Any, wanted: Mapping[str, Any]) -> dict[str, Any]:
 def _by_the_rules(
     base: Mapping[str, Any], source: Mapping[str, Any], recorded: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What engine.md says of each value: unset keeps, anything else that is set overrides."""
+    """Merge by the rules: a set value overrides, an unset one keeps the base."""
     merged = dict(base)
     for name, value in source.items():
         if isinstance(value, Mapping):
@@ -111,7 +111,7 @@ def _by_the_rules(
 
 
 def assert_broadcast(case: Case) -> None:
-    """Every observer got every event, in the given order."""
+    """Assert that every observer got every event in order."""
     deliveries: list[dict[str, str]] = []
 
     class Member:

@@ -1,4 +1,4 @@
-"""What holds for every replay of a graph, whatever its trace shows."""
+"""Invariants of every replay of a graph, independent of its trace."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .cases import Case
 from .ops import FRESH_RUN
 from .replay import Replay, Step, content
 
-# What may follow what within one attempt; patterns' events stand between start and complete.
+# Permitted successors of events within an attempt, without events of patterns.
 FOLLOWS: dict[str, set[str]] = {
     "graph.start": {"node.start", "graph.error"},
     "node.start": {"node.complete", "graph.error", "graph.pause"},
@@ -46,7 +46,7 @@ LAST = {"graph.complete", "graph.error", "graph.pause"}
 
 
 def assert_sound(case: Case, replay: Replay) -> None:
-    """Every attempt keeps to the grammar, to its run, and to what its predicates say."""
+    """Assert the order of events, the run ids, and the results of predicates."""
     assert content(replay.initial) == {
         "checkpoint_node": "",
         "data": dict(case["initial"]["set"]),
@@ -63,7 +63,7 @@ def assert_sound(case: Case, replay: Replay) -> None:
 
 
 def assert_grammar(events: list[Event]) -> None:
-    """The events of one attempt come in an order that can be read as a story."""
+    """Assert that the events of an attempt are in a permitted order."""
     types = [event.type for event in events if event.type in FOLLOWS]
     for one, next_one in itertools.pairwise(types):
         assert next_one in FOLLOWS[one], f"{next_one} after {one} in {types}"
@@ -74,21 +74,25 @@ def assert_grammar(events: list[Event]) -> None:
 
 def _run_ids(step: Step) -> set[str]:
     reported = {event.data["run_id"] for event in step.events if "run_id" in event.data}
-    asked = {call["run_id"] for call in step.store_calls or []}
+    requested = {call["run_id"] for call in step.store_calls or []}
     stored = {content["run_id"] for content in (step.checkpoints or {}).values()}
-    assert FRESH_RUN not in reported | asked | stored
+    assert FRESH_RUN not in reported | requested | stored
     return (
-        reported | asked | stored | set(step.checkpoints or {}) | {step.state["run_id"]}
+        reported
+        | requested
+        | stored
+        | set(step.checkpoints or {})
+        | {step.state["run_id"]}
     )
 
 
 def _assert_predicates(graph: Mapping[str, Any], events: list[Event]) -> None:
-    """Each edge was judged as its description says, on the state its node left."""
+    """Assert that each edge was evaluated as described, on the state after its node."""
     edges: dict[str, list[Mapping[str, Any]]] = {}
     for call in graph["build"]:
         if call["call"] == "add_edge":
             edges.setdefault(call["from"], []).append(call)
-    for event, data in _judged(events):
+    for event, data in _evaluated(events):
         described = edges[event["from"]]
         edge = [call for call in described if call["to"] in _names(graph)][
             event["edge_index"]
@@ -100,10 +104,10 @@ def _names(graph: Mapping[str, Any]) -> set[str]:
     return {call["name"] for call in graph["build"] if call["call"] == "add_node"}
 
 
-def _judged(
+def _evaluated(
     events: list[Event],
 ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """Evaluations of edges, with the data they were made on."""
+    """Yield the evaluations of edges with their data."""
     data: Mapping[str, Any] | None = None
     for event in events:
         if event.type == "node.complete":
@@ -113,7 +117,7 @@ def _judged(
 
 
 def holds(spec: Mapping[str, Any] | None, data: Mapping[str, Any]) -> bool:
-    """What a described predicate says of data, worked out without the engine."""
+    """Return the result of a described predicate, computed without the engine."""
     if spec is None:
         return True
     found = data.get(spec.get("key", ""))
@@ -132,7 +136,7 @@ def holds(spec: Mapping[str, Any] | None, data: Mapping[str, Any]) -> bool:
 
 
 def identical(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal, types and all."""
+    """Return whether two JSON values are equal, including types."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(
             identical(one[k], other[k]) for k in one

@@ -1,4 +1,4 @@
-"""A store that tells every call and fails where a case says so."""
+"""A store that records every call and fails as a case defines."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from workflows.engine.errors import CheckpointNotFound
 
 
 class StoreFailed(Exception):
-    """What the case says the store fails with."""
+    """The failure of the store that a case defines."""
 
 
-class TellingStore:
-    """Keeps states as they are, or as text when the case's store serialises."""
+class RecordingStore:
+    """Stores states as objects, or as text if the store of the case serialises."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec = spec
@@ -24,7 +24,7 @@ class TellingStore:
         self._states: dict[str, State | str] = {}
 
     def save(self, state: State) -> None:
-        """The initial state is kept untold: the reference does not store it."""
+        """Save a state; saves of the initial one are not recorded, as in the reference."""
         if state.sequence:
             call = {
                 "call": "save",
@@ -38,7 +38,7 @@ class TellingStore:
         self._states[state.run_id] = state.to_json() if self.serialises else state
 
     def _failing_saves(self) -> builtins.list[int]:
-        """Which saves fail, counted from 1: a case gives one number or several."""
+        """Return the numbers of failing saves, from 1; a case has one number or several."""
         given = self.spec.get("fail_save_on") or []
         return given if isinstance(given, builtins.list) else [given]
 
@@ -63,7 +63,7 @@ class TellingStore:
         return sorted(self._states)
 
     def content(self) -> dict[str, State]:
-        """The checkpoints after the first step of each run, by run id."""
+        """Return the checkpoints by run id, without initial states."""
         states = {run_id: self._state(run_id) for run_id in self._states}
         return {run_id: state for run_id, state in states.items() if state.sequence}
 
