@@ -3,7 +3,7 @@
 A real server works on a run whose steps log what time it is; as many sockets as asked for
 watch its page, as browsers do. Printed is one JSON line: the milliseconds from the log
 line to its HTML at each socket (so the commit and the drawing are in it), over all
-sockets and lines. A second line tells of the page of a run of 5,000 steps: its bytes, and
+sockets and lines. A second line has the size of the page of a run of 5,000 steps, and
 the milliseconds the server takes for it.
 """
 

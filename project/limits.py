@@ -170,6 +170,6 @@ class Limits(BaseSettings):
 def requests_at_once(most: int, pool_size: int) -> int:
     """Return MAX_REQUESTS, or what the database connections of the process suffice for.
 
-    A request that waits for a connection in vain reports the database unavailable.
+    A request that gets no connection in time reports the database unavailable.
     """
     return max(1, min(most, pool_size - OTHER_CONNECTIONS)) if pool_size else most

@@ -37,7 +37,7 @@ OURS: dict[str, Any] = {
 NOT_SEALED = {
     "id",  # a number the database gives
     "seal",
-    "waits_for_thread",  # of a step under way only; pages ignore it once the step has ended
+    "waits_for_thread",  # of a step in progress only; pages ignore it once the step has ended
 }
 
 

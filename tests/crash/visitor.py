@@ -151,7 +151,7 @@ class Socket:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.close()
 
     def next(self) -> str | int:
@@ -200,7 +200,7 @@ class Socket:
         return data
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._file.close()
         self._socket.close()
 

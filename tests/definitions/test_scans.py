@@ -1,7 +1,7 @@
-"""Scans of memos without a text layer: the level right, never lower, asked when unsure.
+"""Scans of memos without a text layer: correct levels, never lower ones, review if unsure.
 
-The memos are drawn by tests/support/memos.py, each with the truth about it. A few are read in
-every run of the tests, all of them, and those of seeds no one looked at, in the slow one.
+The memos come from tests/support/memos.py with their expected markings. The fast tests use
+a few of them; the slow ones use all, including held-out seeds.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def reader() -> Iterator[Pool]:
 
 
 class Scanned(FakeDocuments):
-    """Documents whose pages are looked at by a real reader."""
+    """Documents whose pages are read by the OCR reader."""
 
     def __init__(self, pool: Pool, data: bytes) -> None:
         """Take the reader and the PDF."""

@@ -23,9 +23,13 @@ _IN_TEMPLATES = """
 """
 _IN_PROSE = (
     "deeds? nudges? whence whereabouts afresh goodbye unheard chores lest somebody"
-    " anew hears? hardly nought rubbish everybody whoever"
+    " anew hears? hardly nought rubbish everybody whoever told unasked untold heir outlasts?"
 )
-_PHRASES = ("go on", "goes on", "went on", "tell whether")
+_PHRASES = (
+    *("go on", "goes on", "went on", "goes away", "went away", "gets on"),
+    *("tell whether", "in vain", "power cut", "by force", "under way", "taken back"),
+    *("hang up", "as ever", "a moment ago", "given back", "gives back"),
+)
 BANNED_IN_PROSE = re.compile(
     rf"(?i)(?<![\w-])({'|'.join([*_IN_PROSE.split(), *_PHRASES])})(?![\w-])"
 )

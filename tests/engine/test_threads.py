@@ -1,4 +1,4 @@
-"""Threads of nodes: places are given back, what has not begun is withdrawn, tries take turns."""
+"""Threads of nodes: slots are released, queued calls withdrawn, and tries run in turn."""
 
 from __future__ import annotations
 

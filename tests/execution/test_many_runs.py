@@ -100,7 +100,7 @@ async def test_a_run_that_no_message_announced_is_found_by_the_sweep(
     registry = meeting(SharedEvent(), set(), 1)
     monkeypatch.setattr(notifications, "pending_on_commit", lambda: None)
     async with working(registry) as worker:
-        await worker._registered.wait()  # noqa: SLF001 - it has looked at the empty queue
+        await worker._registered.wait()  # noqa: SLF001 - after its first poll of the empty queue
         run = await run_in_db(System(registry).execute, "meeting", {})
         await until(run.pk, lambda found: found.status == "completed")
 

@@ -1,8 +1,8 @@
 """`/hooks/<path>`: where other systems deliver to incoming webhooks.
 
 Not a part of the REST API: senders authenticate with a signature, not with a token, and
-the response only tells them whether to send again. What a delivery did is on the page of
-the webhook.
+the response only states whether to send again. The page of the webhook shows the effect of
+each delivery.
 """
 
 from __future__ import annotations

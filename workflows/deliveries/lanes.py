@@ -2,9 +2,9 @@
 
 Guarantee: a message is pending until a result of an attempt is committed, so it is sent at
 least once. The process with the lease of a destination sends its messages one by one, in
-the order of their ids. A lease is taken and renewed by one conditional UPDATE; it outlasts
-an attempt, so that a message is sent twice only if its process was killed, or stopped for
-longer, between the request and the commit of the result.
+the order of their ids. A lease is acquired and renewed by a conditional UPDATE; it is longer
+than an attempt, so that a message is sent twice only if its process was killed, or stopped
+for longer, between the request and the commit of the result.
 """
 
 from __future__ import annotations

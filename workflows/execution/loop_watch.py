@@ -24,7 +24,7 @@ PERIOD_SECONDS = 0.05  # between two requests
 NAMED_SECONDS = 0.2  # without a response, after which a node is suspected
 CONFIRM_SECONDS = 0.05  # in which a suspected node has to be the only one that executes
 CERTAIN_SECONDS = 1.0  # that no iteration of a busy loop takes without a node's fault
-BLOCKED_SECONDS = 3.0  # after which all runs of the loop are told
+BLOCKED_SECONDS = 3.0  # after which the logs of all runs of the loop get a line
 STEP_SECONDS = 0.25  # of the watch while a loop is blocked
 IDLE_SECONDS = 1.0  # between two checks whether to end while the loop has no runs
 

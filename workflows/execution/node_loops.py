@@ -2,7 +2,7 @@
 
 A node that blocks the loop is named: in the log of its run after a quarter of a second, on
 its page, in the worker's log and in the logs of the runs that have to wait after three. After
-BLOCKED_LOOP_SECONDS its run fails, the other runs of the loop are given back to the queue,
+BLOCKED_LOOP_SECONDS its run fails, the other runs of the loop are released to the queue,
 and a new loop executes what is claimed next.
 """
 

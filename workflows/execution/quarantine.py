@@ -92,7 +92,7 @@ class Quarantine:
         """Execute a claimed suspect in a child process until its attempt has an end.
 
         `on_versions` is called in another thread. If the task is cancelled, the child is
-        ended and the run given back.
+        ended and the run released.
         """
         child = ChildProcess(run, lambda version: on_versions({run.pk: version}))
         metrics.SUSPECTS.inc()

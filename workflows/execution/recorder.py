@@ -353,7 +353,7 @@ class Recorder:
         await self.buffer.flush()
 
     def _lift_suspicion_after_progress(self) -> bool:
-        """Lift it from a run that is given back if the step it was suspected of is done."""
+        """Clear the suspicion of a released run if the suspected step is completed."""
         if not (self.run.suspicion and self.has_progressed):
             return False
         self.buffer.record.suspicion = Suspicion.NONE

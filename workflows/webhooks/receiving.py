@@ -79,7 +79,7 @@ class Receipt:
 def digest_of(path: str) -> str:
     """Return the digest by which the endpoint of a path is found.
 
-    The index compares digests, so that its time tells nothing about existing paths.
+    The index compares digests, so that its time reveals nothing about existing paths.
     """
     return sha256(path.encode(errors="replace")).hexdigest()
 

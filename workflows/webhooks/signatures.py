@@ -150,7 +150,7 @@ def _verify_token(
         raise SignatureInvalid(f"The header {header} is missing.")
     if header.lower() == "authorization":
         given = given.removeprefix("Bearer ")
-    # digests have one length, so that comparing tells nothing about the secret's
+    # digests have one length, so that the comparison does not reveal the secret's
     expected = [sha256(secret.encode()).hexdigest() for secret in valid]
     _require_match(expected, [sha256(given.encode()).hexdigest()])
 
@@ -160,7 +160,7 @@ def _digest(secret: str, data: bytes) -> str:
 
 
 def _require_match(expected: Sequence[str], given: Sequence[str]) -> None:
-    """Compare every pair, so that the time does not tell which one matches."""
+    """Compare every pair, so that the time does not reveal which one matches."""
     matches = [
         hmac.compare_digest(one.encode(), other.encode())
         for one in expected

@@ -1,7 +1,7 @@
 """Replays golden cases through the engine and compares the results with the traces.
 
     cases      reads them               ops        nodes, predicates and graphs of a description
-    store      a store that tells       replay     runs the steps of a case
+    store      a recording store       replay     runs the steps of a case
     compare    to the recorded trace    defects    to what should have been recorded
     patterns   chain, parallel, conditional alone
     settings   configurations and observers

@@ -51,7 +51,7 @@ class Closing:
 
 
 def retry(seconds: float) -> str:
-    """Return the field that tells a client when to connect again."""
+    """Return the field with the delay before a client reconnects."""
     return f"retry: {round(seconds * 1000)}\n\n"
 
 

@@ -91,7 +91,7 @@ class Batch:
 
 
 def kind_of(name: str, content_type: str = "") -> Kind:
-    """Return the format of a file by its name or media type; CSV if neither tells."""
+    """Return the format of a file by its name or media type, by default CSV."""
     is_json = name.lower().endswith((".jsonl", ".ndjson", ".json"))
     return "jsonl" if is_json or "json" in content_type else "csv"
 
