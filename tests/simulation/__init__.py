@@ -13,9 +13,9 @@ crash, a statement may fail, and the reply to a COMMIT may be lost.
     database    calls that other processes interrupt between transactions
     world       the random numbers of one schedule, its network and its processes
     children    the child process of a suspect
-    replace     what of the product is replaced, and by what
-    schedule    clients and faults, and what has to hold after them
-    plants      faults of the product, which have to be found
+    replace     the parts of the product that are replaced
+    schedule    clients, faults, and the check of the invariants
+    plants      faults in the product that the invariants must find
     runner      one schedule after another
 
 Invariants, workflows and ledger are those of `tests.chaos`. A schedule is determined by its

@@ -51,7 +51,7 @@ class Child:
         self._suspect: Any = None
 
     def start(self) -> None:
-        """Start it after a while, or fail to."""
+        """Start the process after a delay, or fail to start it."""
         delay = self._world.random.random() * START_SECONDS
         if self._world.happens("failed start"):
             self._world.loop.call_later(delay, self._end, OSError("simulated"))
@@ -64,15 +64,15 @@ class Child:
         self._world.loop.call_later(delay, self._begin, context=free)
 
     def drain(self) -> None:
-        """Ask it to give the run back."""
+        """Request the release of the run."""
         self._send("drain")
 
     def cancel(self, reason: str) -> None:
-        """Ask it to cancel the run."""
+        """Request the cancellation of the run."""
         self._send("cancel", reason)
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         if self._process.is_alive:
             self._crash()
 

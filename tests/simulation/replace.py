@@ -1,4 +1,4 @@
-"""What of the product is replaced during a schedule, and by what."""
+"""Replacements of parts of the product during a schedule."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _fields_with_time() -> list[Any]:
 
 @contextmanager
 def replaced(world: World) -> Iterator[None]:
-    """Execute the block with everything replaced."""
+    """Execute the block with all replacements."""
     with ExitStack() as stack:
         for replacement in replacements(world):
             stack.enter_context(replacement)
@@ -140,7 +140,7 @@ def replaced(world: World) -> Iterator[None]:
 
 
 class PerProcess:
-    """An object of each simulated process, made at its first use."""
+    """An object per simulated process, created on first use."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make

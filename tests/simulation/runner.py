@@ -1,4 +1,4 @@
-"""Executes one schedule after another, each on a copy of the empty database."""
+"""Executes schedules in sequence, each on a copy of the empty database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.simulation.schedule import Schedule
 
 
 class Runner:
-    """Executes schedules and prints what they found."""
+    """Executes schedules and prints their findings."""
 
     def __init__(self, directory: Path, plant: str = "") -> None:
         """The database has to be migrated and empty; `plant` names a planted fault."""

@@ -1,4 +1,4 @@
-"""One schedule: clients and faults from a seed, then what has to hold."""
+"""A schedule: clients and faults from a seed, and the check of the invariants."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Schedule:
         self._user: Any = None
 
     def execute(self) -> list[str]:
-        """Return what does not hold. The rows of the database are left as they are."""
+        """Return the violations. The rows of the database are kept."""
         for name in ("ledger", "journal"):
             (self._directory / name).unlink(missing_ok=True)
         loop = self.world.loop
@@ -85,7 +85,7 @@ class Schedule:
         loop.close()
         return violations
 
-    # -- what happens -----------------------------------------------------------------
+    # -- execution --------------------------------------------------------------------
 
     async def _play(self) -> None:
         world = self.world
@@ -261,7 +261,7 @@ class Schedule:
                 await self._respond(run_id)
             await asyncio.sleep(1.0)
 
-    # -- what has to hold -------------------------------------------------------------
+    # -- checks -----------------------------------------------------------------------
 
     def digest(self) -> str:
         """Return a summary that is the same whenever the seed is executed."""

@@ -20,7 +20,7 @@ SLOW_LATENCY = 1.5  # sometimes
 
 
 class World:
-    """One schedule: all that is random in it comes from its seed."""
+    """A schedule; all its random values come from its seed."""
 
     def __init__(self, seed: int, faults: Mapping[str, float]) -> None:
         """`faults` gives the probability of each kind of fault per opportunity."""
@@ -77,7 +77,7 @@ class World:
         return task
 
     def crash(self, process: Process) -> None:
-        """End a process at once: nothing of it executes any more."""
+        """Crash a process: none of its callbacks executes any more."""
         process.is_alive = False
         self.counts["crash"] += 1
         for child in process.children:  # it notices that its pipe is closed
@@ -109,7 +109,7 @@ class World:
 
     @asynccontextmanager
     async def subscribe(self, group: str, **_: object) -> AsyncIterator[Subscription]:
-        """Give the messages of a group."""
+        """Subscribe to the messages of a group."""
         member = (PROCESS.get(), asyncio.Queue[Any]())
         self._groups.setdefault(group, []).append(member)
         yield Subscription(member[1])
