@@ -227,15 +227,15 @@ def _create(job: BulkJob, items: Iterable[BulkItem], by: User) -> None:
             trail.note("launch batch", by=by, reason=text, workflow=job.workflow_name)
 
 
-def stop(job_id: UUID, *, by: User) -> BulkJob:
-    """Stop a job; processed runs are not reverted. Raises JobNotFound, NotAllowed."""
+def cancel(job_id: UUID, *, by: User) -> BulkJob:
+    """Cancel a job; processed runs are not reverted. Raises JobNotFound, NotAllowed."""
     job = find(job_id, by=by)
-    if not can_stop(by, job):
-        raise NotAllowed("Only the requester or an administrator can stop this.")
+    if not can_cancel(by, job):
+        raise NotAllowed("Only the requester or an administrator can cancel this.")
     now = timezone.now()
     active = BulkJob.objects.filter(pk=job.pk, ended_at=None)
     with transaction.atomic():
-        if active.update(stopped_at=now, ended_at=now, lease_expires_at=None):
+        if active.update(cancelled_at=now, ended_at=now, lease_expires_at=None):
             job.items.filter(params__isnull=False).update(params=None)
             trail.note(
                 "cancel job", by=by, reason=f"{job}, {job.remaining} not processed"
@@ -244,8 +244,8 @@ def stop(job_id: UUID, *, by: User) -> BulkJob:
     return find(job_id, by=by)
 
 
-def can_stop(person: User, job: BulkJob) -> bool:
-    """Return whether a person may stop a job: its requester and administrators."""
+def can_cancel(person: User, job: BulkJob) -> bool:
+    """Return whether a person may cancel a job: its requester and administrators."""
     return job.person_id == person.pk or permissions.can_administer(person)
 
 

@@ -209,7 +209,7 @@ def test_permissions_are_checked_at_each_row_and_a_batch_can_be_stopped(
     assert (job.done, job.refused) == (0, 2)
     settings.DEFAULT_ACCESS = "open"
     other = bulk.start_launches(PRESS, rows(2), by=alice)
-    bulk.stop(other.pk, by=alice)
+    bulk.cancel(other.pk, by=alice)
     assert not bulk.continue_jobs("worker-1")
     assert not Run.objects.exists()
     assert not BulkItem.objects.filter(params__isnull=False).exists()

@@ -199,8 +199,8 @@ def test_a_cancelled_bulk_operation_skips_the_remaining_runs(
     assert taken is not None
     for item in job.items.all()[:2]:
         bulk._apply(taken, item)  # noqa: SLF001
-    stopped = bulk.stop(job.pk, by=alice)
-    assert (stopped.done, stopped.remaining) == (2, 3)
+    ended = bulk.cancel(job.pk, by=alice)
+    assert (ended.done, ended.remaining) == (2, 3)
     assert not bulk.continue_jobs("worker-1")
     assert cancelled() == 2
 
@@ -210,11 +210,11 @@ def test_only_the_requester_or_an_administrator_can_cancel_it(
 ) -> None:
     job = asked(alice)
     with pytest.raises(JobNotFound):
-        bulk.stop(job.pk, by=bob)
+        bulk.cancel(job.pk, by=bob)
     bob.groups.add(make_role("auditor"))
     with pytest.raises(NotAllowed):
-        bulk.stop(job.pk, by=User.objects.get(pk=bob.pk))
-    assert bulk.stop(job.pk, by=admin).stopped_at is not None
+        bulk.cancel(job.pk, by=User.objects.get(pk=bob.pk))
+    assert bulk.cancel(job.pk, by=admin).cancelled_at is not None
 
 
 @pytest.mark.django_db(transaction=True)
@@ -287,22 +287,22 @@ def test_the_page_reports_progress(
     text = " ".join(sign_in(alice).get(address).content.decode().split())
     assert "0 of 5 processed" in text
     assert "Waiting for a worker" in text
-    assert "/stop/" in text
+    assert "/cancel/" in text
     assert sign_in(bob).get(address).status_code == 404
     while bulk.continue_jobs("worker-1"):
         pass
     text = " ".join(sign_in(alice).get(address).content.decode().split())
     assert "5 succeeded, 0 skipped" in text
-    assert "/stop/" not in text
+    assert "/cancel/" not in text
     refused = sign_in(alice).get(address, {"only": "refused"}).content.decode()
     assert 'class="empty">None<' in refused
 
 
-def test_it_is_stopped_on_its_page(alice: User, sign_in: SignIn, small: None) -> None:
+def test_it_is_cancelled_on_its_page(alice: User, sign_in: SignIn, small: None) -> None:
     job = asked(alice, 5)
-    stop = reverse("bulk-job-stop", args=[job.pk])
+    stop = reverse("bulk-job-cancel", args=[job.pk])
     text = sign_in(alice).post(stop, follow=True).content.decode()
-    assert "Bulk operation stopped. 5 runs unchanged." in text
+    assert "Bulk operation cancelled. 5 runs unchanged." in text
     assert "Unchanged" in text
 
 

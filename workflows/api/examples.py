@@ -165,7 +165,7 @@ _job: dict[str, Any] = {
     "remaining": 0,
     "created_at": T2,
     "ended_at": T3,
-    "stopped": False,
+    "cancelled": False,
     "url": f"/runs/bulk/{JOB}/",
 }
 _selection: dict[str, Any] = {

@@ -93,7 +93,7 @@ def bulk_job(row: BulkJob) -> BulkOut:
         remaining=row.remaining,
         created_at=row.created_at,
         ended_at=row.ended_at,
-        stopped=row.stopped_at is not None,
+        cancelled=row.cancelled_at is not None,
         url=reverse("bulk-job", args=[row.pk]),
     )
 

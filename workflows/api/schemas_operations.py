@@ -182,7 +182,7 @@ class BulkOut(Schema):
     remaining: int
     created_at: dt.datetime
     ended_at: dt.datetime | None
-    stopped: bool
+    cancelled: bool
     url: str = Field(description="Path of its page.")
 
 

@@ -45,7 +45,7 @@ class BulkJob(models.Model):
     done = models.PositiveIntegerField(default=0)
     refused = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
-    stopped_at = models.DateTimeField(null=True)  # by a person
+    cancelled_at = models.DateTimeField(null=True)  # by a person
     ended_at = models.DateTimeField(null=True)
     worker = models.CharField(max_length=200, blank=True, default="")
     lease_expires_at = models.DateTimeField(null=True)  # another worker continues then

@@ -139,7 +139,7 @@ class Run(models.Model):
         permissions: ClassVar = [  # what roles may; see docs/permissions.md
             ("launch_run", "Can launch runs"),
             ("operate_run", "Can cancel, resume, label and delete runs"),
-            ("approve_run", "Can answer questions of runs"),
+            ("approve_run", "Can respond to approvals of runs"),
             ("audit_run", "Can see the runs of every workflow"),
             ("administer_run", "Can do everything with the runs of every workflow"),
         ]

@@ -1,4 +1,4 @@
-"""Bulk actions on runs: preview, start, progress, stop."""
+"""Bulk actions on runs: preview, start, progress, cancel."""
 
 from __future__ import annotations
 
@@ -108,10 +108,10 @@ def list_bulk_results(
     }
 
 
-@router.post("/{uuid:job_id}/stop", response={200: BulkOut, **errors(403, 404)})
-def stop_bulk_action(request: ApiRequest, job_id: UUID) -> Any:
-    """Stop a bulk action; runs that it has not reached stay unchanged."""
-    return representations.bulk_job(bulk.stop(job_id, by=request.user))
+@router.post("/{uuid:job_id}/cancel", response={200: BulkOut, **errors(403, 404)})
+def cancel_bulk_action(request: ApiRequest, job_id: UUID) -> Any:
+    """Cancel a bulk action; runs that it has not reached stay unchanged."""
+    return representations.bulk_job(bulk.cancel(job_id, by=request.user))
 
 
 def _selected(

@@ -121,7 +121,7 @@ def _job_context(
         "only": only,
         "after": after,
         "next": page.after,
-        "can_stop": bulk.can_stop(person, job),
+        "can_cancel": bulk.can_cancel(person, job),
     }
 
 

@@ -123,12 +123,12 @@ def job(request: HtmxRequest, job_id: UUID) -> HttpResponse:
 @posts_only
 @members_only
 @answers_request_errors
-def stop(request: HtmxRequest, job_id: UUID) -> HttpResponse:
-    """Stop a job; runs that it has not reached stay unchanged."""
-    stopped = bulk.stop(job_id, by=request.user)
-    if stopped.stopped_at:
+def cancel(request: HtmxRequest, job_id: UUID) -> HttpResponse:
+    """Cancel a job; runs that it has not reached stay unchanged."""
+    cancelled = bulk.cancel(job_id, by=request.user)
+    if cancelled.cancelled_at:
         messages.success(
-            request, f"Bulk operation stopped. {stopped.remaining} runs unchanged."
+            request, f"Bulk operation cancelled. {cancelled.remaining} runs unchanged."
         )
     else:
         messages.info(request, "This bulk operation has already finished.")
