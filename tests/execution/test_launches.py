@@ -269,7 +269,7 @@ def test_a_run_that_is_claimed_in_its_launch_is_as_a_claim_would_have_read_it() 
     queue.insert([sql.NewRun(run, event)], offer)
     row = Run.objects.get(pk=run.pk)
     unread = mine.get_deferred_fields()
-    assert unread == {"graph", "result"}
+    assert unread == {"graph", "result", "title"}
     for field in Run._meta.concrete_fields:  # noqa: SLF001 - every column is compared
         name = field.attname
         if name not in unread | {"lease_expires_at"}:

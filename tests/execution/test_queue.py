@@ -75,7 +75,7 @@ def test_a_claimed_run_is_the_row_as_it_is_and_has_an_attempt() -> None:
         if field.attname not in unread:
             name = field.attname
             assert getattr(run, name) == getattr(row, name), name
-    assert unread == {"graph", "result"}
+    assert unread == {"graph", "result", "title"}
     assert (row.status, row.worker, row.attempt) == (Status.RUNNING, "worker-7", 1)
     assert row.lease_expires_at is not None
     assert row.lease_expires_at > timezone.now()

@@ -1,23 +1,24 @@
 """Bulk operations are cancelled, as runs are; approvals have responses, not answers."""
 
 from django.db import migrations
+from django.db.migrations.state import StateApps
 
 BEFORE, AFTER = "Can answer questions of runs", "Can respond to approvals of runs"
 
 
-def _name(apps, to):
+def _name(apps: StateApps, to: str) -> None:
     permissions = apps.get_model("auth", "Permission").objects
     permissions.filter(
         content_type__app_label="workflows", codename="approve_run"
     ).update(name=to)
 
 
-def name_responses(apps, _editor):
+def name_responses(apps: StateApps, _editor: object) -> None:
     """Name the permission, which Django does not rename."""
     _name(apps, AFTER)
 
 
-def name_answers(apps, _editor):
+def name_answers(apps: StateApps, _editor: object) -> None:
     """Restore the name of the permission."""
     _name(apps, BEFORE)
 
