@@ -175,6 +175,7 @@ def test_options_of_a_prompt_are_stored_exactly(registry: Registry) -> None:
     )
 
 
+@pytest.mark.slow
 def test_rows_from_before_are_read_and_found_after_the_migration(
     at_the_newest: None,
 ) -> None:

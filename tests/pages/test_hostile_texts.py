@@ -563,7 +563,13 @@ def test_no_form_turns_a_hostile_text_into_an_address() -> None:
 
 @pytest.mark.django_db
 @override_settings(RATES=dict.fromkeys(RATES, 0))
-@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[pytest.mark.slow] if kind in READ_ONLY else [])
+        for kind in HOSTILE
+    ],
+)
 def test_hostile_text_is_escaped_everywhere(kind: str, rendered: set[str]) -> None:
     if kind in READ_ONLY:
         assert run_checks(kind, CHECKS[:1]) > MIN_SHOWN // 2

@@ -96,6 +96,7 @@ def permissions_of(group: Group) -> set[str]:
     return set(rows.values_list("codename", flat=True))
 
 
+@pytest.mark.slow
 def test_renaming_models_preserves_rows_permissions_and_seals(
     at_the_newest: None,
 ) -> None:

@@ -76,17 +76,18 @@ def test_every_address_is_known() -> None:
     assert not [one for one in ADDRESSES if "<" in one]
 
 
-@pytest.mark.parametrize("address", [one for one in ADDRESSES if one not in OPEN])
-def test_a_post_without_the_token_of_a_page_changes_nothing(
-    admin: User, address: str
-) -> None:
+def test_a_post_without_the_token_of_a_page_changes_nothing(admin: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin)
-    for headers in ({}, {"HX-Request": "true"}, {"X-CSRFToken": "x" * 64}):
-        answer = client.post(address, {"confirmed": "1"}, headers=headers)
+    accepted = {}
+    for address in set(ADDRESSES) - OPEN:
         # the API refuses the method first where an address has no POST
         refusals = {403, 405} if address.startswith("/api/") else {403}
-        assert answer.status_code in refusals, headers
+        for headers in ({}, {"HX-Request": "true"}, {"X-CSRFToken": "x" * 64}):
+            answer = client.post(address, {"confirmed": "1"}, headers=headers)
+            if answer.status_code not in refusals:
+                accepted[address] = answer.status_code, headers
+    assert accepted == {}
 
 
 def test_an_open_page_shows_the_token_it_has(admin: User) -> None:
