@@ -260,14 +260,13 @@ class Runner:
 
     def _next_node(self, name: str, state: State) -> str:
         edges = self.graph.edges_from(name)
-        if all(edge.on_failure for edge in edges):
-            self._fail("dead_end", name, state)
         try:
             edge = select_edge(edges, state, self.emit)
         except PredicateFailed as error:
             self._fail("predicate_failed", name, state, error)
         if edge is None:
-            self._fail("no_transition", name, state)
+            is_end = all(edge.on_failure for edge in edges)
+            self._fail("dead_end" if is_end else "no_transition", name, state)
         return edge.target
 
     def _save(self, name: str, state: State) -> None:
