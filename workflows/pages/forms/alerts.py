@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django import forms
 
 from workflows.alerts.evaluation import SHARES
-from workflows.alerts.service import MAX_LIMIT, MAX_NAME_LENGTH, MAX_WINDOW, Plan
+from workflows.alerts.service import MAX_NAME_LENGTH, MAX_WINDOW, Plan
 from workflows.models import AlertMetric
 
 if TYPE_CHECKING:
@@ -36,12 +36,11 @@ class AlertForm(forms.Form):
     edge = forms.ChoiceField(
         required=False, help_text="For the share of an edge: how often it is taken."
     )
-    raise_above = forms.FloatField(min_value=0, max_value=MAX_LIMIT)
+    raise_above = forms.FloatField(min_value=0)  # the service checks the maximum
     clear_at = forms.FloatField(
         label="Clear at or below",
         required=False,
         min_value=0,
-        max_value=MAX_LIMIT,
         help_text="Lower than the limit, so that a value around it is reported once."
         " Empty: the limit.",
     )
