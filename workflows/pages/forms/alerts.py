@@ -13,7 +13,6 @@ from workflows.models import AlertMetric
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from workflows.errors import InvalidAlert
     from workflows.models import AlertRule
 
 PERCENT: Final = 100
@@ -92,12 +91,6 @@ class AlertForm(forms.Form):
             from_node=source if is_edge else "",
             to_node=target if is_edge else "",
         )
-
-    def add_service_errors(self, error: InvalidAlert) -> None:
-        """Show the messages of the service at their fields."""
-        for name, texts in error.errors.items():
-            field = "edge" if name == "from_node" else name
-            self.add_error(field if field in self.fields else None, list(texts))
 
 
 def _initial(found: AlertRule) -> dict[str, Any]:

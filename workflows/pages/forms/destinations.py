@@ -14,7 +14,6 @@ from workflows.system import system
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-    from workflows.errors import InvalidDestination
     from workflows.models import Destination
 
 
@@ -58,8 +57,3 @@ class DestinationForm(forms.Form):
     def plan(self) -> Plan:
         """Return what a valid form says."""
         return Plan(**self.cleaned_data)
-
-    def add_service_errors(self, error: InvalidDestination) -> None:
-        """Show the messages of the service at their fields."""
-        for name, texts in error.errors.items():
-            self.add_error(name if name in self.fields else None, list(texts))

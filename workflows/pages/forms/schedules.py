@@ -133,11 +133,6 @@ class ScheduleForm(forms.Form):
         cron, zone = (str(self[name].value() or "") for name in ("cron", "zone"))
         return preview_of(cron, zone)
 
-    def add_service_errors(self, error: InvalidSchedule) -> None:
-        """Attach errors to their fields; those of other forms to the whole."""
-        for name, texts in error.errors.items():
-            self.add_error(name if name in self.fields else None, texts)
-
 
 def initial_of(plan: Plan | Schedule) -> dict[str, Any]:
     """Return what the form shows of a schedule."""

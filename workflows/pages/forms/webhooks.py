@@ -115,11 +115,6 @@ class WebhookForm(forms.Form):
             text = "Leave empty to keep the present secret."
         self.fields["secret"].help_text = text
 
-    def add_service_errors(self, error: InvalidWebhook) -> None:
-        """Attach errors to their fields; those of tables to the whole."""
-        for name, texts in error.errors.items():
-            self.add_error(name if name in self.fields else None, list(texts))
-
 
 def _initial(webhook: WebhookEndpoint | None, by: User) -> dict[str, Any]:
     if webhook is None:

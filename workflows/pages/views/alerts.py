@@ -24,6 +24,7 @@ from workflows.pages.catalog import (
 )
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.alerts import AlertForm
+from workflows.pages.forms.service_errors import add_service_errors
 from workflows.pages.methods import posts_only
 from workflows.pages.requests import reason_of, status_of_form
 from workflows.system import system
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from workflows.models import AlertRule
     from workflows.pages.requests import HtmxRequest
 
+FIELDS = {"from_node": "edge"}  # of the form, where they differ
 MAX_INCIDENTS = 100  # shown, the newest
 DENIED = "set up alerts of this workflow"
 
@@ -135,7 +137,7 @@ def _form_page(
             else:
                 saved = service.change(found.pk, form.plan(), by=request.user)
         except InvalidAlert as error:
-            form.add_service_errors(error)
+            add_service_errors(form, error, FIELDS)
         else:
             messages.success(request, f"Alert “{saved.name}” saved.")
             return redirect("alert", alert_id=saved.pk)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from django.conf import settings
-from django.core import signing
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
@@ -15,7 +14,6 @@ from django.views.decorators.http import require_http_methods, require_safe
 from workflows import bulk
 from workflows.access import permissions
 from workflows.errors import InvalidBatch, InvalidParams
-from workflows.models.runs import new_run_id
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
 from workflows.pages.errors import answers_request_errors
@@ -33,6 +31,7 @@ from workflows.pages.lists import bulk_operations
 from workflows.pages.lists.export import KINDS as FORMATS
 from workflows.pages.rate_limits import limited
 from workflows.pages.requests import INVALID
+from workflows.pages.signed_ids import new_signed_id, signed_id
 from workflows.pages.streaming import streamed
 from workflows.pages.views.workflows import params_schema
 from workflows.system import system
@@ -158,7 +157,9 @@ class _Page:
                 by=self.request.user,
                 profile=profile_of(self.profile),
                 priority=self.more.cleaned_data["priority"] or 0,
-                job_id=_job_id(self.request),
+                job_id=signed_id(
+                    self.request.POST.get(ONCE, ""), self.request.user, ONCE
+                ),
             )
         except InvalidParams as error:
             self.error = str(error)
@@ -167,7 +168,7 @@ class _Page:
     def context(self) -> dict[str, Any]:
         """Return the context of the template."""
         is_valid = self.batch is not None and not self.is_invalid
-        once = self.request.POST.get(ONCE, "") or _new_once(self.request)
+        once = self.request.POST.get(ONCE, "") or new_signed_id(self.request.user, ONCE)
         mapping = self.batch.mapping if self.batch else {}
         fits = len(self.text) * 2 < settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         return {
@@ -188,20 +189,6 @@ class _Page:
             "once": once,
             "max_rows": settings.MAX_BATCH_ROWS,
         }
-
-
-def _new_once(request: HtmxRequest) -> str:
-    """Return the signed id of the batch that the form of this user will start."""
-    return signing.dumps([request.user.pk, str(new_run_id())], salt=ONCE)
-
-
-def _job_id(request: HtmxRequest) -> UUID | None:
-    """Return the id that the form was rendered with; None for one without, or a forged one."""
-    try:
-        user_id, text = signing.loads(request.POST.get(ONCE, ""), salt=ONCE)
-    except signing.BadSignature:
-        return None
-    return UUID(text) if user_id == request.user.pk else None
 
 
 @require_safe

@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
-from django.core import signing
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,7 +16,6 @@ from django.views.decorators.http import require_safe
 from workflows import bulk
 from workflows.access import permissions
 from workflows.errors import EmptySelection, InvalidLabel, ReasonMissing
-from workflows.models.runs import new_run_id
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists import bulk_operations
@@ -27,6 +25,7 @@ from workflows.pages.lists.run_filters import RunFilters
 from workflows.pages.methods import posts_only
 from workflows.pages.query_string import parse_query, uuid_in
 from workflows.pages.requests import INVALID, reason_of
+from workflows.pages.signed_ids import new_signed_id, signed_id
 from workflows.pages.streaming import streamed
 from workflows.pages.views.run_list import as_sent
 from workflows.services.labels import clean
@@ -65,23 +64,9 @@ def many(request: HtmxRequest) -> HttpResponse:
         by=request.user,
         reason=reason_of(request),
         label=label,
-        job_id=_job_id(request),
+        job_id=signed_id(request.POST.get(ONCE, ""), request.user, ONCE),
     )
     return redirect("bulk-job", job_id=job.pk)
-
-
-def _new_once(request: HtmxRequest) -> str:
-    """Return the signed id of the job that the form of this user will start."""
-    return signing.dumps([request.user.pk, str(new_run_id())], salt=ONCE)
-
-
-def _job_id(request: HtmxRequest) -> UUID | None:
-    """Return the id that the form was rendered with; None for one without, or a forged one."""
-    try:
-        user_id, text = signing.loads(request.POST.get(ONCE, ""), salt=ONCE)
-    except signing.BadSignature:
-        return None
-    return UUID(text) if user_id == request.user.pk else None
 
 
 def _confirmation_page(
@@ -100,7 +85,7 @@ def _confirmation_page(
         "scope": request.POST.get("scope", ""),
         "chosen": _ids(request),
         "found": preview,
-        "once": _new_once(request),
+        "once": new_signed_id(request.user, ONCE),
         **entered,
     }
     is_invalid = entered["error"] or entered["missing"]

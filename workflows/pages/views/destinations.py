@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.contrib import messages
 from django.shortcuts import redirect, render
@@ -17,10 +17,12 @@ from workflows.pages.access import members_only
 from workflows.pages.catalog import title_of
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.destinations import DestinationForm
+from workflows.pages.forms.service_errors import add_service_errors
 from workflows.pages.lists.destinations import deliveries_page, destination_rows
 from workflows.pages.methods import posts_only
 from workflows.pages.query_string import clean_text, int_in, is_row_id
 from workflows.pages.requests import reason_of, status_of_form
+from workflows.pages.secret_page import secret_page
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -103,7 +105,7 @@ def new(request: HtmxRequest) -> HttpResponse:
         try:
             created, secret = service.create(form.plan(), by=request.user)
         except InvalidDestination as error:
-            form.add_service_errors(error)
+            add_service_errors(form, error)
         else:
             return _with_secret(request, created, secret, status=201)
     return _form_page(request, form, None)
@@ -123,7 +125,7 @@ def edit(request: HtmxRequest, destination_id: UUID) -> HttpResponse:
         try:
             changed = service.change(found.pk, form.plan(), by=request.user)
         except InvalidDestination as error:
-            form.add_service_errors(error)
+            add_service_errors(form, error)
         else:
             messages.success(request, f"Destination “{changed.name}” saved.")
             return redirect("destination", destination_id=changed.pk)
@@ -143,13 +145,10 @@ def _form_page(
 
 
 def _with_secret(
-    request: HtmxRequest, found: Destination, secret: str, **options: Any
+    request: HtmxRequest, found: Destination, secret: str, *, status: int = 200
 ) -> HttpResponse:
-    """Return the page with the secret, which no cache may keep."""
     context = {"destination": found, "secret": secret}
-    response = render(request, "destinations/secret.html", context, **options)
-    response["Cache-Control"] = "no-store"
-    return response
+    return secret_page(request, "destinations/secret.html", context, status=status)
 
 
 # Actions --------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from workflows.pages.forms.schedules import (
     zone_names,
 )
 from workflows.pages.forms.schema_form import SchemaForm
+from workflows.pages.forms.service_errors import add_service_errors
 from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.methods import posts_only
 from workflows.pages.requests import reason_of, status_of_form
@@ -136,7 +137,7 @@ class _Forms:
         except InvalidParams as error:
             self.params.add_validation_errors(error)
         except InvalidSchedule as error:
-            self.schedule.add_service_errors(error)
+            add_service_errors(self.schedule, error)
         return None
 
 
@@ -226,8 +227,7 @@ def backfill(request: HtmxRequest, schedule_id: UUID) -> HttpResponse:
                 return redirect("schedule", schedule_id=schedule_id)
             planned = service.preview_backfill(found, *form.period())
         except InvalidSchedule as error:
-            for name, texts in error.errors.items():
-                form.add_error(name if name in form.fields else None, texts)
+            add_service_errors(form, error)
     zone = calendar.zone_of(found.zone)
     context = {
         "schedule": found,

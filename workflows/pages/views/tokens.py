@@ -15,13 +15,14 @@ from workflows.models import ServiceAccount, TokenScope
 from workflows.pages.access import members_only
 from workflows.pages.catalog import title_of
 from workflows.pages.errors import answers_request_errors
+from workflows.pages.forms.service_errors import add_service_errors
 from workflows.pages.forms.tokens import ServiceAccountForm, TokenForm
 from workflows.pages.methods import posts_only
 from workflows.pages.query_string import int_in
 from workflows.pages.requests import status_of_form
+from workflows.pages.secret_page import secret_page
 
 if TYPE_CHECKING:
-    from django.forms import Form
     from django.http import HttpResponse
 
     from workflows.models import ApiToken
@@ -74,7 +75,7 @@ def new_token(request: HtmxRequest) -> HttpResponse:
                 expires_at=form.expires_at,
             )
         except InvalidToken as error:
-            _add_errors(form, error)
+            add_service_errors(form, error, FIELDS)
         else:
             return _created(request, token, secret)
     return render(
@@ -83,11 +84,8 @@ def new_token(request: HtmxRequest) -> HttpResponse:
 
 
 def _created(request: HtmxRequest, token: ApiToken, secret: str) -> HttpResponse:
-    """Return the page with the secret, which no cache may keep."""
     context = {**_row(token), "secret": secret}
-    response = render(request, "accounts/token_created.html", context, status=201)
-    response["Cache-Control"] = "no-store"
-    return response
+    return secret_page(request, "accounts/token_created.html", context, status=201)
 
 
 @posts_only
@@ -115,7 +113,7 @@ def new_service_account(request: HtmxRequest) -> HttpResponse:
                 **form.cleaned_data, by=request.user
             )
         except InvalidToken as error:
-            _add_errors(form, error)
+            add_service_errors(form, error, FIELDS)
         else:
             messages.success(request, f"Service account “{account}” created.")
             return redirect("tokens")
@@ -125,8 +123,3 @@ def new_service_account(request: HtmxRequest) -> HttpResponse:
         {"form": form},
         status=status_of_form(request),
     )
-
-
-def _add_errors(form: Form, error: InvalidToken) -> None:
-    for name, texts in error.errors.items():
-        form.add_error(FIELDS.get(name, name), list(texts))

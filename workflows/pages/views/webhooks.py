@@ -18,6 +18,7 @@ from workflows.pages.access import members_only
 from workflows.pages.catalog import entries, entry, installed_workflow, title_of
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.schedules import profile_form, profile_of
+from workflows.pages.forms.service_errors import add_service_errors
 from workflows.pages.forms.webhooks import (
     MAX_SAMPLE,
     Shown,
@@ -36,6 +37,7 @@ from workflows.pages.methods import posts_only
 from workflows.pages.query_string import clean_text, text_in, uuid_in
 from workflows.pages.redaction import redact
 from workflows.pages.requests import reason_of, status_of_form
+from workflows.pages.secret_page import secret_page
 from workflows.pages.views.workflows import params_schema
 from workflows.system import system
 from workflows.webhooks import service
@@ -109,12 +111,9 @@ def webhook(request: HtmxRequest, webhook_id: UUID) -> HttpResponse:
 def _secret_page(
     request: HtmxRequest, found: WebhookEndpoint, secret: str, *, is_new: bool
 ) -> HttpResponse:
-    """Return the page with a new secret, which no cache may keep."""
     address = _address(request, found)
     context = {"webhook": found, "secret": secret, "is_new": is_new, "address": address}
-    response = render(request, "webhooks/secret.html", context, status=201)
-    response["Cache-Control"] = "no-store"
-    return response
+    return secret_page(request, "webhooks/secret.html", context, status=201)
 
 
 def _shown_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -222,7 +221,7 @@ class _Forms:
                 return service.create(name, self.plan(), by=self.request.user)
             return service.change(self.found.pk, self.plan(), by=self.request.user)
         except InvalidWebhook as error:
-            self.webhook.add_service_errors(error)
+            add_service_errors(self.webhook, error)
         return None
 
     def preview(self) -> Shown | None:
