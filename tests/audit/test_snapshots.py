@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from tests.pages.test_forms import ONE_PAGE
-from tests.support.factories import make_user
+from tests.support.factories import make_role, make_user
 from tests.support.sealed_runs import found
 from workflows.audit import snapshots, trail
 from workflows.documents.service import delete_document, store_document
@@ -222,7 +222,7 @@ def test_names_of_documents_are_for_who_may_read_every_workflow(
     admin: User, sign_in: SignIn
 ) -> None:
     auditor = make_user("auditor")
-    auditor.groups.add(Group.objects.get(name="auditor"))
+    auditor.groups.add(make_role("auditor"))
     store_document("patient-x.pdf", io.BytesIO(ONE_PAGE), by=admin)
     client = sign_in(auditor)
     assert "patient-x" in client.get("/audit/").content.decode()

@@ -15,7 +15,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 import workflows
-from tests.support.factories import make_audit_event, make_run, make_user
+from tests.support.factories import make_audit_event, make_role, make_run, make_user
 from tests.support.sealed_runs import found
 from workflows.admin.audited import AuditedAdmin
 from workflows.audit import trail
@@ -32,7 +32,7 @@ PRICE = {"model": "some-model", "per_million_in": "1", "per_million_out": "2"}
 def page(sign_in: SignIn) -> Client:
     """Return a client of an auditor."""
     auditor = make_user("auditor")
-    auditor.groups.add(Group.objects.get(name="auditor"))
+    auditor.groups.add(make_role("auditor"))
     return sign_in(auditor)
 
 
