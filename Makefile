@@ -117,4 +117,4 @@ deploy: $(VENV)/.installed-dev
 
 # Without network access this reports that the check was skipped.
 vulnerable: $(VENV)/.installed-dev
-	@$(PYTHON) -m project.vulnerable
+	@$(PYTHON) -m project.vulnerability_check

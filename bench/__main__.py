@@ -81,7 +81,7 @@ def prepare(home: Path, kind: str, **settings: str) -> None:
     from django.core.management import call_command  # noqa: PLC0415
 
     call_command("migrate", verbosity=0)
-    from project.garbage import freeze_loaded_objects  # noqa: PLC0415
+    from project.garbage_collector import freeze_loaded_objects  # noqa: PLC0415
 
     freeze_loaded_objects()  # as a worker's process does
 

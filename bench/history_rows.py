@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from bench import made_up_runs
-from workflows.execution import tally
+from workflows.execution import hourly_counts
 from workflows.infra.database import is_postgresql
 from workflows.models import Attempt, Decision, Outcome, Run, RunLabel, Stage
 
@@ -75,7 +75,7 @@ def fill(
         sys.stdout.write(f"{written} of {runs} runs\n")
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE" if is_postgresql() else "ANALYZE")
-    tally.count_all()
+    hourly_counts.count_all()
     sys.stdout.write("Done.\n")
 
 

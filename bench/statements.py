@@ -19,7 +19,7 @@ from bench.__main__ import prepare
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from workflows.execution.rows import Rows
+    from workflows.execution.record_rows import Rows
 
 ROUNDS = 12
 BATCHES = {1: 200, 500: 4}  # records, and calls per round
@@ -74,7 +74,7 @@ def _batches(records: int) -> Any:
         record_of,
     )
     from workflows.execution import queue  # noqa: PLC0415
-    from workflows.execution.rows import rows_of  # noqa: PLC0415
+    from workflows.execution.record_rows import rows_of  # noqa: PLC0415
 
     for _ in range(records):
         launch()

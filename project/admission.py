@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from project.bodies import Bodies, Body
-from project.refusals import Refusal, busy
+from project.body_limits import Bodies, Body
+from project.refusal_statuses import Refusal, busy
 
 if TYPE_CHECKING:
     from django.http import HttpResponse

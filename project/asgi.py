@@ -14,10 +14,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 pages = get_asgi_application()
 
 from project.admission import Admission, Lane, Lanes  # noqa: E402 - needs settings
-from project.bodies import Bodies, BodyLimits  # noqa: E402 - needs settings
-from project.forwarded import behind_proxies  # noqa: E402 - needs settings
-from project.origins import from_our_pages  # noqa: E402 - needs settings
-from project.refused_requests import is_signed_in, respond  # noqa: E402 - needs apps
+from project.body_limits import Bodies, BodyLimits  # noqa: E402 - needs settings
+from project.forwarded_addresses import behind_proxies  # noqa: E402 - needs settings
+from project.refusal_responses import is_signed_in, respond  # noqa: E402 - needs apps
+from project.websocket_origins import from_our_pages  # noqa: E402 - needs settings
 from workflows import __version__  # noqa: E402 - needs apps
 from workflows.api.context_protocol import PATH  # noqa: E402 - needs apps
 from workflows.pages.live.close_codes import close_on_outage  # noqa: E402 - needs apps

@@ -25,11 +25,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from project.history import MIN_KEY_LENGTH, RetentionSettings
-from project.limits import Limits
-from project.lists import Keys, Names
+from project.comma_separated import Keys, Names
+from project.history_settings import MIN_KEY_LENGTH, RetentionSettings
+from project.limit_settings import Limits
 from project.network import Network
-from project.refused import SettingsError
+from project.settings_errors import SettingsError
 from project.telemetry_settings import Telemetry
 
 ROOT = Path(__file__).resolve().parent.parent  # the directory manage.py is in

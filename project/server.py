@@ -15,13 +15,13 @@ from typing import Any, Protocol
 
 import uvicorn
 
-from project.connections import (
+from project.connection_limits import (
     Connection,
     ConnectionLimits,
     Connections,
     LimitedSocket,
 )
-from workflows.engine.loop import ResilientLoop
+from workflows.engine.protected_loop import ResilientLoop
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Server(uvicorn.Server):
             lifespan="off",
             log_config=None,
             access_log=False,
-            proxy_headers=False,  # see project.forwarded
+            proxy_headers=False,  # see project.forwarded_addresses
             backlog=ACCEPTS,
             server_header=False,
             headers=[("Server", "signalbox")],

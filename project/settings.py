@@ -10,8 +10,8 @@ from typing import Any, Final
 import dj_database_url
 
 from project import env
-from project.keys import load_or_create_secret_key
-from project.limits import requests_at_once
+from project.limit_settings import requests_at_once
+from project.secret_key import load_or_create_secret_key
 
 ROOT: Final = env.ROOT
 ENV: Final = env.load()

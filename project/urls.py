@@ -7,7 +7,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from workflows.api.application import api
 from workflows.api.hooks import receive
 from workflows.api.reference import reference
-from workflows.ops import health, metrics
+from workflows.ops import health, metrics_endpoint
 from workflows.pages.views.accounts import SignIn, new_password
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -22,7 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/live", health.live, name="health-live"),
     path("health/pages", health.pages, name="health-pages"),
     path("health/ready", health.ready, name="health-ready"),
-    path("metrics", metrics.metrics, name="metrics"),
+    path("metrics", metrics_endpoint.metrics, name="metrics"),
     path("api/v1/docs", reference, name="api-docs"),
     path("api/v1/", api.urls),
     path("hooks/<str:path>", receive, name="hook"),

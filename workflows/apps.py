@@ -17,7 +17,7 @@ class WorkflowsConfig(AppConfig):
         from workflows import bulk  # noqa: PLC0415 - needs loaded apps
         from workflows.access import signals  # noqa: PLC0415 - needs loaded apps
         from workflows.alerts import evaluation  # noqa: PLC0415 - likewise
-        from workflows.audit import sealed_since  # noqa: PLC0415 - likewise
+        from workflows.audit import sealing_start  # noqa: PLC0415 - likewise
         from workflows.deliveries import digests, recipients, retention  # noqa: PLC0415 - likewise
         from workflows.documents.storage import check_storage  # noqa: PLC0415 - likewise
         from workflows.execution import background  # noqa: PLC0415 - likewise
@@ -25,20 +25,20 @@ class WorkflowsConfig(AppConfig):
         from workflows.pages.lists import json_matching  # noqa: PLC0415 - likewise
         from workflows.pages.lists.view_matching import is_in_view  # noqa: PLC0415 - likewise
         from workflows.registry import registry  # noqa: PLC0415 - likewise
-        from workflows.retention import schedule  # noqa: PLC0415 - likewise
-        from workflows.schedules import due  # noqa: PLC0415 - likewise
+        from workflows.retention import periodic_purge  # noqa: PLC0415 - likewise
+        from workflows.schedules import due_moments  # noqa: PLC0415 - likewise
 
         registry.discover()
         checks.register(check_storage)
         signals.listen()
         json_matching.listen()
         background.add(bulk.continue_jobs)
-        background.add(schedule.purge_if_due)
-        background.add(due.launch_due)
+        background.add(periodic_purge.purge_if_due)
+        background.add(due_moments.launch_due)
         background.add(retention.purge_if_due)
         background.add(digests.send_if_due)
         background.add(evaluation.evaluate_if_due)
         recipients.match_views_with(is_in_view)
         pre_migrate.connect(triggers.drop, sender=self)
         post_migrate.connect(triggers.install, sender=self)
-        post_migrate.connect(sealed_since.remember, sender=self)
+        post_migrate.connect(sealing_start.remember, sender=self)

@@ -20,7 +20,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from workflows.access import permissions
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.engine.errors import RequestError
 from workflows.errors import EmptySelection, InvalidParams, JobNotFound, NotAllowed
 from workflows.infra import clock, notifications, outages
@@ -210,7 +210,7 @@ def _start(job: BulkJob, items: Iterable[BulkItem], by: User) -> BulkJob:
 
 def _create(job: BulkJob, items: Iterable[BulkItem], by: User) -> None:
     job.person, job.person_name = by, by.get_username()
-    job.address = trail.address()
+    job.address = audit_events.address()
     with transaction.atomic():
         job.save(force_insert=True)
         numbered = enumerate(islice(items, MAX_RUNS), 1)
@@ -224,7 +224,9 @@ def _create(job: BulkJob, items: Iterable[BulkItem], by: User) -> None:
         job.save(update_fields=["total"])
         if job.action == LAUNCH.name:
             text = f"{job.workflow_name}: {job.total} runs"
-            trail.note("launch batch", by=by, reason=text, workflow=job.workflow_name)
+            audit_events.note(
+                "launch batch", by=by, reason=text, workflow=job.workflow_name
+            )
 
 
 def cancel(job_id: UUID, *, by: User) -> BulkJob:
@@ -237,7 +239,7 @@ def cancel(job_id: UUID, *, by: User) -> BulkJob:
     with transaction.atomic():
         if active.update(cancelled_at=now, ended_at=now, lease_expires_at=None):
             job.items.filter(params__isnull=False).update(params=None)
-            trail.note(
+            audit_events.note(
                 "cancel job", by=by, reason=f"{job}, {job.remaining} not processed"
             )
             notifications.lists_changed_on_commit()
@@ -312,7 +314,7 @@ def _process(job: BulkJob, holder: str, seconds: float) -> bool:
         if not items:
             _end(job)
             return False
-        with trail.coming_from(job.address):
+        with audit_events.coming_from(job.address):
             for item in items:
                 _apply(job, item)
         notifications.lists_changed_on_commit()

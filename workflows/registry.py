@@ -21,11 +21,11 @@ from django.utils.module_loading import module_has_submodule
 
 from workflows import definitions
 from workflows.engine import Workflow
-from workflows.engine.compare import difference
-from workflows.engine.containment import call_contained
+from workflows.engine.author_code import call_contained
 from workflows.engine.errors import DefinitionError, ExitRaised, NotSerialisable
 from workflows.engine.factory import Factory, FactoryWorkflow
 from workflows.engine.frozen import freeze
+from workflows.engine.value_comparison import difference
 from workflows.errors import WorkflowNotFound
 
 if TYPE_CHECKING:

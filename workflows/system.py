@@ -16,7 +16,7 @@ from opentelemetry.trace import SpanKind
 
 from workflows.access import permissions
 from workflows.agents import budgets
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.documents import uses
 from workflows.errors import (
     AlreadyAnswered,
@@ -99,7 +99,7 @@ class System(Queries):
             scheduled_for=scheduled_for,
             deadline=deadline,
         )
-        event = trail.entry(run, "launch", by=by, after=Status.PENDING)
+        event = audit_events.entry(run, "launch", by=by, after=Status.PENDING)
         uses.note(name, run.params)
         facts = {"signalbox.workflow": name, "signalbox.run.id": str(run.pk)}
         with tracing.span(f"launch {name}", SpanKind.PRODUCER, facts):
@@ -116,7 +116,7 @@ class System(Queries):
         Raises RunNotFound, NotAllowed, InvalidStatus, ReasonMissing.
         """
         run = self._operable(run_id, by)
-        trail.require_reason(reason, by=by)
+        audit_events.require_reason(reason, by=by)
         run_cancellation.cancel(run, by=by, reason=reason)
         return self.find_run(run_id)
 
@@ -143,7 +143,7 @@ class System(Queries):
         FingerprintChanged, PayloadRemoved, StepsUndone, DeadlineOver, ReasonMissing.
         """
         run = self._operable(run_id, by)
-        trail.require_reason(reason, by=by)
+        audit_events.require_reason(reason, by=by)
         with transaction.atomic():  # a worker takes it as soon as it is committed
             resumption.resume(run, self._registry, by=by, reason=reason, token=token)
             return self.find_run(run_id)
@@ -158,7 +158,7 @@ class System(Queries):
         """
         with transaction.atomic():
             run = self.find_run(run_id, by=by)
-            trail.require_reason(reason, by=by)
+            audit_events.require_reason(reason, by=by)
             if run.payload_removed_at is not None:
                 raise PayloadRemoved
             name, profile = run.workflow_name, run.profile_name
@@ -170,7 +170,7 @@ class System(Queries):
                 scheduled_for=run.scheduled_for,
                 deadline=run.deadline,
             )
-            trail.record(run, "rerun", by=by, reason=reason, after=run.status)
+            audit_events.record(run, "rerun", by=by, reason=reason, after=run.status)
         return rerun
 
     def release(
@@ -182,7 +182,7 @@ class System(Queries):
         """
         with transaction.atomic():
             run = self._operable(run_id, by)
-            trail.require_reason(reason, by=by)
+            audit_events.require_reason(reason, by=by)
             if run.status != Status.RUNNING:
                 raise InvalidStatus(run, wanted="released: no worker holds it")
             if workers.alive().filter(name=run.worker).exists():
@@ -190,7 +190,7 @@ class System(Queries):
             same = Run.objects.filter(pk=run.pk, attempt=run.attempt, worker=run.worker)
             if not same.expire():
                 raise InvalidStatus(self.find_run(run_id), wanted="released")
-            trail.record(run, "release", by=by, reason=reason, after=run.status)
+            audit_events.record(run, "release", by=by, reason=reason, after=run.status)
             notifications.pending_on_commit()
         return self.find_run(run_id)
 
@@ -203,7 +203,7 @@ class System(Queries):
         """
         with transaction.atomic():
             run = self._operable(run_id, by)
-            trail.require_reason(reason, by=by)
+            audit_events.require_reason(reason, by=by)
             deletion.delete(run, by=by, reason=reason)
             notifications.changed_on_commit(UUID(str(run_id)))
 
@@ -221,7 +221,7 @@ class System(Queries):
         """
         with transaction.atomic():
             run = self._operable(run_id, by)
-            trail.require_reason(reason, by=by)
+            audit_events.require_reason(reason, by=by)
             set_pinned(run, pinned, by=by, reason=reason)
         return self.find_run(run_id)
 
@@ -295,7 +295,7 @@ class System(Queries):
                 f"You are not an approver: members of {' or '.join(approval.groups)} are."
             )
         checked = approvals.checked(self._registry, approval, value)
-        trail.require_reason(comment, by=by)
+        audit_events.require_reason(comment, by=by)
         with transaction.atomic():
             # the run first, as everywhere: a cancel locks it before its approval
             Run.objects.select_for_update().filter(pk=approval.run_id).first()
@@ -318,7 +318,9 @@ class System(Queries):
     ) -> None:
         """Queue the waiting run, in the transaction of the response."""
         Run.objects.filter(pk=approval.run_id).wake()
-        trail.record(approval.run, action, by=by, reason=reason, after=Status.PENDING)
+        audit_events.record(
+            approval.run, action, by=by, reason=reason, after=Status.PENDING
+        )
         notifications.pending_on_commit()
         notifications.changed_on_commit(approval.run_id)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from project import refusals
-from project.refused_requests import is_signed_in, respond
+from project import refusal_statuses
+from project.refusal_responses import is_signed_in, respond
 from workflows.access import tokens
 from workflows.infra.database_threads import run_in_db
 
@@ -34,8 +34,10 @@ async def test_a_large_body_to_the_api_needs_a_usable_token(alice: User) -> None
 
 
 @pytest.mark.parametrize("path", ["/api/v1/runs", "/mcp"])
-@pytest.mark.parametrize("refusal", [refusals.busy(), refusals.too_slow()])
-def test_a_refusal_is_a_problem(refusal: refusals.Refusal, path: str) -> None:
+@pytest.mark.parametrize(
+    "refusal", [refusal_statuses.busy(), refusal_statuses.too_slow()]
+)
+def test_a_refusal_is_a_problem(refusal: refusal_statuses.Refusal, path: str) -> None:
     response = respond(refusal, scope_of(path, ""), {})
     assert response.status_code == refusal.status
     assert response["Content-Type"] == "application/problem+json"
@@ -46,6 +48,8 @@ def test_a_refusal_is_a_problem(refusal: refusals.Refusal, path: str) -> None:
 
 
 def test_a_large_body_without_a_token_is_refused_as_by_a_route() -> None:
-    response = respond(refusals.signed_out(), scope_of("/api/v1/documents", ""), {})
+    response = respond(
+        refusal_statuses.signed_out(), scope_of("/api/v1/documents", ""), {}
+    )
     assert response["WWW-Authenticate"].startswith("Bearer")
     assert json.loads(response.content)["code"] == "unauthorized"

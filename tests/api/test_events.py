@@ -16,8 +16,8 @@ from django.test import Client
 from django.utils import timezone
 
 from project.admission import Admission, Lane, Lanes
-from project.bodies import Bodies, BodyLimits
-from project.refused_requests import is_signed_in, respond
+from project.body_limits import Bodies, BodyLimits
+from project.refusal_responses import is_signed_in, respond
 from tests.support.event_streams import Connection, connected
 from tests.support.factories import make_approval, make_line, make_run, make_stage
 from workflows.access import tokens

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from tests.support.sealed_runs import Step, found, sealed_run
-from workflows.audit import chain, trail
+from workflows.audit import audit_events, seal_rows
 from workflows.models import AuditEvent, Retention, Run
 from workflows.models.operations import RENAMED_ACTIONS
 from workflows.retention.purge import purge_due
@@ -28,16 +28,16 @@ def run(alice: User) -> Run:
 
 def append_event(run: Run, action: str) -> AuditEvent:
     """Append a sealed event with an action name that may no longer be declared."""
-    row = trail.entry(run, "label", by=None, reason="evidence")
+    row = audit_events.entry(run, "label", by=None, reason="evidence")
     row.action = action
-    chain.append(row)
+    seal_rows.append(row)
     return row
 
 
 @pytest.mark.parametrize("old", RENAMED_ACTIONS)
 def test_new_events_have_the_new_name_only(old: str) -> None:
-    assert not trail.is_declared(old)
-    assert trail.is_declared(RENAMED_ACTIONS[old])
+    assert not audit_events.is_declared(old)
+    assert audit_events.is_declared(RENAMED_ACTIONS[old])
 
 
 def test_an_event_with_an_old_action_name_still_verifies(run: Run) -> None:
@@ -77,7 +77,7 @@ def test_a_deletion_recorded_with_an_old_name_is_accepted(
     Retention.objects.create(run_days=1)
     ended = timezone.now() - dt.timedelta(days=2)
     Run.objects.filter(pk=run.pk).update(created_at=ended, completed_at=ended)
-    monkeypatch.setattr(trail, "record", as_before)
+    monkeypatch.setattr(audit_events, "record", as_before)
     assert purge_due().runs == 1
     assert found() == []
     AuditEvent.objects.filter(action="remove run").delete()

@@ -23,7 +23,7 @@ from tests.support.factories import (
     make_stage,
 )
 from tests.support.sealed_runs import Step, found, found_in, launch, sealed_run
-from workflows.audit import keys, sealed_since, seals
+from workflows.audit import keys, sealing_start, seals
 from workflows.models import AuditEvent, Decision, HistoryHead, RemovedRun, Run, Stage
 from workflows.system import system
 
@@ -333,7 +333,7 @@ def test_rows_older_than_the_seals_are_distinguished(alice: User) -> None:
     assert len(found()) == 5  # three rows, two heads
     now = timezone.now()
     HistoryHead.objects.all().delete()
-    sealed_since.remember()
+    sealing_start.remember()
     assert found() == []
     system.label(old.pk, "kept", by=alice)
     assert found() == []
@@ -343,7 +343,7 @@ def test_rows_older_than_the_seals_are_distinguished(alice: User) -> None:
 
 @pytest.mark.parametrize("how", ["gone", "moved", "forged"])
 def test_the_beginning_may_not_be_moved(run: Run, how: str) -> None:
-    row = HistoryHead.objects.get(name=sealed_since.NAME)
+    row = HistoryHead.objects.get(name=sealing_start.NAME)
     if how == "gone":
         row.delete()
     elif how == "moved":
@@ -398,7 +398,7 @@ def verified(*args: str) -> tuple[int, str]:
 def test_a_missing_start_of_sealing_is_a_sentence(
     run: Run, one: bool, unsealed: int
 ) -> None:
-    HistoryHead.objects.filter(name=sealed_since.NAME).delete()
+    HistoryHead.objects.filter(name=sealing_start.NAME).delete()
     for _ in range(unsealed):
         make_audit_event(run)
     code, out = verified(*([str(run.pk)] if one else []))
@@ -422,7 +422,7 @@ def test_without_the_key_nothing_is_verified_and_the_reason_is_reported(
 
 
 def test_a_forged_start_does_not_pass_for_a_missing_key(run: Run) -> None:
-    HistoryHead.objects.filter(name=sealed_since.NAME).update(head=b"forged")
+    HistoryHead.objects.filter(name=sealing_start.NAME).update(head=b"forged")
     Stage.objects.filter(pk__in=run.stages.values("pk")[:1]).update(node_name="x")
     code, out = verified()
     assert code == 1

@@ -14,7 +14,7 @@ from django.test import Client
 from tests.pages.test_forms import ONE_PAGE
 from tests.support.factories import make_role, make_user
 from tests.support.sealed_runs import found
-from workflows.audit import snapshots, trail
+from workflows.audit import audit_events, snapshots
 from workflows.documents.service import delete_document, store_document
 from workflows.errors import ReasonMissing
 from workflows.models import (
@@ -186,7 +186,7 @@ def test_adding_and_deleting_a_document_is_recorded_with_its_description(
     client: Client, admin: User
 ) -> None:
     document = store_document("letter.pdf", io.BytesIO(ONE_PAGE), by=admin)
-    assert (newest().actor, newest().action) == (admin, trail.ADD_DOCUMENT)
+    assert (newest().actor, newest().action) == (admin, audit_events.ADD_DOCUMENT)
     assert newest().after["sha256"] == document.sha256  # type: ignore[index] # just seen to be there
     address = f"/documents/{document.pk}/delete/"
     assert client.post(address, {"reason": " "}).status_code == 422

@@ -18,10 +18,10 @@ from tests.support.sealed_runs import (
     sealed_run,
     write,
 )
-from workflows.audit.bundles import not_as_signed, read
-from workflows.audit.chain import head_of
-from workflows.audit.exporter import pieces, public_key
-from workflows.audit.records import StageRow
+from workflows.audit.bundle_export import pieces, public_key
+from workflows.audit.bundle_format import not_as_signed, read
+from workflows.audit.seal_rows import head_of
+from workflows.audit.step_records import StageRow
 from workflows.execution import queue
 from workflows.models import Run, Stage, StageStatus
 

@@ -21,7 +21,7 @@ from django.contrib.auth.models import User  # noqa: E402 - needs Django set up
 from tests.chaos import ledger  # noqa: E402 - likewise
 from tests.support.workers import ended, reaches, working  # noqa: E402 - likewise
 from workflows import bulk  # noqa: E402 - likewise
-from workflows.execution import tally  # noqa: E402 - likewise
+from workflows.execution import hourly_counts  # noqa: E402 - likewise
 from workflows.infra.database_threads import run_in_db  # noqa: E402 - likewise
 from workflows.models import Run, Stage  # noqa: E402 - likewise
 from workflows.system import system  # noqa: E402 - likewise
@@ -111,7 +111,7 @@ async def build(directory: Path) -> None:
             await ended(run_id)
     for run_id in [*runs.values(), cancelled]:
         await run_in_db(person.watch, run_id)
-    await run_in_db(tally.count_all)
+    await run_in_db(hourly_counts.count_all)
     ledger.append(directory / "journal", ANSWER)
     ledger.append(directory / "journal", EXIT)
 

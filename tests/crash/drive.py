@@ -37,7 +37,7 @@ from workflows.models import (  # noqa: E402
     Worker,
     with_current,
 )
-from workflows.schedules import due, service  # noqa: E402
+from workflows.schedules import due_moments, service  # noqa: E402
 from workflows.system import system  # noqa: E402
 
 STAGE_FIELDS = ("run_id", "attempt", "sequence", "node_name", "status", "undoes")
@@ -131,7 +131,7 @@ def add_schedules(count: int, params: dict[str, Any], moments: int) -> None:
             jitter_seconds=0,
         )
         schedule = service.create("count", plan, by=superuser)
-        due.plan(schedule, after=clock.now() - dt.timedelta(minutes=moments))
+        due_moments.plan(schedule, after=clock.now() - dt.timedelta(minutes=moments))
         schedule.save()
 
 

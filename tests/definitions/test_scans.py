@@ -17,7 +17,7 @@ from workflows.definitions.classify_document import Params, classify_document
 from workflows.definitions.markings import Level
 from workflows.documents import pdf
 from workflows.documents.reader import Limits, Pool, Task
-from workflows.documents.reader.pages import decode_page
+from workflows.documents.reader.page_encoding import decode_page
 from workflows.engine.testing import run_in_memory
 from workflows.runtime import FakeDocuments, FakeRuntime, Page
 

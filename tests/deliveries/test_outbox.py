@@ -14,7 +14,7 @@ from django.utils import timezone
 from tests.support.factories import make_approval, make_attempt, make_run, make_user
 from tests.support.sealed_runs import sealed_run
 from workflows.engine.processes import ProcessEnd
-from workflows.execution import outside_ends, recovery, run_cancellation
+from workflows.execution import blocked_run_ends, recovery, run_cancellation
 from workflows.models import (
     Approval,
     ApprovalStatus,
@@ -86,17 +86,19 @@ ENDS: dict[str, tuple[Callable[[], Run], Callable[[Run], Any], str]] = {
     ),
     "it blocked its loop": (
         held_run,
-        lambda run: outside_ends.fail(run, outside_ends.Failure("blocked", "load")),
+        lambda run: blocked_run_ends.fail(
+            run, blocked_run_ends.Failure("blocked", "load")
+        ),
         "run.failed",
     ),
     "its loop was replaced after a cancel": (
         lambda: held_run(cancel_requested_at=timezone.now()),
-        lambda run: outside_ends.release([run], "replaced"),
+        lambda run: blocked_run_ends.release([run], "replaced"),
         "run.cancelled",
     ),
     "its loop was replaced too often": (
         lambda: held_run(recoveries=99),
-        lambda run: outside_ends.release([run], "replaced", charged=True),
+        lambda run: blocked_run_ends.release([run], "replaced", charged=True),
         "run.failed",
     ),
     "cancelled while pending": (
@@ -140,10 +142,10 @@ def test_the_record_that_ends_a_run_writes_one_event(
 def test_a_refused_or_rolled_back_end_writes_no_event(interest: Interest) -> None:
     run = held_run()
     with transaction.atomic():
-        outside_ends.fail(run, outside_ends.Failure("blocked", "load"))
+        blocked_run_ends.fail(run, blocked_run_ends.Failure("blocked", "load"))
         transaction.set_rollback(True)
     Run.objects.filter(pk=run.pk).update(attempt=2)
-    outside_ends.fail(run, outside_ends.Failure("blocked", "load"))
+    blocked_run_ends.fail(run, blocked_run_ends.Failure("blocked", "load"))
     assert events() == []
 
 

@@ -19,7 +19,7 @@ import pytest
 from tests.support import every_event, servers
 from tests.support.doc_code import blocks, dead_links, in_place, rows, run, ticked
 from workflows import engine
-from workflows.engine.codes import CODES
+from workflows.engine.error_codes import CODES
 from workflows.engine.errors import CheckpointMismatch
 from workflows.engine.events import EVENT_TYPES
 

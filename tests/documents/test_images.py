@@ -14,7 +14,7 @@ from PIL import Image
 from tests.support import crafted_pdfs as crafted
 from tests.support.crafted_pdfs import BODY, one_page
 from tests.support.factories import make_document
-from workflows.documents import pdf, reader_client
+from workflows.documents import pdf, reader_pools
 from workflows.documents.images import StoredImages, page_image
 from workflows.documents.pdf import PageOutOfRange
 from workflows.infra.database_threads import run_in_db
@@ -36,13 +36,13 @@ def memo() -> Document:
 def drawings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that gets the number of each page when it is drawn."""
     drawn: list[int] = []
-    draw = reader_client.render_page
+    draw = reader_pools.render_page
 
     def noted(path: str, number: int, *rest: Any) -> pdf.Picture:
         drawn.append(number)
         return draw(path, number, *rest)
 
-    monkeypatch.setattr(reader_client, "render_page", noted)
+    monkeypatch.setattr(reader_pools, "render_page", noted)
     return drawn
 
 
@@ -152,14 +152,14 @@ async def test_a_file_without_pages_is_not_rendered() -> None:
 async def test_a_document_deleted_during_rendering_leaves_no_image(
     memo: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    draw = reader_client.render_page
+    draw = reader_pools.render_page
 
     def then_deleted(*given: Any) -> pdf.Picture:
         picture = draw(*given)
         Document.objects.all().delete()
         return picture
 
-    monkeypatch.setattr(reader_client, "render_page", then_deleted)
+    monkeypatch.setattr(reader_pools, "render_page", then_deleted)
     with pytest.raises(NotFound, match="deleted meanwhile"):
         await run_in_db(page_image, memo, 1, SMALL)
     storage = memo.file.storage
@@ -170,13 +170,13 @@ async def test_a_document_deleted_during_rendering_leaves_no_image(
 async def test_a_cancelled_rendering_ends_its_child_and_the_next_one_works(
     memo: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, draw = threading.Event(), reader_client.render_page
+    begun, draw = threading.Event(), reader_pools.render_page
 
     def begin(*given: Any) -> pdf.Picture:
         begun.set()
         return draw(*given)
 
-    monkeypatch.setattr(reader_client, "render_page", begin)
+    monkeypatch.setattr(reader_pools, "render_page", begin)
     endless = await run_in_db(
         make_document, "endless.pdf", one_page(b"0 0 600 700 re f " * 300_000)
     )

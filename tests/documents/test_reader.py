@@ -18,7 +18,7 @@ from tests.support.crafted_pdfs import BODY, one_page, written
 from workflows.documents import pdf
 from workflows.documents.pdf import PageStyle, PageTooComplex
 from workflows.documents.reader import Job, Limits, Pool, Task
-from workflows.documents.reader.pages import decode_page, encode_page
+from workflows.documents.reader.page_encoding import decode_page, encode_page
 from workflows.documents.reader.pool import Cancelled, ReaderCrashed
 from workflows.runtime.errors import ProviderError
 from workflows.runtime.records import Box, Line, Page, Word

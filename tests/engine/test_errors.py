@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from workflows.engine import errors
-from workflows.engine.codes import CODES
+from workflows.engine.error_codes import CODES
 from workflows.engine.errors import (
     Cancelled,
     ChainError,

@@ -19,7 +19,7 @@ from tests.engine.hostile_code import (
     end,
 )
 from workflows.engine import Cancellation, Paused, Retry, State, Workflow, node
-from workflows.engine.containment import call_contained
+from workflows.engine.author_code import call_contained
 from workflows.engine.errors import (
     Cancelled,
     ChainError,

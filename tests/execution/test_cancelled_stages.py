@@ -19,13 +19,13 @@ from tests.support.sealed_runs import (
     record_of,
     write,
 )
-from workflows.audit.chain import head_of
+from workflows.audit.seal_rows import head_of
 from workflows.execution import queue
 from workflows.models import Outcome, Run, Stage, StageStatus, Status
 from workflows.pages.lists.usage import usage_of
 from workflows.pages.run.compare import Comparison
 from workflows.pages.run.diagram import draw_run
-from workflows.pages.run.point_in_time import PointInTime
+from workflows.pages.run.rows_at_step import PointInTime
 from workflows.pages.run.stage_rows import rows_of
 from workflows.system import system
 

@@ -21,13 +21,20 @@ from tests.support.sealed_runs import (
     write,
 )
 from tests.support.workers import SharedEvent, ended, until, working
-from workflows.audit.chain import head_of
-from workflows.audit.records import StageRow
+from workflows.audit.seal_rows import head_of
+from workflows.audit.step_records import StageRow
 from workflows.engine import Retry, State, Workflow, node, parallel
 from workflows.engine.processes import ProcessEnd
-from workflows.execution import outside_ends, pauses, queue, recovery, rewinds, sql
+from workflows.execution import (
+    blocked_run_ends,
+    pause_records,
+    queue,
+    recovery,
+    rewinds,
+    sql,
+)
+from workflows.execution.record_rows import Rows
 from workflows.execution.rewinds import Position
-from workflows.execution.rows import Rows
 from workflows.infra.database_threads import run_in_db
 from workflows.models import (
     Run,
@@ -228,12 +235,14 @@ ENDS: dict[str, tuple[Callable[[Run], object], Status, str]] = {
     "it is lost after a cancel": (cancel_and_lose, Status.CANCELLED, ""),
     "its child process ends": (end_child, Status.PENDING, ""),
     "its loop is replaced": (
-        lambda run: outside_ends.release([run], "The loop was replaced."),
+        lambda run: blocked_run_ends.release([run], "The loop was replaced."),
         Status.PENDING,
         "",
     ),
     "it blocks the loop": (
-        lambda run: outside_ends.fail(run, outside_ends.Failure("held", "weigh")),
+        lambda run: blocked_run_ends.fail(
+            run, blocked_run_ends.Failure("held", "weigh")
+        ),
         Status.FAILED,
         "weigh",
     ),
@@ -316,7 +325,7 @@ def a_run_that_continues_a_pause() -> Run:
     write(record, head_of(claimed.history_chain_head, claimed.pk))
     assert Run.objects.filter(pk=run.pk).wake()
     (claimed,) = queue.claim(WORKER, 1).runs
-    assert pauses.waiting_since(claimed) == began
+    assert pause_records.waiting_since(claimed) == began
     record = record_for(claimed, 0)
     record.waiting_node = "ask"
     row = StageRow(1, "ask", 1, StageStatus.STARTED, began)

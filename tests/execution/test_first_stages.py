@@ -16,8 +16,8 @@ from pydantic import Field
 
 from tests.support import sealed_runs
 from tests.support.workers import ended, working
-from workflows.audit import trail
-from workflows.audit.records import StageRow
+from workflows.audit import audit_events
+from workflows.audit.step_records import StageRow
 from workflows.engine import State, Workflow, node
 from workflows.engine.events import Event, EventType
 from workflows.execution import queue, sql
@@ -72,7 +72,7 @@ def stored(run_id: str) -> tuple[Any, int]:
 def launched() -> Run:
     """Return a pending run whose graph begins at “only”."""
     run = Run(workflow_name="first", graph={"entry": "only"})
-    queue.enqueue(run, trail.entry(run, "launch", by=None, after=Status.PENDING))
+    queue.enqueue(run, audit_events.entry(run, "launch", by=None, after=Status.PENDING))
     return run
 
 

@@ -23,11 +23,11 @@ from tests.support.workers import (
     until,
     working,
 )
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.engine import State, Workflow, node
 from workflows.execution import launch_commits, queue, sql
-from workflows.execution.slots import Slots
 from workflows.execution.worker import Worker
+from workflows.execution.worker_slots import Slots
 from workflows.infra.database_threads import run_in_db
 from workflows.models import (
     Attempt,
@@ -227,7 +227,7 @@ def test_a_launch_in_a_transaction_is_committed_or_rolled_back_with_it(
 def inserted(spare: int | None, **columns: Any) -> Run:
     """Insert a run, with an offer unless `spare` is None; return its row."""
     run = Run(workflow_name="held", params={"n": 1e22}, **columns)
-    event = trail.entry(run, "launch", by=None, after=Status.PENDING)
+    event = audit_events.entry(run, "launch", by=None, after=Status.PENDING)
     queue.seal(run, event)
     offer = None
     if spare is not None:
@@ -262,7 +262,7 @@ def test_a_run_that_is_claimed_in_its_launch_is_as_a_claim_would_have_read_it() 
     graph = {"entry": "only"}
     params = {"n": [1e22, -0.0]}
     run = Run(workflow_name="held", params=params, graph=graph, priority=2)
-    event = trail.entry(run, "launch", by=None, after=Status.PENDING)
+    event = audit_events.entry(run, "launch", by=None, after=Status.PENDING)
     queue.seal(run, event)
     offer = sql.Offer("worker-7", queue.new_fence(), timezone.now(), 0)
     mine = sql.launches.claimed(run, offer)

@@ -14,10 +14,10 @@ from django.db import connections
 from django.utils import timezone
 
 from tests.support.factories import make_run
-from workflows.audit.records import StepRecord
+from workflows.audit.step_records import StepRecord
 from workflows.execution import queue, sql
 from workflows.execution.leases import Overdue
-from workflows.execution.rows import rows_of
+from workflows.execution.record_rows import rows_of
 from workflows.execution.worker import Worker
 from workflows.infra.outages import Outage
 from workflows.models import Run

@@ -23,7 +23,7 @@ from tests.support.sealed_runs import (
     sealed_run,
     write,
 )
-from workflows.audit.chain import head_of
+from workflows.audit.seal_rows import head_of
 from workflows.engine.errors import RequestError
 from workflows.errors import AlreadyAnswered, InvalidStatus
 from workflows.execution import queue

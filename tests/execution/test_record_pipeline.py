@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from workflows.audit.records import LogRow, StepRecord
+from workflows.audit.step_records import LogRow, StepRecord
 from workflows.execution.record_pipeline import RecordPipeline, RunCursor
 from workflows.infra.shared_result import SharedResult
 from workflows.models import Run

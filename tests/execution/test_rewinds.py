@@ -19,8 +19,8 @@ from tests.support.workers import ended, until, working
 from workflows.audit.verifier import Checker
 from workflows.engine import Graph, State
 from workflows.execution import queue, rewinds, sql, workers
+from workflows.execution.record_rows import rows_of
 from workflows.execution.rewinds import Position
-from workflows.execution.rows import rows_of
 from workflows.execution.writer import Writer
 from workflows.infra.database_threads import run_in_db
 from workflows.models import (

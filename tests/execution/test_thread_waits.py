@@ -22,7 +22,7 @@ from workflows.models import LogLine, Run, Stage, current_stage
 from workflows.pages.access import RunPermissions
 from workflows.pages.run.page import RunPage
 from workflows.pages.run.timeline import Bar
-from workflows.pages.run.view import RunView
+from workflows.pages.run.view_options import RunView
 from workflows.registry import Registry
 from workflows.system import System
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from workflows.execution.changes import Change, Changes
+from workflows.execution.state_changes import Change, Changes
 from workflows.infra.page_cache import ENTRY_BYTES, MISSING, PageCache, page_cache
 from workflows.models import LogLine, Run, Stage, StageStatus
 from workflows.pages.graph import svg

@@ -14,9 +14,9 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from project.env import ROOT
 from tests.support.factories import make_run, make_worker
-from workflows.infra import metrics
+from workflows.infra import process_metrics
 from workflows.models import Status
-from workflows.ops.metrics import InstallationCollector
+from workflows.ops.metrics_endpoint import InstallationCollector
 
 ALERTS, DASHBOARD = ROOT / "monitoring/alerts.yml", ROOT / "monitoring/dashboard.json"
 NAME = re.compile(r"\bsignalbox_\w+")
@@ -28,7 +28,7 @@ OF_TARGET = frozenset({"instance", "job"})  # added by Prometheus
 def exported() -> dict[str, set[str]]:
     """Return the labels of each exported series by its name."""
     found: dict[str, set[str]] = {}
-    for metric in vars(metrics).values():
+    for metric in vars(process_metrics).values():
         if not isinstance(metric, MetricWrapperBase):
             continue
         name, labels = metric._name, set(metric._labelnames)  # noqa: SLF001 - not public

@@ -16,7 +16,7 @@ from workflows.access.permissions import EVERYTHING
 from workflows.engine import State, Workflow, approval
 from workflows.models import Approval, ApprovalStatus, AuditEvent, Run, Status
 from workflows.pages.documents import evidence
-from workflows.pages.lists import inbox, pagination
+from workflows.pages.lists import open_approvals, pagination
 from workflows.registry import registry
 from workflows.services.approvals import is_for
 
@@ -292,5 +292,5 @@ def test_the_inbox_lists_only_approvals_the_user_can_respond_to(
     theirs = None if groups is None else frozenset(groups)
     granted = replace(EVERYTHING, groups=theirs)
     wanted = [one for one in open_approval if is_for(one.groups, theirs)]
-    assert inbox.open_page(granted).rows == wanted
-    assert inbox.count_open(granted) == len(wanted)
+    assert open_approvals.open_page(granted).rows == wanted
+    assert open_approvals.count_open(granted) == len(wanted)

@@ -18,7 +18,7 @@ import workflows
 from tests.support.factories import make_audit_event, make_role, make_run, make_user
 from tests.support.sealed_runs import found
 from workflows.admin.audited import AuditedAdmin
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.models import AuditEvent, Price, Status, WorkflowPermission
 from workflows.pages.lists import pagination
 from workflows.system import system
@@ -176,7 +176,7 @@ def test_a_change_in_admin_is_an_audit_event(admin: User, sign_in: SignIn) -> No
 
 RECORDING = {"note", "record", "entry", "changing", "record_removed"}
 HELPERS = {"_record", "_go_on"}  # which pass the action as a parameter
-ALL_ACTIONS = [action for known in trail.ACTIONS.values() for action in known]
+ALL_ACTIONS = [action for known in audit_events.ACTIONS.values() for action in known]
 
 
 def recorded_in(path: Path) -> Iterator[str]:
@@ -218,7 +218,7 @@ def test_the_filter_of_the_page_and_of_admin_lists_every_action(
 
 def test_an_action_that_is_not_declared_cannot_be_recorded(alice: User) -> None:
     with pytest.raises(ValueError, match="not a declared audit action"):
-        trail.note("rename planet", by=alice, reason="Pluto")
+        audit_events.note("rename planet", by=alice, reason="Pluto")
 
 
 def test_every_audited_admin_declares_its_actions() -> None:
@@ -229,7 +229,7 @@ def test_every_audited_admin_declares_its_actions() -> None:
     for one in audited:
         assert one.recorded()
         for action in one.recorded():
-            assert action in trail.ACTIONS[trail.IN_ADMIN]
+            assert action in audit_events.ACTIONS[audit_events.IN_ADMIN]
             assert len(action) <= longest
 
 
@@ -243,7 +243,7 @@ def test_admin_and_the_page_show_the_object_of_each_row(
         "/admin/workflows/workflowpermission/add/",
         {"workflow_name": "classify-document", "can_view": "on"},
     )
-    trail.note("change password", by=admin, reason="olga")
+    audit_events.note("change password", by=admin, reason="olga")
     gone = make_run()
     system.delete_run(gone.pk, by=admin, reason="too old")
     admin_text = make_run()
@@ -267,7 +267,7 @@ def test_names_of_documents_are_redacted_in_admin_as_on_the_page(
     auditor = User.objects.get(username="auditor")
     auditor.is_staff = True
     auditor.save()
-    trail.note(trail.ADD_DOCUMENT, by=alice, reason="merger.pdf")
+    audit_events.note(audit_events.ADD_DOCUMENT, by=alice, reason="merger.pdf")
     assert "merger.pdf" in page.get("/admin/workflows/auditevent/").content.decode()
     lawyers = Group.objects.create(name="lawyers")
     WorkflowPermission.objects.create(

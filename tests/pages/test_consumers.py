@@ -37,7 +37,7 @@ from workflows.pages.live import broadcast, consumers
 from workflows.pages.live.render_cache import RenderedRegions, render_cache
 from workflows.pages.live.websocket_urls import websocket_urlpatterns
 from workflows.pages.run import notices
-from workflows.pages.run.parts import Part
+from workflows.pages.run.shared_regions import Part
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TIMEOUT_SECONDS = 10

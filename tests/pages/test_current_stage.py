@@ -23,7 +23,7 @@ from workflows.pages.access import RunPermissions
 from workflows.pages.run.compare import Comparison
 from workflows.pages.run.page import RunPage
 from workflows.pages.run.stage_rows import page_of
-from workflows.pages.run.view import RunView
+from workflows.pages.run.view_options import RunView
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from tests.support.factories import make_decision, make_run
-from workflows.execution import tally
+from workflows.execution import hourly_counts
 from workflows.models import Decision, Run
 from workflows.pages.lists import pagination
 
@@ -66,7 +66,7 @@ def test_each_filter_selects_matching_rows(
 ) -> None:
     wanted = distinct_decision(bob)
     make_decision(make_run())
-    tally.count_all()
+    hourly_counts.count_all()
     assert shown(page, **query) == [wanted.pk]
 
 
@@ -101,7 +101,7 @@ def test_decisions_of_several_edges_are_one_list_newest_first(
         ).pk
         for n in range(9)
     ]
-    tally.count_all()
+    hourly_counts.count_all()
     monkeypatch.setattr(pagination, "PAGE_SIZE", 4)
     first = page.get("/decisions/", {"predicate": "is_confident"})
     assert [row.pk for row in first.context["found"].rows] == made[:4:-1]
@@ -119,7 +119,7 @@ def test_shares_are_shown_over_time_and_in_total(page: Client, alice: User) -> N
                 run, target="review", sequence=sequence, index=1, predicate_name="",
                 decided_by=alice,
             )  # fmt: skip
-    tally.count_all()
+    hourly_counts.count_all()
     answer = page.get("/decisions/", {"workflow": "classify-document"})
     (leaving,) = answer.context["leaving"]
     assert leaving.total == 4
@@ -137,7 +137,7 @@ def test_recent_hours_have_a_bar_each_and_years_few_bars(
     page: Client, bob: User
 ) -> None:
     distinct_decision(bob)
-    tally.count_all()
+    hourly_counts.count_all()
     for query, most in (
         ({"when": "1h"}, 2),
         ({"when": "7d"}, 8),
@@ -186,7 +186,7 @@ def test_hostile_texts_stay_text(page: Client, alice: User) -> None:
         run, payload, payload, predicate_name=payload, reason=payload, comment=payload,
         values={payload: payload}, decided_by=alice,
     )  # fmt: skip
-    tally.count_all()
+    hourly_counts.count_all()
     for query in (
         {},
         {"workflow": payload},

@@ -28,8 +28,8 @@ from pydantic import (
 
 from workflows.engine import State, Workflow, node
 from workflows.engine.adapters import codec, schema
-from workflows.engine.compare import difference
-from workflows.engine.inputs import check_launch
+from workflows.engine.input_validation import check_launch
+from workflows.engine.value_comparison import difference
 from workflows.management.commands.run_workflow import _param
 from workflows.models import Run
 from workflows.pages.forms.schema_form import SchemaForm

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from tests.support.factories import make_approval, make_run, make_whole_run
-from workflows.execution import tally
+from workflows.execution import hourly_counts
 from workflows.models import Status
 from workflows.pages.lists.overview import NEWEST, health_of, overview
 from workflows.pages.lists.usage import usage_of
@@ -33,7 +33,7 @@ def test_finished_runs_are_counted_by_hour_and_day(alice: User) -> None:
         (Status.COMPLETED, dt.timedelta(days=50)),
     ):
         make_run(status=status, completed_at=now - ago)
-    tally.count_all()
+    hourly_counts.count_all()
     page = overview(alice)
     assert (page.day.total, page.day.failed) == (3, 2)
     assert (page.fortnight.total, page.fortnight.failed) == (4, 2)
@@ -46,7 +46,7 @@ def test_finished_runs_are_counted_by_hour_and_day(alice: User) -> None:
 def test_the_home_page_shows_charts_with_labels(alice: User, sign_in: SignIn) -> None:
     make_run(status=Status.FAILED)
     make_run(status=Status.RUNNING)
-    tally.count_all()
+    hourly_counts.count_all()
     text = sign_in(alice).get("/").content.decode()
     assert "1 finished, 1 failed, per hour" in text
     assert "1 failed</title>" in text
@@ -121,7 +121,7 @@ def test_a_workflow_shows_its_shares_and_durations(
     run = make_whole_run()
     for _ in range(2):
         make_whole_run(("read_pages", "judge_pages", "weigh", "review", "publish"))
-    tally.count_all()
+    hourly_counts.count_all()
     usage = usage_of(alice, NAME, run.graph)
     counts = {edge.title: edge.count.text for edge in usage.diagram.edges if edge.count}
     assert counts["weigh → publish, if is confident: taken 1×, not taken 2×"] == "33%"

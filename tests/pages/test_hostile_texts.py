@@ -28,8 +28,8 @@ from workflows.pages import access
 from workflows.pages.forms.agent_trial import Trial
 from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.live.consumers import render_run_part, render_stream_preview
-from workflows.pages.run.parts import parts_of
-from workflows.pages.run.view import RunView
+from workflows.pages.run.shared_regions import parts_of
+from workflows.pages.run.view_options import RunView
 from workflows.pages.urls import urlpatterns
 from workflows.pages.views.failures import STUCK, unavailable
 

@@ -15,7 +15,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client, override_settings
 from django.urls import reverse
 
-from project import vulnerable
+from project import vulnerability_check
 from tests.project.test_server import UPGRADE, Running, start
 from tests.support.factories import make_run
 from tests.support.workers import ended, working
@@ -171,10 +171,10 @@ def test_a_message_that_is_too_long_closes_its_socket(
 
 def exit_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, output: str) -> int:
     """Return the exit code of the vulnerability check for an output of pip-audit."""
-    monkeypatch.setattr(vulnerable, "CACHE", tmp_path / "seen")
+    monkeypatch.setattr(vulnerability_check, "CACHE", tmp_path / "seen")
     code = f"import sys; sys.stdout.write({output!r})"
-    monkeypatch.setattr(vulnerable, "COMMAND", (sys.executable, "-c", code))
-    return vulnerable.main()
+    monkeypatch.setattr(vulnerability_check, "COMMAND", (sys.executable, "-c", code))
+    return vulnerability_check.main()
 
 
 def audited(*vulnerabilities: str) -> str:

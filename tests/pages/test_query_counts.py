@@ -28,7 +28,7 @@ from tests.support.factories import (
     make_whole_run,
     make_worker,
 )
-from workflows.execution import tally
+from workflows.execution import hourly_counts
 from workflows.models import ApprovalStatus, Outcome, Run, Status, WorkflowPermission
 from workflows.system import system
 
@@ -61,7 +61,7 @@ def fill() -> None:
     make_run(status=Status.PENDING, workflow_name="classify-document")
     system.label(lost.pk, "audit", by=person)
     system.save_view("one", "status=failed", by=person, shared=True)
-    tally.count_all()
+    hourly_counts.count_all()
 
 
 @pytest.mark.parametrize(

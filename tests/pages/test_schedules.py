@@ -27,7 +27,7 @@ from workflows.models import (
     WorkflowPermission,
 )
 from workflows.registry import registry
-from workflows.schedules import due, service
+from workflows.schedules import due_moments, service
 from workflows.schedules.service import Plan
 
 if TYPE_CHECKING:
@@ -405,7 +405,7 @@ async def test_open_pages_of_schedules_show_new_results(alice: User) -> None:
         moved = timezone.now() - dt.timedelta(seconds=1)
         due_now = {"next_moment": moved, "due_at": moved}
         await run_in_db(Schedule.objects.filter(pk=schedule.pk).update, **due_now)
-        await run_in_db(due.launch_due)
+        await run_in_db(due_moments.launch_due)
         run = await run_in_db(Run.objects.get)
         assert run.short_id in await page.next_shown()
         assert run.short_id in await rows.next_shown()

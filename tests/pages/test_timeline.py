@@ -34,7 +34,7 @@ from workflows.pages.run.baselines import usual_ms
 from workflows.pages.run.page import RunPage
 from workflows.pages.run.timeline import Bar, Lane, Timeline
 from workflows.pages.run.timeline_axis import Axis, Idle, ticks_of
-from workflows.pages.run.view import RunView
+from workflows.pages.run.view_options import RunView
 
 pytestmark = pytest.mark.django_db
 START = timezone.now() - dt.timedelta(hours=1)

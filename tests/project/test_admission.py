@@ -12,9 +12,9 @@ from django.http import HttpResponse
 from django.test import AsyncRequestFactory
 
 from project.admission import Admission, Full, Lane, Lanes
-from project.bodies import BODIES_PER_ADDRESS, FORM_BYTES, Bodies, BodyLimits
-from project.limits import OTHER_CONNECTIONS, requests_at_once
-from project.refused_requests import respond
+from project.body_limits import BODIES_PER_ADDRESS, FORM_BYTES, Bodies, BodyLimits
+from project.limit_settings import OTHER_CONNECTIONS, requests_at_once
+from project.refusal_responses import respond
 from workflows.pages import middleware
 
 LIMITS = BodyLimits(

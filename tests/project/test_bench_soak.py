@@ -26,7 +26,7 @@ from project.env import ROOT
 from tests.support.factories import make_run
 from tests.support.servers import HOME, own_environment, shared_postgres
 from workflows.models import Retention, Run, Status
-from workflows.retention.schedule import purge_if_due
+from workflows.retention.periodic_purge import purge_if_due
 
 HOUR = 3_600
 SEEDS = range(20)

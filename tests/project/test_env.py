@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from project import env
-from project.history import MIN_KEY_LENGTH
-from project.refused import SettingsError
+from project.history_settings import MIN_KEY_LENGTH
+from project.settings_errors import SettingsError
 
 KEY = "k" * MIN_KEY_LENGTH
 TEAM = {

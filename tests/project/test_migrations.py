@@ -22,7 +22,7 @@ from django.db.migrations.state import StateApps
 from tests.support.factories import make_decision, make_run
 from tests.support.servers import HOME, migrated_file
 from workflows.access import roles
-from workflows.audit import chain, trail
+from workflows.audit import audit_events, seal_rows
 from workflows.audit.verifier import Checker
 from workflows.models import AuditEvent, WorkflowPermission
 
@@ -101,9 +101,9 @@ def test_renaming_models_preserves_rows_permissions_and_seals(
     at_the_newest: None,
 ) -> None:
     run = make_run(is_pinned=True)
-    chain.begin(run)
+    seal_rows.begin(run)
     run.save()
-    trail.record(run, "label", by=None, reason="")
+    audit_events.record(run, "label", by=None, reason="")
     WorkflowPermission.objects.create(workflow_name="sum", can_view=True)
     group = Group.objects.create(name="keepers")
     ours = Permission.objects.filter(content_type__app_label=APP)

@@ -16,8 +16,8 @@ from django.test import Client, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from project.asgi import application
-from project.origins import is_ours
 from project.security import HEADER, POLICY
+from project.websocket_origins import is_ours
 from tests.support.factories import make_document, make_run
 
 SignIn = Callable[[User], Client]

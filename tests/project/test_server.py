@@ -22,7 +22,7 @@ pytestmark = pytest.mark.crash
 # moment to drain, or fails on request.
 SCRIPT = """
 import asyncio, sys
-from project.connections import ConnectionLimits
+from project.connection_limits import ConnectionLimits
 from project.server import Server
 
 limits = ConnectionLimits(

@@ -18,10 +18,10 @@ from django.db.utils import ConnectionHandler
 from django.test import Client, override_settings
 
 from project.env import ROOT, Environment, load
-from project.keys import KEY_FILE, load_or_create_secret_key
 from project.log import LineFormatter
-from project.refused import SettingsError
+from project.secret_key import KEY_FILE, load_or_create_secret_key
 from project.security import HEADER, POLICY
+from project.settings_errors import SettingsError
 
 TEAM = {
     "PRODUCTION": "1",

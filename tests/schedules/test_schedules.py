@@ -30,7 +30,7 @@ from workflows.models import (
     Status,
 )
 from workflows.registry import registry
-from workflows.schedules import due, service
+from workflows.schedules import due_moments, service
 from workflows.schedules.service import Plan
 from workflows.system import system
 
@@ -91,11 +91,11 @@ def test_a_moment_launches_one_run_with_the_params_of_the_schedule(
     alice: User, clock: Any
 ) -> None:
     schedule = schedule_of(alice, params={"limit": 7})
-    due.launch_due()
+    due_moments.launch_due()
     assert not Run.objects.exists()
     clock.return_value = START + HOUR
     for _ in range(3):
-        due.launch_due()
+        due_moments.launch_due()
     run = Run.objects.get()
     assert run.params == {"limit": 7}
     assert run.launched_by == alice
@@ -109,7 +109,7 @@ def test_a_clock_that_is_set_back_repeats_no_moment(alice: User, clock: Any) -> 
     schedule = schedule_of(alice)
     for hours in (1, 2, 0, 1, 2, 3):
         clock.return_value = START + hours * HOUR
-        due.launch_due()
+        due_moments.launch_due()
         finish_runs()
     moments = schedule.moments.order_by("moment").values_list("moment", flat=True)
     assert list(moments) == [START + hours * HOUR for hours in (1, 2, 3)]
@@ -131,7 +131,7 @@ def test_a_moment_during_an_earlier_run_follows_the_overlap_rule(
     schedule = schedule_of(alice, overlap=overlap)
     for hours in (1, 2):
         clock.return_value = START + hours * HOUR
-        due.launch_due()
+        due_moments.launch_due()
     assert results(schedule) == expected
     found = Run.objects.order_by("id").values_list("status", flat=True)
     assert list(found) == statuses
@@ -141,11 +141,11 @@ def test_queued_moments_are_launched_one_after_another(alice: User, clock: Any) 
     schedule = schedule_of(alice, overlap="queue")
     for hours in (1, 2, 3):
         clock.return_value = START + hours * HOUR
-        due.launch_due()
+        due_moments.launch_due()
     assert results(schedule) == ["launched", "queued", "queued"]
     for expected in (["launched", "launched", "queued"], ["launched"] * 3):
         finish_runs()
-        due.launch_due()
+        due_moments.launch_due()
         assert results(schedule) == expected
 
 
@@ -162,14 +162,14 @@ def test_moments_that_passed_without_a_worker_follow_the_catch_up_rule(
 ) -> None:
     schedule = schedule_of(alice, catch_up=catch_up, overlap="allow")
     clock.return_value = START + 4 * HOUR + dt.timedelta(seconds=30)
-    due.launch_due()
+    due_moments.launch_due()
     assert results(schedule) == expected
 
 
 def test_moments_that_are_made_up_wait_for_each_other(alice: User, clock: Any) -> None:
     schedule = schedule_of(alice, catch_up="all", overlap="skip")
     clock.return_value = START + 3 * HOUR + dt.timedelta(minutes=30)
-    due.launch_due()
+    due_moments.launch_due()
     assert results(schedule) == ["launched", "queued", "queued"]
 
 
@@ -179,13 +179,13 @@ def test_a_launch_that_is_refused_is_recorded_and_the_schedule_continues(
     schedule = schedule_of(alice)
     settings.DEFAULT_ACCESS = "closed"
     clock.return_value = START + HOUR
-    due.launch_due()
+    due_moments.launch_due()
     moment = schedule.moments.get()
     assert moment.result == MomentResult.REFUSED
     assert "not found" in moment.message
     settings.DEFAULT_ACCESS = "open"
     clock.return_value = START + 2 * HOUR
-    due.launch_due()
+    due_moments.launch_due()
     assert results(schedule) == ["refused", "launched"]
 
 
@@ -196,7 +196,7 @@ def test_the_schedule_of_an_inactive_account_launches_nothing(
     alice.is_active = False
     alice.save()
     clock.return_value = START + HOUR
-    due.launch_due()
+    due_moments.launch_due()
     assert "no active account" in schedule.moments.get().message
 
 
@@ -206,7 +206,7 @@ def test_an_error_in_one_schedule_does_not_stop_the_others(
     broken, healthy = schedule_of(alice, name="a"), schedule_of(alice, name="b")
     Schedule.objects.filter(pk=broken.pk).update(cron="nonsense")
     clock.return_value = START + HOUR
-    due.launch_due()
+    due_moments.launch_due()
     assert results(healthy) == ["launched"]
     assert results(broken) == []
     assert str(broken.pk) in caplog.text
@@ -216,7 +216,7 @@ def test_a_schedule_ends_at_its_end(alice: User, clock: Any) -> None:
     schedule = schedule_of(alice, ends_at=START + 2 * HOUR)
     for hours in range(1, 5):
         clock.return_value = START + hours * HOUR
-        due.launch_due()
+        due_moments.launch_due()
         finish_runs()
     assert results(schedule) == ["launched"]
     schedule.refresh_from_db()
@@ -229,10 +229,10 @@ def test_jitter_delays_a_moment_but_keeps_its_time(alice: User, clock: Any) -> N
     assert schedule.due_at is not None
     assert START + HOUR < schedule.due_at < START + HOUR + dt.timedelta(minutes=10)
     clock.return_value = START + HOUR
-    due.launch_due()
+    due_moments.launch_due()
     assert not Run.objects.exists()
     clock.return_value = schedule.due_at
-    due.launch_due()
+    due_moments.launch_due()
     assert Run.objects.get().scheduled_for == START + HOUR
 
 
@@ -242,9 +242,9 @@ def test_a_pause_launches_and_misses_nothing(alice: User, clock: Any) -> None:
         service.pause(schedule.pk, by=alice, reason=" ")
     service.pause(schedule.pk, by=alice, reason="Stocktaking.")
     clock.return_value = START + 5 * HOUR
-    due.launch_due()
+    due_moments.launch_due()
     service.resume(schedule.pk, by=alice)
-    due.launch_due()
+    due_moments.launch_due()
     assert results(schedule) == []
     schedule.refresh_from_db()
     assert schedule.next_moment == START + 6 * HOUR
@@ -292,9 +292,9 @@ def test_a_simulated_year_loses_and_doubles_no_moment(
             )
             clock.return_value = now - dt.timedelta(hours=chance.choice([0, 0, 3]))
             for _ in range(2):
-                due.launch_due()
+                due_moments.launch_due()
     clock.return_value = end
-    while due.launch_due() or Schedule.objects.filter(due_at__lte=end).exists():
+    while due_moments.launch_due() or Schedule.objects.filter(due_at__lte=end).exists():
         pass
     for schedule in made:
         expected = list(_all_times(schedule, START, end))
@@ -355,7 +355,7 @@ def test_the_person_who_changes_a_schedule_launches_its_runs_from_then_on(
     plan = Plan(name="every hour", cron="0 * * * *", zone="UTC", params={"limit": 9})
     service.change(schedule.pk, plan, by=bob)
     clock.return_value = START + HOUR
-    due.launch_due()
+    due_moments.launch_due()
     assert Run.objects.get().launched_by == bob
     event = AuditEvent.objects.filter(action="change schedule").get()
     assert event.workflow_name == NIGHTLY
@@ -390,7 +390,7 @@ def test_a_backfill_launches_what_the_preview_shows_and_nothing_twice(
     assert shown.to_launch == [START + hours * HOUR for hours in (1, 2, 3)]
     assert service.backfill(schedule.pk, first, last, by=alice) == 3
     for _ in range(4):
-        due.launch_due()
+        due_moments.launch_due()
         finish_runs()
     assert results(schedule) == ["launched"] * 3
     assert service.preview_backfill(schedule, first, last).to_launch == []
@@ -406,7 +406,7 @@ def test_a_backfill_launches_what_the_preview_shows_and_nothing_twice(
 def test_a_deleted_schedule_leaves_its_runs(alice: User, clock: Any) -> None:
     schedule = schedule_of(alice)
     clock.return_value = START + HOUR
-    due.launch_due()
+    due_moments.launch_due()
     service.delete(schedule.pk, by=alice, reason="Not needed.")
     assert Run.objects.count() == 1
     assert not ScheduleMoment.objects.exists()

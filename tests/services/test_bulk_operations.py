@@ -16,7 +16,7 @@ from django.utils import timezone
 from tests.support.factories import make_role, make_run, make_worker
 from tests.support.workers import working
 from workflows import bulk
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.engine import State, Workflow, node
 from workflows.errors import EmptySelection, JobNotFound, NotAllowed
 from workflows.infra import outages
@@ -95,7 +95,7 @@ def test_the_size_of_a_bulk_operation_is_limited(
 
 
 def test_each_run_is_on_record_with_person_reason_and_address(alice: User) -> None:
-    with trail.coming_from("192.0.2.1"):
+    with audit_events.coming_from("192.0.2.1"):
         asked(alice, 2)
     rows = AuditEvent.objects.filter(action="cancel")
     message = {(row.actor, row.reason, row.address) for row in rows}

@@ -38,7 +38,7 @@ from workflows.models import (
     Status,
     Tally,
 )
-from workflows.retention import purge, schedule
+from workflows.retention import periodic_purge, purge
 from workflows.retention.preview import preview
 from workflows.retention.purge import purge_due
 from workflows.system import system
@@ -209,16 +209,16 @@ def test_the_purge_works_in_batches_and_can_be_interrupted(
 
 def test_a_purge_runs_only_when_enabled_and_due(settings: Any) -> None:
     old_run()
-    assert not schedule.purge_if_due(), "there is no rule"
+    assert not periodic_purge.purge_if_due(), "there is no rule"
     rule(payload_days=30)
     settings.RETENTION_ENABLED = False
-    assert not schedule.purge_if_due()
+    assert not periodic_purge.purge_if_due()
     settings.RETENTION_ENABLED = True
-    assert schedule.purge_if_due()
+    assert periodic_purge.purge_if_due()
     assert Run.objects.get().payload_removed_at is not None
-    assert not schedule.purge_if_due(), "it was done just now"
-    Tally.objects.filter(pk=schedule.NAME).update(next_at=timezone.now())
-    assert schedule.purge_if_due()
+    assert not periodic_purge.purge_if_due(), "it was done just now"
+    Tally.objects.filter(pk=periodic_purge.NAME).update(next_at=timezone.now())
+    assert periodic_purge.purge_if_due()
 
 
 # Chains --------------------------------------------------------------------------------

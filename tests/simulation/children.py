@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.loop import PROCESS, Process
 from workflows.engine.processes import ProcessEnd
-from workflows.execution.suspect_run import SuspectRun
+from workflows.execution.suspect_process import SuspectRun
 from workflows.models import Run
 
 if TYPE_CHECKING:

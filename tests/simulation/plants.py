@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
-from workflows.audit import chain
+from workflows.audit import seal_rows
 from workflows.execution import queue
 from workflows.execution.sql import NewRun, Offer, sqlite
 from workflows.execution.sql.statements import IS_HELD, RECORD_RUNS
@@ -39,7 +39,9 @@ def _without_key() -> Any:
 
 def _without_seals() -> Any:
     """Do not seal the steps that a lost worker left."""
-    return patch.object(chain, "_close", lambda stage, _key, head: stage.save() or head)
+    return patch.object(
+        seal_rows, "_close", lambda stage, _key, head: stage.save() or head
+    )
 
 
 PLANTS = {

@@ -28,10 +28,10 @@ from workflows.execution import (
     launch_commits,
     local_workers,
     node_loop,
-    node_loops,
-    quarantine,
-    suspect_run,
+    suspect_process,
+    suspects,
     worker,
+    worker_loops,
 )
 from workflows.execution.node_loop import NodeLoop
 from workflows.execution.writer import Writer
@@ -93,15 +93,15 @@ def _database_and_messages(world: World) -> Iterator[Any]:
 
 def _threads_and_processes(world: World) -> Iterator[Any]:
     heartbeat, writer = _heartbeat(world), _writer(world)
-    for module in (worker, suspect_run):
+    for module in (worker, suspect_process):
         yield patch.object(module, "Heartbeat", heartbeat)
         yield patch.object(module, "Writer", writer)
         yield patch.object(module, "close_connections", lambda: None)
-    yield patch.object(quarantine, "ChildProcess", partial(Child, world))
+    yield patch.object(suspects, "ChildProcess", partial(Child, world))
     yield patch.object(threading, "Timer", _timer(world))
-    yield patch.object(suspect_run, "os", Exits)
-    yield patch.object(node_loops, "NodeLoop", _node_loop(world))
-    yield patch.object(node_loops, "LoopWatch", NoWatch)
+    yield patch.object(suspect_process, "os", Exits)
+    yield patch.object(worker_loops, "NodeLoop", _node_loop(world))
+    yield patch.object(worker_loops, "LoopWatch", NoWatch)
     yield patch.object(threads.ThreadPool, "_start", _start_call(world))
     yield patch.object(world.loop, "run_in_executor", _in_executor(world))
 

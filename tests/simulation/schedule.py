@@ -21,7 +21,7 @@ from tests.simulation.replace import replaced
 from tests.simulation.world import World
 from workflows.audit.verifier import Checker
 from workflows.engine.errors import RequestError
-from workflows.execution import tally
+from workflows.execution import hourly_counts
 from workflows.execution.leases import Overdue
 from workflows.execution.worker import Worker
 from workflows.infra import outages
@@ -271,7 +271,7 @@ class Schedule:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _check(self) -> list[str]:
-        tally.count_all()
+        hourly_counts.count_all()
         with connection.cursor() as cursor:
             found = evidence.read(cursor, self._directory)
         found.findings = [str(finding) for finding in Checker().everything()]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
-from workflows.audit.records import StageRow
+from workflows.audit.step_records import StageRow
 from workflows.models import (
     ENDED,
     Approval,

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.utils import timezone
 
-from workflows.audit import keys, trail
-from workflows.audit.chain import head_of, seal_record
-from workflows.audit.records import DecisionRow, StageRow, StepRecord
+from workflows.audit import audit_events, keys
+from workflows.audit.seal_rows import head_of, seal_record
+from workflows.audit.step_records import DecisionRow, StageRow, StepRecord
 from workflows.audit.verifier import Checker
 from workflows.execution import queue, sql
-from workflows.execution.rows import rows_of
+from workflows.execution.record_rows import rows_of
 from workflows.models import Run, StageStatus, Status
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ THREE = (Step("read"), Step("weigh", ("a", "b")), Step("publish", ()))
 def launch(by: User | None = None, workflow: str = "sum") -> Run:
     """Return a queued run with the audit event of its launch."""
     run = Run(workflow_name=workflow, launched_by=by)
-    queue.enqueue(run, trail.entry(run, "launch", by=by, after=Status.PENDING))
+    queue.enqueue(run, audit_events.entry(run, "launch", by=by, after=Status.PENDING))
     return run
 
 

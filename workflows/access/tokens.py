@@ -21,7 +21,7 @@ from django.utils import timezone
 from workflows.access import permissions
 from workflows.access.escalation import Power
 from workflows.access.permissions import NONE, Permissions, WorkflowSet
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.errors import InvalidToken, NotAllowed, TokenNotFound
 from workflows.infra import notifications
 from workflows.models import ApiToken, ServiceAccount, TokenScope
@@ -128,7 +128,7 @@ def _note_use(token: ApiToken) -> None:
     if token.last_used_at is not None and token.last_used_at > now - LAST_USE_INTERVAL:
         return
     ApiToken.objects.filter(stale, pk=token.pk).update(
-        last_used_at=now, last_used_address=trail.address()
+        last_used_at=now, last_used_address=audit_events.address()
     )
 
 
@@ -178,7 +178,7 @@ def create(  # noqa: PLR0913 - fields of a token
     try:
         with transaction.atomic():
             token.save(force_insert=True)
-            trail.note("create token", by=by, reason=_described(token))
+            audit_events.note("create token", by=by, reason=_described(token))
     except IntegrityError as error:
         raise InvalidToken(
             {"name": [f"{owner.get_username()} has a token “{name}” already."]}
@@ -194,7 +194,7 @@ def revoke(pk: int, *, by: User) -> ApiToken:
         if token is None or not revoked.update(revoked_at=timezone.now()):
             raise TokenNotFound
         notifications.permissions_changed_on_commit()  # for open streams of events
-        trail.note("revoke token", by=by, reason=_described(token))
+        audit_events.note("revoke token", by=by, reason=_described(token))
     return token
 
 
@@ -219,7 +219,7 @@ def create_service_account(name: str, description: str, *, by: User) -> ServiceA
         account = ServiceAccount.objects.create(
             user=user, description=description.strip()[:200], created_by=by
         )
-        trail.note("create service account", by=by, reason=name)
+        audit_events.note("create service account", by=by, reason=name)
     return account
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
 
-from workflows.audit import snapshots, trail
+from workflows.audit import audit_events, snapshots
 
 if TYPE_CHECKING:
     from django.contrib.admin.models import LogEntry
@@ -29,7 +29,7 @@ class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for ty
     def __init__(self, model: type[Model], site: admin.AdminSite) -> None:
         """Declare the actions on the model."""
         super().__init__(model, site)
-        trail.declare(trail.IN_ADMIN, *self.recorded())
+        audit_events.declare(audit_events.IN_ADMIN, *self.recorded())
 
     def recorded(self) -> tuple[str, ...]:
         """Return the actions that `describe` can return."""
@@ -77,4 +77,4 @@ class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # generic for ty
         before = getattr(row, BEFORE, current)
         after = current if verb != "delete" else {}
         changed = snapshots.difference(before, after)
-        trail.note(action, by=user, reason=reason, changed=changed)
+        audit_events.note(action, by=user, reason=reason, changed=changed)

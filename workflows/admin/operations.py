@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from workflows.access import permissions
 from workflows.admin.read_only import ReadOnlyAdmin, run_link
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.models import AuditEvent, BulkJob, Run, Worker
 from workflows.models.operations import stored_actions
 
@@ -74,7 +74,7 @@ class ActionFilter(admin.SimpleListFilter):
         model_admin: Any,  # noqa: ARG002
     ) -> list[tuple[str, str]]:
         """Return the names."""
-        names = {one for known in trail.ACTIONS.values() for one in known}
+        names = {one for known in audit_events.ACTIONS.values() for one in known}
         return [(name, name) for name in sorted(names)]
 
     def queryset(
@@ -135,7 +135,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         if not permissions.permissions_for(request.user).view.are_all:
             rows = rows.exclude(workflow_name="")
         if not permissions.permissions_for(request.user).read.are_all:
-            rows = rows.exclude(action__in=trail.ON_DOCUMENTS)
+            rows = rows.exclude(action__in=audit_events.ON_DOCUMENTS)
         return rows.prefetch_related("run")
 
     @admin.display(description="Action", ordering="action")
@@ -147,7 +147,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def about(self, event: AuditEvent) -> SafeString | str:
         """Return a link to the run, the id of a deleted run, or the subject."""
         if event.run_id is None:
-            return trail.subject_of(event)
+            return audit_events.subject_of(event)
         try:
             run = event.run  # None if prefetched and deleted
         except Run.DoesNotExist:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from workflows.agents.call_spans import CallSpan
-from workflows.agents.json_answers import parse_answer
+from workflows.agents.json_output import parse_answer
 from workflows.agents.lookup import find_service, require_capability
 from workflows.agents.provider_api import CallUsage, pooled
 from workflows.agents.provider_api.messages import (

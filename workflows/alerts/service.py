@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from django.db import IntegrityError, transaction
 
 from workflows.access import permissions
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.errors import AlertNotFound, InvalidAlert
 from workflows.infra import clock
 from workflows.models import AlertMetric, AlertRule
@@ -81,10 +81,12 @@ def delete(rule_id: UUID | str, *, by: User, reason: str) -> AlertRule:
     """Delete a rule with its history. Raises AlertNotFound, NotAllowed, ReasonMissing."""
     with transaction.atomic():
         rule = _locked(rule_id, by)
-        trail.require_reason(reason, by=by)
+        audit_events.require_reason(reason, by=by)
         name = rule.workflow_name
         text = f"{rule}: {reason}"
-        with trail.changing("delete alert", rule, by=by, reason=text, workflow=name):
+        with audit_events.changing(
+            "delete alert", rule, by=by, reason=text, workflow=name
+        ):
             AlertRule.objects.filter(pk=rule.pk).delete()
     return rule
 
@@ -114,7 +116,7 @@ def _save(rule: AlertRule, plan: Plan, action: str, *, by: User) -> AlertRule:
     rule.owner, rule.owner_name = by, by.get_username()
     rule.updated_at = clock.now()
     try:
-        with trail.changing(action, rule, by=by, workflow=rule.workflow_name):
+        with audit_events.changing(action, rule, by=by, workflow=rule.workflow_name):
             rule.save()
     except IntegrityError as error:
         text = f"{rule.workflow_name} has an alert “{rule.name}” already."

@@ -9,7 +9,7 @@ from ninja.errors import AuthenticationError
 from ninja.security import APIKeyCookie, HttpBearer
 
 from workflows.access import permissions, tokens
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.pages.rate_limits import count
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ class TokenAuth(HttpBearer):
         """Return the owner with the permissions of the token. Raises AuthenticationError."""
         found = tokens.authenticate(token.strip())
         if found is None:
-            count("api_failure", trail.address() or "unknown")
+            count("api_failure", audit_events.address() or "unknown")
             raise AuthenticationError(message=REFUSED)
         count("api", f"token {found.pk}")
-        trail.set_token_name(found.name)
+        audit_events.set_token_name(found.name)
         request.user = tokens.user_of(found)
         request.api_token = found  # type: ignore[attr-defined]
         return request.user

@@ -22,7 +22,7 @@ from workflows.api.problems import (
     of_request_error,
     problem,
 )
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.engine.errors import RequestError
 from workflows.errors import NotFound, SignatureInvalid
 from workflows.pages.rate_limits import count
@@ -78,7 +78,7 @@ def _received(request: HttpRequest, path: str) -> HttpResponse:
     if len(request.body) > settings.MAX_WEBHOOK_BYTES:
         return _too_large()
     headers = {name.lower(): value for name, value in request.headers.items()}
-    given = receiving.Request(request.body, headers, trail.address())
+    given = receiving.Request(request.body, headers, audit_events.address())
     endpoint = receiving.authenticate(path, given)
     count("webhook", f"webhook {endpoint.pk}")
     return _response(receiving.receive(endpoint, given))
@@ -103,7 +103,7 @@ def _response(receipt: Receipt) -> HttpResponse:
 def _unauthenticated(status: int, code: str, detail: str) -> HttpResponse:
     """Return the response to a request that proved nothing; count it by address."""
     try:
-        count("webhook_failure", trail.address() or "unknown")
+        count("webhook_failure", audit_events.address() or "unknown")
     except RequestError as error:
         return of_request_error(None, error)
     return problem(status, code, detail)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from workflows.models import with_current
 from workflows.pages.lists.pagination import forward_page
-from workflows.pages.run.stage_status import as_shown
+from workflows.pages.run.cancelled_stages import as_shown
 
 if TYPE_CHECKING:
     from workflows.models import Run, Stage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workflows.audit.records import DecisionRow, StageRow
+from workflows.audit.step_records import DecisionRow, StageRow
 
 if TYPE_CHECKING:
     from workflows.models import Decision, Stage

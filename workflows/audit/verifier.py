@@ -17,10 +17,8 @@ from uuid import UUID
 from django.db.models import Q, TextField
 from django.db.models.functions import Cast
 
-from workflows.audit import chain_walker, keys, sealed_since, seals
-from workflows.audit.chain import WITHOUT_RUN
-from workflows.audit.chain_walker import ChainWalker, Finding, Link
-from workflows.audit.links import (
+from workflows.audit import chain_verification, keys, sealing_start, seals
+from workflows.audit.chain_streams import (
     IN_ORDER,
     RunLink,
     audit_event_link,
@@ -28,7 +26,9 @@ from workflows.audit.links import (
     links,
     stage_link,
 )
+from workflows.audit.chain_verification import ChainWalker, Finding, Link
 from workflows.audit.row_adapters import as_bytes
+from workflows.audit.seal_rows import WITHOUT_RUN
 from workflows.infra.database import snapshot
 from workflows.models import (
     AuditEvent,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 RUNS_AT_ONCE: Final = 200
 CLOCKS_DIFFER: Final = dt.timedelta(hours=1)  # at most, between two machines
 EARLIEST: Final = (
-    sealed_since.UPGRADE + CLOCKS_DIFFER
+    sealing_start.UPGRADE + CLOCKS_DIFFER
 )  # tolerance for a seal before sealing began
 # actions that delete a run: without its history, or with it
 REMOVED_WITHOUT: Final = stored_actions("delete", "purge history")
@@ -101,7 +101,7 @@ class Checker:
 
     def __post_init__(self) -> None:
         """Load the time since which the history is sealed."""
-        self.tally.since = sealed_since.known()
+        self.tally.since = sealing_start.known()
 
     def everything(self) -> Iterator[Finding]:
         """Yield the findings of all runs, and of audit events without a run."""
@@ -137,10 +137,10 @@ class Checker:
         """Verify both chains of a run; its steps come before its audit events."""
         self.tally.runs += 1
         steps = ChainWalker(
-            subject.id, chain_walker.steps_of(subject.id), keys.verifying()
+            subject.id, chain_verification.steps_of(subject.id), keys.verifying()
         )
         events = ChainWalker(
-            subject.id, chain_walker.audit_chain_of(subject.id), keys.verifying()
+            subject.id, chain_verification.audit_chain_of(subject.id), keys.verifying()
         )
         pruned, is_known = False, False
         opened: list[Link] = []
@@ -185,7 +185,7 @@ class Checker:
             heads = HistoryHead.objects.filter(name=WITHOUT_RUN)
             head = heads.values_list("head", flat=True).first()
             walk = ChainWalker(
-                None, chain_walker.audit_chain_of(None), keys.verifying()
+                None, chain_verification.audit_chain_of(None), keys.verifying()
             )
             rows = AuditEvent.objects.filter(run=None).order_by(*IN_ORDER)
             for link in map(audit_event_link, rows.iterator(chunk_size=2_000)):
@@ -235,7 +235,7 @@ def has_key() -> bool:
     The sample are the start of sealing, and the oldest and newest sealed rows; an empty
     history needs no key.
     """
-    if sealed_since.known() is not None:
+    if sealing_start.known() is not None:
         return True
     rows = [
         *_oldest_and_newest(Stage, stage_link),
@@ -243,8 +243,8 @@ def has_key() -> bool:
         *_oldest_and_newest(AuditEvent, audit_event_link),
     ]
     if not rows:
-        return not HistoryHead.objects.filter(name=sealed_since.NAME).exists()
-    return any(chain_walker.fits(link, keys.verifying()) for link in rows)
+        return not HistoryHead.objects.filter(name=sealing_start.NAME).exists()
+    return any(chain_verification.fits(link, keys.verifying()) for link in rows)
 
 
 def _oldest_and_newest(model: Any, as_link: Callable[[Any], Link]) -> Iterator[Link]:

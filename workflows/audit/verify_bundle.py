@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from workflows.audit.bundles import InvalidBundle, not_as_signed, read
+from workflows.audit.bundle_format import InvalidBundle, not_as_signed, read
 
 GOOD, NOT_AS_SIGNED, INVALID_BUNDLE = 0, 1, 2  # exit codes
 

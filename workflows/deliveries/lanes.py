@@ -20,7 +20,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from workflows.deliveries import backoff
 from workflows.deliveries.permitted import may_receive
-from workflows.infra import clock, metrics
+from workflows.infra import clock, process_metrics
 from workflows.models import Delivery, DeliveryAttempt, DeliveryStatus, Destination
 
 if TYPE_CHECKING:
@@ -141,7 +141,9 @@ def record(message: Message, result: Result, started_at: dt.datetime) -> bool:
         if destination is None:
             return False
         _apply(destination, result, now)
-    metrics.DELIVERY_ATTEMPTS.labels("ok" if result.is_delivered else "failed").inc()
+    process_metrics.DELIVERY_ATTEMPTS.labels(
+        "ok" if result.is_delivered else "failed"
+    ).inc()
     if status == DeliveryStatus.FAILED:
         logger.error(
             "Message %s to “%s” was given up after %d attempts: %s It can be sent again"

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from workflows.access import permissions
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.deliveries import payloads
 from workflows.deliveries.webhooks import guard, new_secret
 from workflows.errors import (
@@ -127,7 +127,7 @@ def rotate_secret(destination_id: UUID | str, *, by: User) -> tuple[Destination,
         destination = _locked(destination_id, by)
         before = destination.open_newest_secret()
         secret = new_secret()
-        with trail.changing("rotate destination secret", destination, by=by):
+        with audit_events.changing("rotate destination secret", destination, by=by):
             destination.store_secrets(secret, previous=before)
             destination.previous_secret_until = clock.now() + SECRET_OVERLAP
             destination.save(update_fields=["secrets", "previous_secret_until"])
@@ -141,11 +141,13 @@ def pause(destination_id: UUID | str, *, by: User, reason: str) -> Destination:
     """
     with transaction.atomic():
         destination = _locked(destination_id, by)
-        trail.require_reason(reason, by=by)
+        audit_events.require_reason(reason, by=by)
         if destination.is_paused:
             raise InvalidDestination({"": ["The destination is paused already."]})
         text = f"{destination}: {reason}"
-        with trail.changing("pause destination", destination, by=by, reason=text):
+        with audit_events.changing(
+            "pause destination", destination, by=by, reason=text
+        ):
             _set_pause(destination, clock.now(), by.get_username(), reason)
     return destination
 
@@ -159,7 +161,7 @@ def resume(destination_id: UUID | str, *, by: User) -> Destination:
         destination = _locked(destination_id, by)
         if not destination.is_paused and destination.next_attempt_at is None:
             raise InvalidDestination({"": ["The destination is not paused."]})
-        with trail.changing("resume destination", destination, by=by):
+        with audit_events.changing("resume destination", destination, by=by):
             destination.next_attempt_at = None
             _set_pause(destination, None, "", "")
     return destination
@@ -181,9 +183,11 @@ def delete(destination_id: UUID | str, *, by: User, reason: str) -> Destination:
     """
     with transaction.atomic():
         destination = _locked(destination_id, by)
-        trail.require_reason(reason, by=by)
+        audit_events.require_reason(reason, by=by)
         text = f"{destination}: {reason}"
-        with trail.changing("delete destination", destination, by=by, reason=text):
+        with audit_events.changing(
+            "delete destination", destination, by=by, reason=text
+        ):
             Destination.objects.filter(pk=destination.pk).delete()
     return destination
 
@@ -196,7 +200,7 @@ def send_test(destination_id: UUID | str, *, by: User) -> Delivery:
         delivery = Delivery.objects.create(
             destination=destination, kind="test", body=body
         )
-        trail.note("test destination", by=by, reason=destination.name)
+        audit_events.note("test destination", by=by, reason=destination.name)
     return delivery
 
 
@@ -237,7 +241,7 @@ def replay(
             raise InvalidDestination({"deliveries": [text]})
         messages = "1 message" if len(sent) == 1 else f"{len(sent)} messages"
         reason = f"{destination}: {messages}"
-        trail.note("replay delivery", by=by, reason=reason)
+        audit_events.note("replay delivery", by=by, reason=reason)
     return sent
 
 
@@ -256,7 +260,7 @@ def _locked(destination_id: UUID | str, by: User) -> Destination:
 
 def _save(destination: Destination, action: str, *, by: User) -> None:
     try:
-        with trail.changing(action, destination, by=by):
+        with audit_events.changing(action, destination, by=by):
             destination.save()
             _set_interests(destination)
     except IntegrityError as error:

@@ -18,9 +18,9 @@ from uuid import uuid4
 from django.core.files.base import ContentFile
 from django.db import IntegrityError, transaction
 
-from workflows.documents import reader_client
+from workflows.documents import reader_pools
 from workflows.documents.local_files import local_path, local_path_async
-from workflows.documents.provider import find_document, page_count_of
+from workflows.documents.runtime_documents import find_document, page_count_of
 from workflows.documents.storage import delete_files, storage_errors
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.models import PageImage
@@ -71,7 +71,7 @@ async def _rendered(row: Document, page: int, options: RenderOptions) -> ImageIn
                 found = await _stored_async(row, page, style)
                 continue
             async with local_path_async(row) as path:
-                picture = await reader_client.render_page_async(path, page, style)
+                picture = await reader_pools.render_page_async(path, page, style)
             file = await asyncio.to_thread(_save_file, row, page, style, picture)
             image, obsolete = await run_in_db_retrying(
                 _save_row, row, page, style, picture, file
@@ -98,7 +98,7 @@ def page_image(
                 found = _stored(row, page, style)
                 continue
             with local_path(row) as path:
-                picture = reader_client.render_page(path, page, style)
+                picture = reader_pools.render_page(path, page, style)
             file = _save_file(row, page, style, picture)
             image, obsolete = _save_row(row, page, style, picture, file)
             delete_files(obsolete)

@@ -18,8 +18,8 @@ from django.db.models import TextField
 from django.db.models.functions import Cast
 
 from workflows.access import permissions
-from workflows.audit import trail
-from workflows.documents import reader_client
+from workflows.audit import audit_events
+from workflows.documents import reader_pools
 from workflows.documents.pdf import is_pdf
 from workflows.documents.storage import delete_files, storage_errors
 from workflows.documents.uploads import Received
@@ -119,7 +119,7 @@ def _store(name: str, file: Received, by: AbstractBaseUser | None) -> Document:
         content_type=PDF,
         size=file.size or 0,
         sha256=file.sha256,
-        page_count=reader_client.count_pages(file.temporary_file_path()),
+        page_count=reader_pools.count_pages(file.temporary_file_path()),
         uploaded_by_id=by.pk if by else None,
     )
     # Unique file name: deleting a file never deletes that of another row.
@@ -127,7 +127,7 @@ def _store(name: str, file: Received, by: AbstractBaseUser | None) -> Document:
         name = f"{file.sha256[:2]}/{file.sha256}-{document.pk.hex}.pdf"
         document.file.save(name, file, save=False)
     try:
-        with trail.changing(trail.ADD_DOCUMENT, document, by=by):
+        with audit_events.changing(audit_events.ADD_DOCUMENT, document, by=by):
             document.save(force_insert=True)
     except IntegrityError:
         delete_files([document.file])  # stored concurrently
@@ -148,7 +148,7 @@ def _existing(document: Document, by: AbstractBaseUser | None) -> Document:
     if by is None or document.uploaded_by_id == by.pk:
         return document
     if not document.holders.filter(pk=by.pk).exists():
-        with trail.changing(trail.ADD_DOCUMENT, document, by=by):
+        with audit_events.changing(audit_events.ADD_DOCUMENT, document, by=by):
             document.holders.add(by.pk)
     return document
 
@@ -215,9 +215,11 @@ def delete_document(
     InUse while an unfinished run uses the document; FilesNotDeleted if storage failed to
     delete some files.
     """
-    trail.require_reason(reason, by=by)
+    audit_events.require_reason(reason, by=by)
     named = f"{document.name}: {reason}"
-    with trail.changing(trail.DELETE_DOCUMENT, document, by=by, reason=named):
+    with audit_events.changing(
+        audit_events.DELETE_DOCUMENT, document, by=by, reason=named
+    ):
         runs = runs_with(document).filter(status__in=ACTIVE_STATUSES)
         waiting = list(runs.order_by("id")[:MAX_NAMED])
         if waiting:

@@ -40,12 +40,13 @@ from .errors import (
 from .events import Event, EventType
 from .failures import Failure
 from .graph import Graph
+from .graph_shape import EdgeShape, GraphShape, NodeShape
 from .isolation import Isolation
 from .nodes import Failed, Node, node
 from .observers import LogObserver, MultiObserver, NoOpObserver, Observer, observers
 from .outcomes import RunOutcome
 from .patterns import chain, conditional, parallel
-from .pauses import approval, sleep, subworkflow, wait
+from .pause_nodes import approval, sleep, subworkflow, wait
 from .predicates import (
     Evaluation,
     Predicate,
@@ -60,7 +61,6 @@ from .predicates import (
 )
 from .retries import Retry
 from .routes import otherwise, when, when_failed
-from .shape import EdgeShape, GraphShape, NodeShape
 from .state import State
 from .workflow import DefinitionWarning, Workflow
 

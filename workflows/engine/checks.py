@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from .errors import DefinitionError
 from .nodes import Node
-from .pauses import Approval
+from .pause_nodes import Approval
 from .predicates import (
     Edge,
     FailurePredicate,

@@ -1,6 +1,7 @@
 """The exceptions of the engine; the first docstring line is the default message.
 
-Codes are in codes.py. A message contains the problem, the place and, unless obvious, the remedy.
+The codes are in error_codes.py. A message contains the problem, the place and, unless
+obvious, the remedy.
 
     WorkflowError
     ├─ DefinitionError          a mistake in a workflow, raised while its graph is built
@@ -43,7 +44,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ValidationError
 
-from .codes import CODES
+from .error_codes import CODES
 
 if TYPE_CHECKING:
     from .predicates import Edge, Evaluation

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from workflows.engine import Graph, GraphConfig, GraphShape, State
-from workflows.engine.containment import call_contained
+from workflows.engine.author_code import call_contained
 from workflows.engine.fingerprint import differences, fingerprint
 from workflows.engine.run_title import RunTitle
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from .shape import GraphShape
+from .graph_shape import GraphShape
 
 
 def fingerprint(shape: GraphShape) -> str:

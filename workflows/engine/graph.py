@@ -23,13 +23,13 @@ from .graph_checks import (
     quoted,
     refuse,
 )
+from .graph_shape import EdgeShape, GraphShape, NodeShape
 from .nodes import Node, as_node
 from .observers import NoOpObserver, Observer, observers
 from .predicates import Edge, Evaluation, FailurePredicate, Predicate
 from .resume import ResumeOptions, resume
 from .retries import Retry
 from .runner import Runner
-from .shape import EdgeShape, GraphShape, NodeShape
 from .state import State
 
 S = TypeVar("S", bound=State)

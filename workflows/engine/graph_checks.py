@@ -10,8 +10,8 @@ from .errors import DefinitionError
 from .nodes import Node
 
 if TYPE_CHECKING:
+    from .graph_shape import GraphShape
     from .predicates import Edge
-    from .shape import GraphShape
 
 
 PAUSES: Final = frozenset({"approval", "wait", "subworkflow"})

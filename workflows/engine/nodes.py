@@ -21,7 +21,7 @@ from typing import (
     overload,
 )
 
-from .containment import await_contained, call_in_node
+from .author_code import await_contained, call_in_node
 from .context import NodeContext, set_current_context
 from .errors import DefinitionError
 from .isolation import Isolation, Work, call_isolated, check_isolated

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from .containment import await_contained
+from .author_code import await_contained
 from .context import NodeContext, TryLimit, set_current_context
 from .errors import DefinitionError, ExitRaised, NodeTimedOut, describe
 from .events import EventType

@@ -21,10 +21,10 @@ from pydantic import AliasChoices, BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from .compare import difference
-from .containment import call_contained
+from .author_code import call_contained
 from .errors import ExitRaised, NotSerialisable
 from .frozen import Json, freeze
+from .value_comparison import difference
 
 MAX_SHOWN_CHARS = 60  # characters of a wrong value in a message
 _BY_EITHER = {"by_alias": True, "by_name": True}

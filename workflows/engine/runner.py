@@ -11,8 +11,8 @@ import functools
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import uuid4
 
+from .author_code import call_contained
 from .cancellation import Cancellation, Interruption
-from .containment import call_contained
 from .context import Answer, NodeContext
 from .errors import (
     ExecutionError,

@@ -22,10 +22,10 @@ from pydantic import Field
 
 from . import state_text
 from .errors import CheckpointMismatch, NotSerialisable, StateError
-from .fields import Fields
 from .frozen import FrozenDict, FrozenList, Json, equal, freeze, share
+from .read_tracking import WatchedCache, WatchedData
 from .state_base import NO_SECRETS, StateBase
-from .watching import WatchedCache, WatchedData
+from .state_fields import Fields
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo

@@ -7,8 +7,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from .fields import Fields
 from .frozen import FrozenDict
+from .state_fields import Fields
 
 if TYPE_CHECKING:
     from .failures import Failure

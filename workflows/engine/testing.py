@@ -12,20 +12,20 @@ from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 
 from pydantic import BaseModel
 
+from .author_code import call_contained
 from .cancellation import Cancellation
 from .checkpoints import MemoryStore
-from .closing import Closing, StepToUndo
+from .closing_nodes import Closing, StepToUndo
 from .config import CheckpointConfig, GraphConfig
-from .containment import call_contained
 from .context import Answer, NodeContext
 from .errors import ExecutionError, Paused, RequestError, describe
 from .events import Event, EventType
 from .graph import Graph
-from .inputs import check_launch
-from .loop import ResilientLoop
+from .input_validation import check_launch
 from .manual_clock import ManualClock
 from .memory_records import Decision, Stage, decision_of, stages_of
 from .outcomes import EndStatus, RunOutcome
+from .protected_loop import ResilientLoop
 from .round_trip import plain
 from .state import State
 from .workflow import Workflow

@@ -18,11 +18,11 @@ from .config import GraphConfig
 from .errors import DefinitionError
 from .fingerprint import differences, fingerprint, type_text
 from .graph import Graph
+from .graph_shape import GraphShape
 from .nodes import Node
 from .predicates import Predicate
 from .routes import Branch, Routes, is_exit, undo_table
 from .run_title import RunTitle
-from .shape import GraphShape
 from .state import State
 from .storable import check_no_secrets, check_storable
 

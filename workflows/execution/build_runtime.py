@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from workflows.agents.provider import DatabaseAgents
 from workflows.agents.run_keys import NO_KEY, RunKey
 from workflows.documents.images import StoredImages
-from workflows.documents.provider import StoredDocuments
+from workflows.documents.runtime_documents import StoredDocuments
 from workflows.execution.call_recorder import RunCallRecorder
 from workflows.models import Level
 from workflows.runtime import Runtime

@@ -15,16 +15,16 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from workflows.execution import outside_ends, queue
+from workflows.execution import blocked_run_ends, queue
 from workflows.execution.local_workers import local_workers
-from workflows.execution.slots import Slots
-from workflows.infra import metrics
+from workflows.execution.worker_slots import Slots
+from workflows.infra import process_metrics
 from workflows.infra.database_threads import run_in_db, run_in_db_retrying
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from workflows.execution.quarantine import Quarantine
+    from workflows.execution.suspects import Quarantine
     from workflows.models import Run
     from workflows.registry import AnyWorkflow, Registry
 
@@ -113,7 +113,7 @@ class Claims:
         return claimed.has_more and bool(claimed.runs)
 
     def _start(self, runs: Sequence[Run]) -> None:
-        metrics.CLAIMS.inc(len(runs))
+        process_metrics.CLAIMS.inc(len(runs))
         self._start_runs(runs)
 
     # -- launches, in their threads --------------------------------------------------------
@@ -150,7 +150,7 @@ class Claims:
 
         Otherwise their leases would expire first, and they would become suspects.
         """
-        releasing = run_in_db_retrying(outside_ends.withdraw, runs, UNCONFIRMED)
+        releasing = run_in_db_retrying(blocked_run_ends.withdraw, runs, UNCONFIRMED)
         try:
             asyncio.run_coroutine_threadsafe(releasing, self._loop)
         except RuntimeError:  # the worker has ended: the leases will expire

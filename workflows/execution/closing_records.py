@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from workflows.execution import pauses
+from workflows.execution import pause_records
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.infra.text import clean
 from workflows.models import Run, StageStatus, Status
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from workflows.execution.closings import DecidedEnd
     from workflows.execution.recorder import Recorder
+    from workflows.execution.run_closing import DecidedEnd
 
 
 async def decide_end(recorder: Recorder, end: DecidedEnd) -> None:
@@ -36,7 +36,7 @@ async def decide_end(recorder: Recorder, end: DecidedEnd) -> None:
 async def _close_pause(recorder: Recorder, ended: StageStatus) -> None:
     """Close the stage at which an earlier attempt paused, if this one did not continue it."""
     if recorder.run.waiting_node and not recorder.stages.has_started:
-        row = await run_in_db_retrying(pauses.open_stage, recorder.run)
+        row = await run_in_db_retrying(pause_records.open_stage, recorder.run)
         if row is not None:
             row.status = ended
             recorder.buffer.record.stages.append(row)

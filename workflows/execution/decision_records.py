@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from workflows.audit.records import DecisionRow
+from workflows.audit.step_records import DecisionRow
 from workflows.execution.checkpoints import dumps
 from workflows.infra import clock
 from workflows.infra.text import clean
@@ -12,7 +12,7 @@ from workflows.infra.text import clean
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from workflows.execution.pauses import Reply
+    from workflows.execution.pause_records import Reply
 
 MAX_VALUE_CHARS = 2_000  # of one value in a decision; a longer one is cut and marked
 

@@ -30,14 +30,14 @@ from workflows.engine.errors import (
 from workflows.execution import (
     checkpoints,
     closing_records,
-    closings,
     node_connections,
     queue,
     rewinds,
+    run_closing,
 )
-from workflows.execution.closings import DecidedEnd
-from workflows.execution.preparation import prepare
 from workflows.execution.recorder import Recorder
+from workflows.execution.run_closing import DecidedEnd
+from workflows.execution.run_preparation import prepare
 from workflows.execution.run_spans import RunSpans
 from workflows.execution.writer import LeaseLost
 from workflows.infra import log_context
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from workflows.engine import Cancellation
-    from workflows.execution.loop_watch import Blocked
-    from workflows.execution.preparation import PreparedRun
+    from workflows.execution.loop_monitor import Blocked
+    from workflows.execution.run_preparation import PreparedRun
     from workflows.execution.writer import Writer
     from workflows.models import Run
 
@@ -165,14 +165,14 @@ class Executor:
         if run.suspicion:
             recorder.buffer.log(Level.INFO, SEPARATE_PROCESS)
         if run.closing is not None:
-            await closings.close(prepared, recorder, DecidedEnd.of(run), None)
+            await run_closing.close(prepared, recorder, DecidedEnd.of(run), None)
         else:
             await self._run_graph(prepared, recorder, cancellation)
 
     async def _run_graph(
         self, prepared: PreparedRun, recorder: Recorder, cancellation: Cancellation
     ) -> None:
-        closings.note_factory(prepared, recorder)
+        run_closing.note_factory(prepared, recorder)
         try:
             state = await prepared.execute(cancellation)
         except Paused as paused:
@@ -238,7 +238,7 @@ class Executor:
 async def _record_no_start(run: Run, recorder: Recorder, error: Exception) -> None:
     logger.warning("Run %s could not start.", run.pk, exc_info=error)
     if run.closing is not None:
-        why = closings.unfinished(describe(error))
+        why = run_closing.unfinished(describe(error))
         await closing_records.end_as_decided(
             recorder, DecidedEnd.of(run), unfinished=why
         )
@@ -298,9 +298,9 @@ async def _end(
     result: str | None = None,
 ) -> None:
     """Commit the end of the run, after what follows it."""
-    if closings.has_nodes_for(prepared, end):
+    if run_closing.has_nodes_for(prepared, end):
         await closing_records.decide_end(recorder, end)
-        await closings.close(prepared, recorder, end, result)
+        await run_closing.close(prepared, recorder, end, result)
     else:
         await recorder.end(
             Status(end.status),

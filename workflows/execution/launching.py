@@ -13,7 +13,7 @@ from django.conf import settings
 
 from workflows.agents import profiles
 from workflows.agents.run_keys import RunKey
-from workflows.audit import chain
+from workflows.audit import seal_rows
 from workflows.documents import uses
 from workflows.engine.errors import SubworkflowFailed
 from workflows.errors import InvalidDeadline
@@ -108,6 +108,6 @@ def insert_child(child: Run) -> None:
         parent=child.parent_id, parent_sequence=child.parent_sequence
     ).exists():
         return
-    chain.begin(child)
+    seal_rows.begin(child)
     child.save(force_insert=True)
     uses.note(child.workflow_name, child.params)

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from workflows.audit.records import StepRecord
+    from workflows.audit.step_records import StepRecord
     from workflows.engine import Paused
 
 MASK: Final = "•••"

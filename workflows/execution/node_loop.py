@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from workflows.agents.provider_api import pooled
 from workflows.engine.context import inherit_context
 from workflows.engine.errors import describe
-from workflows.engine.loop import ResilientLoop, run_resilient
+from workflows.engine.protected_loop import ResilientLoop, run_resilient
 from workflows.execution.node_connections import CleaningThreads
 from workflows.infra import notifications
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from workflows.access import permissions
 from workflows.engine.adapters import schema
 from workflows.engine.errors import InputInvalid
-from workflows.engine.inputs import check_input, check_launch
+from workflows.engine.input_validation import check_input, check_launch
 from workflows.errors import ApprovalNotFound, InvalidParams
 from workflows.models import Agent, Document
 

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import F, OuterRef, Subquery
 from django.utils import timezone
 
-from workflows.audit import chain
+from workflows.audit import seal_rows
 from workflows.execution import recovery, run_cancellation, sql
 from workflows.infra import clock, notifications
 from workflows.models import (
@@ -47,8 +47,8 @@ def enqueue(run: Run, event: AuditEvent) -> bool:
 
 def seal(run: Run, event: AuditEvent) -> None:
     """Begin the chains of a run that is about to be inserted with this event."""
-    chain.begin(run)
-    chain.seal_first(run, event)
+    seal_rows.begin(run)
+    seal_rows.seal_first(run, event)
 
 
 def insert(

@@ -15,8 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from workflows.audit import keys
-from workflows.audit.chain import head_of, seal_record
-from workflows.audit.records import LogRow, StepRecord
+from workflows.audit.seal_rows import head_of, seal_record
+from workflows.audit.step_records import LogRow, StepRecord
 from workflows.engine.errors import Superseded
 from workflows.execution.masking import Masker
 from workflows.execution.record_pipeline import RecordPipeline, RunCursor
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable
 
-    from workflows.audit.records import StageRow
+    from workflows.audit.step_records import StageRow
     from workflows.execution.writer import Writer
     from workflows.models import Run
 

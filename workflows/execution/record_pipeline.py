@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable
 
-    from workflows.audit.records import StageRow, StepRecord
+    from workflows.audit.step_records import StageRow, StepRecord
     from workflows.execution.writer import Writer
     from workflows.infra.shared_result import SharedResult
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
-from workflows.audit import chain
-from workflows.audit.records import CheckpointRow, Ending, ItemRow
+from workflows.audit import seal_rows
+from workflows.audit.step_records import CheckpointRow, Ending, ItemRow
 from workflows.engine.errors import CheckpointNotFound, Superseded, describe
-from workflows.execution import closing_records, launching, pauses
+from workflows.execution import closing_records, launching, pause_records
 from workflows.execution.checkpoints import Encoder, dumps
-from workflows.execution.history import NO_HISTORY
+from workflows.execution.earlier_attempts import NO_HISTORY
 from workflows.execution.record_buffer import RecordBuffer
 from workflows.execution.record_pipeline import Drained
 from workflows.execution.stage_events import RECORDED, StageEvents
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from workflows.engine import Event, Paused, State
-    from workflows.execution.history import History
-    from workflows.execution.loop_watch import Blocked
+    from workflows.execution.earlier_attempts import History
+    from workflows.execution.loop_monitor import Blocked
     from workflows.execution.run_spans import RunSpans
     from workflows.execution.writer import Writer
     from workflows.models import Run
@@ -300,7 +300,7 @@ class Recorder:
                 stage.error = record.error_message
         if self.run.waiting_node and not self.stages.has_started:
             # the pause of an earlier attempt, which this one did not continue
-            record.extra_writes.append(partial(chain.interrupt, self.run.pk))
+            record.extra_writes.append(partial(seal_rows.interrupt, self.run.pk))
         await self.buffer.flush()
         self.has_ended = True
 
@@ -317,7 +317,9 @@ class Recorder:
         record.wake_at = paused.until
         record.ending = Ending(Outcome.WAITING)
         self.stages.close_stage(StageStatus.WAITING)
-        record.extra_writes.append(pauses.pause_write(self.run, paused, self._child))
+        record.extra_writes.append(
+            pause_records.pause_write(self.run, paused, self._child)
+        )
         await self.buffer.flush()
 
     async def release(self, *, requested: bool = True) -> None:

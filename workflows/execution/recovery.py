@@ -1,7 +1,7 @@
 """What becomes of a run whose process was lost.
 
 A worker executes many runs, and any of them may have ended its process. None is charged:
-all are suspects, which workers execute in child processes (`quarantine.py`). A suspect
+all are suspects, which workers execute in child processes (`suspects.py`). A suspect
 whose child process ends is the culprit. It is charged, and fails at MAX_RECOVERIES.
 
 When a child and the worker that started it are lost together, as when all processes of a
@@ -18,9 +18,9 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from workflows.audit import chain
-from workflows.execution import closings
-from workflows.infra import metrics, notifications, outages
+from workflows.audit import seal_rows
+from workflows.execution import run_closing
+from workflows.infra import notifications, outages, process_metrics
 from workflows.models import (
     PROCESS_DIED,
     Attempt,
@@ -66,7 +66,7 @@ def recover_lost(
             logger.exception("Run %s of a lost worker could not be recovered.", run.pk)
             continue
         if is_recovered:
-            metrics.RECOVERIES.inc()
+            process_metrics.RECOVERIES.inc()
             yield run.pk
 
 
@@ -173,20 +173,20 @@ def is_cancel_due(run: Run) -> bool:
 def cancel(run: Run, runs: RunQuerySet) -> int:
     """End a run whose cancel was requested: one of `runs`."""
     details = {"message": run.cancel_reason, "code": "cancelled"}
-    if closings.is_due(run):
-        end = closings.decided(run, Status.CANCELLED, **details)
-        return closings.decide(runs, end)
+    if run_closing.is_due(run):
+        end = run_closing.decided(run, Status.CANCELLED, **details)
+        return run_closing.decide(runs, end)
     return runs.finish(Status.CANCELLED, **details)
 
 
 def fail(run: Run, runs: RunQuerySet, *, message: str, code: str, node: str) -> int:
     """Fail a running run from outside: one of `runs`. Its steps are undone first."""
     if run.closing is not None:
-        return closings.finish(runs, run, message)
-    if closings.is_due(run):
+        return run_closing.finish(runs, run, message)
+    if run_closing.is_due(run):
         details = {"message": message, "code": code, "node": node}
-        end = closings.decided(run, Status.FAILED, **details)
-        return closings.decide(runs, end)
+        end = run_closing.decided(run, Status.FAILED, **details)
+        return run_closing.decide(runs, end)
     return runs.finish(Status.FAILED, message=message, code=code, node=node)
 
 
@@ -206,7 +206,7 @@ def close_attempt(
     )
     try:
         with transaction.atomic():
-            chain.interrupt(run.pk)
+            seal_rows.interrupt(run.pk)
     except DatabaseError as error:
         if outages.is_temporary(error):
             raise

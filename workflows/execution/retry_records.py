@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from workflows.audit.records import RetryRow
+from workflows.audit.step_records import RetryRow
 from workflows.infra import clock
 from workflows.infra.text import clean
 from workflows.models import AuditEvent, Retry

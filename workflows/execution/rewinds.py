@@ -18,7 +18,7 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from workflows.execution import recovery
-from workflows.infra import metrics, notifications
+from workflows.infra import notifications, process_metrics
 from workflows.models import Level, LogLine, Outcome, Run, Status
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def leave(run: Run, position: Position, *, is_held_again: bool = False) -> bool:
                 " to before its launch. Launch it again if it is needed.",
                 run.pk,
             )
-            metrics.REWINDS.inc()
+            process_metrics.REWINDS.inc()
             return True
         if not _is_behind(stored, run, position):
             return False
@@ -70,7 +70,7 @@ def leave(run: Run, position: Position, *, is_held_again: bool = False) -> bool:
             version = Greatest(F("version"), run.version) + 1
             Run.objects.filter(pk=run.pk).update(version=version)
         _add_line(stored, attempt, text)
-    metrics.REWINDS.inc()
+    process_metrics.REWINDS.inc()
     logger.warning("Run %s: %s", run.pk, text)
     return True
 

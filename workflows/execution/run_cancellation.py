@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 from django.db import transaction
 from django.utils import timezone
 
-from workflows.audit import chain, trail
+from workflows.audit import audit_events, seal_rows
 from workflows.errors import InvalidStatus
-from workflows.execution import closings, run_tree
+from workflows.execution import run_closing, run_tree
 from workflows.infra import notifications
 from workflows.models import CANCELLABLE, Approval, ApprovalStatus, Run, Status
 
@@ -62,15 +62,15 @@ def _cancel_some(
     idle = [run.pk for run in runs if run.status != Status.RUNNING]
     person = by.pk if by else None
     Run.objects.filter(pk__in=running).request_cancel(by_id=person, reason=reason)
-    closing = [run for run in runs if run.pk in idle and closings.is_due(run)]
+    closing = [run for run in runs if run.pk in idle and run_closing.is_due(run)]
     for run in closing:  # their steps are undone first, by a worker
         _queue_closing(run, person, reason)
     ended = [pk for pk in idle if pk not in {run.pk for run in closing}]
     Run.objects.filter(pk__in=ended).cancel(by_id=person, reason=reason)
     Approval.objects.filter(run__in=idle).close(ApprovalStatus.WITHDRAWN)
-    chain.cancel_waiting(runs, reason)
-    trail.record_each(
-        trail.entry(
+    seal_rows.cancel_waiting(runs, reason)
+    audit_events.record_each(
+        audit_events.entry(
             run,
             "cancel",
             by=by,
@@ -88,8 +88,8 @@ def _cancel_some(
 
 
 def _queue_closing(run: Run, person: int | None, reason: str) -> None:
-    end = closings.decided(run, Status.CANCELLED, message=reason, code="cancelled")
-    closings.decide(
+    end = run_closing.decided(run, Status.CANCELLED, message=reason, code="cancelled")
+    run_closing.decide(
         Run.objects.filter(pk=run.pk),
         end,
         cancel_requested_at=timezone.now(),

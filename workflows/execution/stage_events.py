@@ -6,10 +6,10 @@ import datetime as dt
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from workflows.audit.records import StageRow
+from workflows.audit.step_records import StageRow
 from workflows.engine.events import EventType
 from workflows.execution.decision_records import decision_of
-from workflows.execution.history import NO_HISTORY
+from workflows.execution.earlier_attempts import NO_HISTORY
 from workflows.execution.retry_records import retry_message, retry_of
 from workflows.execution.thread_waits import ALL, ThreadWaits
 from workflows.infra import clock, log_context
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from workflows.engine import Event
-    from workflows.execution.history import History
-    from workflows.execution.pauses import Reply
+    from workflows.execution.earlier_attempts import History
+    from workflows.execution.pause_records import Reply
     from workflows.execution.record_buffer import RecordBuffer
 
 MAX_START_SECONDS = 0.5  # of work, within which a wait for a thread counts as before it

@@ -20,17 +20,23 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from workflows.execution import background, outside_ends, queue, tally, workers
+from workflows.execution import (
+    background,
+    blocked_run_ends,
+    hourly_counts,
+    queue,
+    workers,
+)
 from workflows.execution.claims import Claims
 from workflows.execution.executor import Executor
 from workflows.execution.heartbeat import Heartbeat
-from workflows.execution.held_runs import HeldRuns
 from workflows.execution.leases import Overdue
 from workflows.execution.local_workers import local_workers
-from workflows.execution.node_loops import NodeLoops
-from workflows.execution.quarantine import Quarantine
-from workflows.execution.slots import Slots
+from workflows.execution.run_tasks import HeldRuns
+from workflows.execution.suspects import Quarantine
+from workflows.execution.worker_loops import NodeLoops
 from workflows.execution.worker_messages import WorkerMessages
+from workflows.execution.worker_slots import Slots
 from workflows.execution.writer import Writer
 from workflows.infra import notifications, outages
 from workflows.infra.database_threads import (
@@ -45,7 +51,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from workflows.engine import Cancellation
-    from workflows.execution.held_runs import HeldRun
+    from workflows.execution.run_tasks import HeldRun
     from workflows.models import Run
 
 logger = logging.getLogger(__name__)
@@ -203,7 +209,7 @@ class Worker:
             )
         if items:
             runs = [item.run for item in items]
-            await run_in_db_retrying(outside_ends.release, runs, "")
+            await run_in_db_retrying(blocked_run_ends.release, runs, "")
 
     def wake(self) -> None:
         """Check the queue now: a run may be pending."""
@@ -316,7 +322,7 @@ class Worker:
     async def _housekeep(self) -> None:
         """Count the runs that ended; one worker at a time does."""
         await asyncio.sleep(settings.POLL_INTERVAL_SECONDS)
-        await run_in_db(tally.count_due)
+        await run_in_db(hourly_counts.count_due)
 
     async def _run_background(self) -> None:
         """Run a part of each background task, such as a bulk operation."""

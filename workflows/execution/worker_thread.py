@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from workflows.engine.loop import ResilientLoop
+from workflows.engine.protected_loop import ResilientLoop
 from workflows.execution.worker import Worker
 
 if TYPE_CHECKING:

@@ -23,15 +23,15 @@ from django.db import connection, transaction
 
 from workflows.engine.errors import Superseded
 from workflows.execution import sql
-from workflows.execution.rows import rows_of
-from workflows.infra import metrics, outages
+from workflows.execution.record_rows import rows_of
+from workflows.infra import outages, process_metrics
 from workflows.infra.shared_result import SharedResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from uuid import UUID
 
-    from workflows.audit.records import StepRecord
+    from workflows.audit.step_records import StepRecord
 
 logger = logging.getLogger(__name__)
 
@@ -188,8 +188,8 @@ class Writer:
                 if record.run_id in versions:
                     for write in record.extra_writes:
                         write()
-        metrics.BATCH_RECORDS.observe(len(batch))
-        metrics.COMMIT_SECONDS.observe(time.monotonic() - started)
+        process_metrics.BATCH_RECORDS.observe(len(batch))
+        process_metrics.COMMIT_SECONDS.observe(time.monotonic() - started)
         return versions
 
     def _report(

@@ -15,7 +15,7 @@ IPV6_PREFIX_BITS: Final = 64  # of a network that one client controls as a whole
 def address_of(request: HttpRequest) -> str:
     """Return the client's address, UNKNOWN if REMOTE_ADDR is none.
 
-    REMOTE_ADDR is the address that trusted proxies forward (`project.forwarded`). An IPv6
+    REMOTE_ADDR is the address that trusted proxies forward (`project.forwarded_addresses`). An IPv6
     network counts as one client: it could use another address for each request.
     """
     try:

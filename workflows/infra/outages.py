@@ -14,7 +14,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError
 from redis.exceptions import RedisError
 
 from workflows.engine.errors import describe
-from workflows.infra import metrics
+from workflows.infra import process_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +114,7 @@ class Outage:
         if self._since is None:
             self._since = time.monotonic()
             self.count += 1
-            metrics.OUTAGES.labels(self._name).inc()
+            process_metrics.OUTAGES.labels(self._name).inc()
             logger.warning(
                 "%s (%s); %s.", self._began_text, _line(error), self._consequence
             )

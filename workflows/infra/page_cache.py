@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from django.conf import settings
 
-from workflows.infra import metrics
+from workflows.infra import process_metrics
 
 Value = TypeVar("Value")
 
@@ -88,4 +88,4 @@ class PageCache:
 
 
 page_cache = PageCache(lambda: settings.PAGE_CACHE_BYTES)
-metrics.PAGE_CACHE_BYTES.set_function(lambda: page_cache.bytes)
+process_metrics.PAGE_CACHE_BYTES.set_function(lambda: page_cache.bytes)

@@ -1,7 +1,7 @@
 """Hourly counts of ended runs and evaluated edges.
 
 Pages read these rows instead of the history, which grows without limit.
-`execution/tally.py` computes them; they can be rebuilt, and are kept when runs are
+`execution/hourly_counts.py` computes them; they can be rebuilt, and are kept when runs are
 deleted.
 """
 

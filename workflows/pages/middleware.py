@@ -9,7 +9,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import close_old_connections
 from opentelemetry.trace import SpanKind
 
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.infra import tracing
 from workflows.pages.streaming import rendering
 
@@ -26,12 +26,12 @@ def set_client_address(
 ) -> Callable[[HttpRequest], HttpResponseBase]:
     """Return a middleware that sets the client address of a request's audit events.
 
-    Behind trusted proxies (BEHIND_PROXY) `project.forwarded` has set REMOTE_ADDR to the
+    Behind trusted proxies (BEHIND_PROXY) `project.forwarded_addresses` has set REMOTE_ADDR to the
     client that they name; the header is not read here, since it can be forged.
     """
 
     def respond(request: HttpRequest) -> HttpResponseBase:
-        with trail.coming_from(request.META.get("REMOTE_ADDR") or ""):
+        with audit_events.coming_from(request.META.get("REMOTE_ADDR") or ""):
             return get_response(request)
 
     return respond

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.errors import InvalidStatus
 from workflows.infra import notifications
 from workflows.models import Run
@@ -25,5 +25,7 @@ def set_pinned(
         raise InvalidStatus(run, wanted="pinned twice" if pinned else "unpinned twice")
     changed = {"pinned": not pinned}, {"pinned": pinned}
     action = "pin" if pinned else "unpin"
-    trail.record(run, action, by=by, reason=reason, after=run.status, changed=changed)
+    audit_events.record(
+        run, action, by=by, reason=reason, after=run.status, changed=changed
+    )
     notifications.changed_on_commit(run.pk)

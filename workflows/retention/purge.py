@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from workflows.audit import seals, trail
+from workflows.audit import audit_events, seals
 from workflows.infra import notifications
 from workflows.models import (
     Approval,
@@ -147,7 +147,9 @@ def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
         version=F("version") + 1,
     )
     for run in runs:
-        trail.record(run, "purge data", by=None, reason=rule.reason(rule.payload_days))
+        audit_events.record(
+            run, "purge data", by=None, reason=rule.reason(rule.payload_days)
+        )
     notifications.changed_on_commit(*(run.pk for run in runs))
 
 
@@ -169,7 +171,7 @@ def _delete_runs(runs: Sequence[Run], rule: Rule) -> None:
     """Delete runs; their stages, decisions and audit events stay."""
     reason = rule.reason(rule.run_days)
     for run in runs:
-        event = trail.record(run, "purge run", by=None, reason=reason)
+        event = audit_events.record(run, "purge run", by=None, reason=reason)
         deletion.record_removed_run(
             run, by_name=event.actor_name, reason=reason, keeps_history=True
         )
@@ -186,4 +188,4 @@ def _delete_histories(removed: Sequence[RemovedRun], rule: Rule) -> None:
     RemovedRun.objects.filter(pk__in=ids).update(keeps_history=False)
     for row in removed:
         reason = rule.reason(rule.decision_days)
-        trail.record_removed(row, "purge history", by=None, reason=reason)
+        audit_events.record_removed(row, "purge history", by=None, reason=reason)

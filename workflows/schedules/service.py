@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db import IntegrityError, transaction
 
 from workflows.access import permissions
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.documents import uses
 from workflows.errors import InvalidSchedule, NotAllowed, ScheduleNotFound
 from workflows.execution.params import check_params
@@ -24,7 +24,7 @@ from workflows.models import (
     ScheduleMoment,
 )
 from workflows.schedules import calendar
-from workflows.schedules.due import plan
+from workflows.schedules.due_moments import plan
 from workflows.system import System, system
 
 if TYPE_CHECKING:
@@ -136,10 +136,10 @@ def pause(schedule_id: UUID | str, *, by: User, reason: str) -> Schedule:
     with transaction.atomic():
         schedule = _locked(schedule_id, by)
         permissions.require(can_pause(by, schedule), "pause this schedule")
-        trail.require_reason(reason, by=by)
+        audit_events.require_reason(reason, by=by)
         if schedule.is_paused:
             raise InvalidSchedule({"": ["The schedule is paused already."]})
-        with trail.changing(
+        with audit_events.changing(
             "pause schedule",
             schedule,
             by=by,
@@ -166,7 +166,7 @@ def resume(schedule_id: UUID | str, *, by: User) -> Schedule:
         if not schedule.is_paused:
             raise InvalidSchedule({"": ["The schedule is not paused."]})
         name = schedule.workflow_name
-        with trail.changing("resume schedule", schedule, by=by, workflow=name):
+        with audit_events.changing("resume schedule", schedule, by=by, workflow=name):
             schedule.paused_at, schedule.paused_by_name = None, ""
             schedule.pause_reason = ""
             plan(schedule, after=clock.now())
@@ -183,8 +183,8 @@ def delete(schedule_id: UUID | str, *, by: User, reason: str) -> Schedule:
     with transaction.atomic():
         schedule = _locked(schedule_id, by)
         permissions.require(can_change(by, schedule), "delete this schedule")
-        trail.require_reason(reason, by=by)
-        with trail.changing(
+        audit_events.require_reason(reason, by=by)
+        with audit_events.changing(
             "delete schedule",
             schedule,
             by=by,
@@ -264,7 +264,7 @@ def backfill(
             f"{schedule}: {first.isoformat()} to {last.isoformat()}, {len(wanted)} runs"
         )
         name = schedule.workflow_name
-        trail.note("backfill schedule", by=by, reason=text, workflow=name)
+        audit_events.note("backfill schedule", by=by, reason=text, workflow=name)
         notifications.lists_changed_on_commit()
     return len(wanted)
 
@@ -284,7 +284,7 @@ def _locked(schedule_id: UUID | str, by: User) -> Schedule:
 def _save(schedule: Schedule, action: str, *, by: User) -> Schedule:
     try:
         name = schedule.workflow_name
-        with trail.changing(action, schedule, by=by, workflow=name):
+        with audit_events.changing(action, schedule, by=by, workflow=name):
             schedule.save()
             uses.note(name, schedule.params)
     except IntegrityError as error:

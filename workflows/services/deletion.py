@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.errors import InUse, InvalidStatus
 from workflows.models import RemovedRun, Run, WebhookDelivery
 
@@ -30,7 +30,7 @@ def delete(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
             f"Run {run.short_id} cannot be deleted yet: its parent {parent.short_id} has not"
             " read its outcome."
         )
-    event = trail.record(run, "delete", by=by, reason=reason)
+    event = audit_events.record(run, "delete", by=by, reason=reason)
     record_removed_run(run, by_name=event.actor_name, reason=reason)
     run.stages.all().delete()
     run.decisions.all().delete()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.errors import InvalidLabel
 from workflows.infra import notifications
 from workflows.models import Run, RunLabel
@@ -57,5 +57,5 @@ def _record(
     run: Run, action: str, label: str, *, by: AbstractBaseUser | None, reason: str
 ) -> None:
     details = f"{label}: {reason}" if reason else label
-    trail.record(run, action, by=by, reason=details, after=run.status)
+    audit_events.record(run, action, by=by, reason=details, after=run.status)
     notifications.changed_on_commit(run.pk)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.errors import InvalidParams
 from workflows.infra import notifications
 from workflows.models import Note, Run
@@ -33,6 +33,6 @@ def add(run: Run, text: str, *, by: AbstractBaseUser) -> Note:
         note = Note.objects.create(
             run=run, author_id=by.pk, author_name=by.get_username(), text=text
         )
-        trail.record(run, "note", by=by, after=run.status)
+        audit_events.record(run, "note", by=by, after=run.status)
         notifications.changed_on_commit(run.pk)
     return note

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 
 from workflows.access import permissions
 from workflows.errors import ApprovalNotFound, RunNotFound, RunRemoved, WorkflowNotFound
-from workflows.execution import changes, queue_position
+from workflows.execution import queue_position, state_changes
 from workflows.models import Approval, Decision, RemovedRun, Run, Stage, with_current
 from workflows.registry import AnyWorkflow, Registry, registry
 from workflows.services import run_order, state_diff
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from workflows.access.permissions import Person
-    from workflows.execution.changes import Changes
+    from workflows.execution.state_changes import Changes
 
 
 class Queries:
@@ -123,14 +123,14 @@ class Queries:
 
         `steps` has the start of the stage of each step.
         """
-        return changes.changes_of(run_id, steps)
+        return state_changes.changes_of(run_id, steps)
 
     def get_states(self, run_id: UUID, sequence: int) -> tuple[Any, Any, Changes]:
         """Return the states before and after a step, and the changes between them.
 
         A missing state is None. Raises CheckpointMismatch.
         """
-        return changes.between(run_id, sequence)
+        return state_changes.between(run_id, sequence)
 
     def runs_before(self, run: Run) -> int:
         """Return the number of pending runs ahead of this one in the queue."""

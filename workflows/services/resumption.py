@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 from django.db import transaction
 
 from workflows.agents.run_keys import RunKey
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.engine import GraphShape
 from workflows.errors import (
     DeadlineOver,
@@ -140,7 +140,7 @@ def _resume_one(
         if replaced is not None:
             Run.objects.filter(pk=replaced.pk).update(parent_sequence=None)
             changed = {"child run": str(replaced.pk)}, {"child run": None}
-        trail.record(
+        audit_events.record(
             run,
             "resume",
             by=by,

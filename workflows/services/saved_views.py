@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from workflows.access import permissions
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.errors import InvalidView, NotAllowed, ViewNotFound
 from workflows.models import SavedView
 from workflows.models.labels import MAX_NAME_LENGTH
@@ -66,7 +66,7 @@ def save(name: str, query: str, *, by: User, shared: bool) -> SavedView:
         raise InvalidView(f"You have {MAX_VIEWS} views. Delete one to save another.")
     with transaction.atomic():
         view, _ = SavedView.objects.get_or_create(owner=by, name=name)
-        with trail.changing("save view", view, by=by):
+        with audit_events.changing("save view", view, by=by):
             view.query, view.shared = query, shared
             view.save(update_fields=["query", "shared"])
     return view
@@ -81,7 +81,7 @@ def change(view_id: int, name: str, *, by: User, shared: bool) -> SavedView:
     view = _own(view_id, by)
     view.name, view.shared = name, shared
     try:
-        with trail.changing("change view", view, by=by):
+        with audit_events.changing("change view", view, by=by):
             view.save(update_fields=["name", "shared"])
     except IntegrityError as error:
         raise InvalidView(f"{view.owner} already has a view “{name}”.") from error
@@ -91,7 +91,7 @@ def change(view_id: int, name: str, *, by: User, shared: bool) -> SavedView:
 def delete(view_id: int, *, by: User) -> SavedView:
     """Delete a view. Raises ViewNotFound, NotAllowed."""
     view = _own(view_id, by)
-    with trail.changing("delete view", view, by=by):
+    with audit_events.changing("delete view", view, by=by):
         SavedView.objects.filter(pk=view.pk).delete()
     return view
 

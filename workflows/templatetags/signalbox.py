@@ -18,7 +18,7 @@ from workflows.deliveries.following import unread_count
 from workflows.pages import catalog
 from workflows.pages.graph import diagram as drawing
 from workflows.pages.graph import svg
-from workflows.pages.lists.inbox import count_open
+from workflows.pages.lists.open_approvals import count_open
 from workflows.pages.render import icons, json_tree, page_marks, text, zones
 from workflows.pages.render.times import clock, time_element
 

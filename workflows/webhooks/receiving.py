@@ -25,7 +25,7 @@ from workflows.errors import (
     WebhookNotFound,
     WebhookUnavailable,
 )
-from workflows.infra import clock, metrics
+from workflows.infra import clock, process_metrics
 from workflows.infra.encryption import decrypt
 from workflows.infra.text import clean
 from workflows.models import (
@@ -94,7 +94,7 @@ def authenticate(path: str, request: Request) -> WebhookEndpoint:
     endpoint = rows.first()
     if endpoint is None:
         _verify_decoy(request)
-        metrics.WEBHOOK_DELIVERIES.labels("unknown").inc()
+        process_metrics.WEBHOOK_DELIVERIES.labels("unknown").inc()
         raise WebhookNotFound
     try:
         signatures.verify(
@@ -105,7 +105,7 @@ def authenticate(path: str, request: Request) -> WebhookEndpoint:
             token_header=endpoint.token_header,
         )
     except SignatureInvalid as error:
-        metrics.WEBHOOK_DELIVERIES.labels("rejected").inc()
+        process_metrics.WEBHOOK_DELIVERIES.labels("rejected").inc()
         rows.update(
             rejected=F("rejected") + 1,
             rejected_at=clock.now(),
@@ -160,7 +160,7 @@ def receive(
             earlier.last_at = clock.now()
             if earlier.outcome != WebhookOutcome.REFUSED:
                 earlier.save(update_fields=["times", "last_at"])
-                metrics.WEBHOOK_DELIVERIES.labels("repeated").inc()
+                process_metrics.WEBHOOK_DELIVERIES.labels("repeated").inc()
                 return Receipt(earlier, is_repeated=True)
             _take_over(earlier, delivery)
             delivery = earlier
@@ -296,7 +296,7 @@ def _process(
         delivery.outcome = WebhookOutcome.REFUSED
         delivery.message = clean(str(refused))
     delivery.save()
-    metrics.WEBHOOK_DELIVERIES.labels(delivery.outcome).inc()
+    process_metrics.WEBHOOK_DELIVERIES.labels(delivery.outcome).inc()
     return Receipt(delivery, error=error)
 
 

@@ -11,7 +11,7 @@ from cryptography.fernet import InvalidToken as NotDecrypted
 from django.db import IntegrityError, transaction
 
 from workflows.access import permissions, tokens
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.documents import uses
 from workflows.errors import (
     InvalidParams,
@@ -175,10 +175,10 @@ def set_enabled(
         may = can_change(by, webhook) or name in permissions.permissions_for(by).operate
         permissions.require(may, "change this webhook")
         if not enabled:
-            trail.require_reason(reason, by=by)
+            audit_events.require_reason(reason, by=by)
         action = "enable webhook" if enabled else "disable webhook"
         text = f"{webhook}: {reason}" if reason else ""
-        with trail.changing(action, webhook, by=by, reason=text, workflow=name):
+        with audit_events.changing(action, webhook, by=by, reason=text, workflow=name):
             webhook.enabled = enabled
             webhook.save(update_fields=["enabled"])
         notifications.lists_changed_on_commit()
@@ -193,8 +193,8 @@ def delete(webhook_id: UUID | str, *, by: User, reason: str) -> WebhookEndpoint:
     with transaction.atomic():
         webhook = _locked(webhook_id, by)
         permissions.require(can_change(by, webhook), "delete this webhook")
-        trail.require_reason(reason, by=by)
-        with trail.changing(
+        audit_events.require_reason(reason, by=by)
+        with audit_events.changing(
             "delete webhook",
             webhook,
             by=by,
@@ -225,7 +225,7 @@ def replay(
         if not receipt.is_repeated:
             text = f"{webhook}: {delivery.pk}, {receipt.delivery.get_outcome_display()}"
             name = webhook.workflow_name
-            trail.note("replay webhook", by=by, reason=text, workflow=name)
+            audit_events.note("replay webhook", by=by, reason=text, workflow=name)
             notifications.lists_changed_on_commit()
     return receipt
 
@@ -308,7 +308,7 @@ def _current_secret(webhook: WebhookEndpoint) -> str:
 def _save(webhook: WebhookEndpoint, action: str, *, by: User) -> None:
     name = webhook.workflow_name
     try:
-        with trail.changing(action, webhook, by=by, workflow=name):
+        with audit_events.changing(action, webhook, by=by, workflow=name):
             webhook.save()
             constants = {
                 row["param"]: row["value"]

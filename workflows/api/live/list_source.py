@@ -19,7 +19,7 @@ from workflows.api import representations
 from workflows.api.live.frames import Event
 from workflows.api.schemas_live import ApprovalKey, ApprovalListEvent, RunListEvent
 from workflows.errors import InvalidCursor
-from workflows.pages.lists import inbox
+from workflows.pages.lists import open_approvals
 from workflows.pages.lists.live_lists import redacted_for
 from workflows.pages.lists.pagination import keyset_page
 from workflows.pages.live.broadcast import LISTS
@@ -98,7 +98,7 @@ def approvals_page(size: int) -> Callable[[Viewer], Page]:
 
     def read(viewer: Viewer) -> Page:
         granted = permissions.permissions_for(viewer.user)
-        page = inbox.open_page(granted, size=size, whole=True)
+        page = open_approvals.open_page(granted, size=size, whole=True)
         found = [representations.approval(row, viewer.user) for row in page.rows]
         return Page({(row.run, row.sequence): row for row in found}, _approvals_event)
 

@@ -24,7 +24,7 @@ from workflows.errors import InvalidCursor
 from workflows.models import Approval, StageStatus, Status, current_stage
 from workflows.models.current_stages import ACTIVE_STATUSES
 from workflows.pages.redaction import is_redacted, redact_rows
-from workflows.pages.run.stage_status import as_shown
+from workflows.pages.run.cancelled_stages import as_shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,7 +3,7 @@
 A stream has no queue. A notification only says that the source may have changed; its next
 event is read when the client has taken the last one. A slow client therefore gets fewer and
 larger events, and one that reads nothing is disconnected by the server
-(`project/connections.py`). The request has left its place in the admission by then, since
+(`project/connection_limits.py`). The request has left its place in the admission by then, since
 its response has begun (`project/admission.py`).
 """
 

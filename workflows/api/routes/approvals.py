@@ -15,7 +15,7 @@ from workflows.api.requests import ApiRequest, errors, require_version, visible_
 from workflows.api.schemas import ApprovalOut, ApprovalPage, Response, RunDetail
 from workflows.errors import AlreadyAnswered
 from workflows.models import Approval
-from workflows.pages.lists import inbox
+from workflows.pages.lists import open_approvals
 from workflows.pages.redaction import redact_rows
 from workflows.system import system
 
@@ -30,7 +30,7 @@ def list_approvals(
     """List the open approvals that you may respond to, oldest first."""
     after = paging.after_number
     granted = permissions.permissions_for(request.user)
-    page = inbox.open_page(granted, after, size=paging.limit, whole=True)
+    page = open_approvals.open_page(granted, after, size=paging.limit, whole=True)
     return {
         "items": [representations.approval(row, request.user) for row in page.rows],
         "next": link_next(request, response, page.after),

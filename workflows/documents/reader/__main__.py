@@ -12,8 +12,8 @@ import sys
 import threading
 import traceback
 
-from workflows.documents.reader import frames
-from workflows.documents.reader.frames import Head
+from workflows.documents.reader import pipe_protocol
+from workflows.documents.reader.pipe_protocol import Head
 from workflows.documents.reader.tasks import TASKS
 from workflows.runtime.errors import ProviderError
 
@@ -33,7 +33,7 @@ def main(memory_bytes: int, idle_seconds: float, niceness: int) -> None:
             head, body = requests.get(timeout=idle_seconds)
         except queue.Empty:
             os._exit(0)
-        frames.send(replies, *_execute(head, body))
+        pipe_protocol.send(replies, *_execute(head, body))
 
 
 def _limit(memory_bytes: int) -> None:
@@ -54,8 +54,8 @@ def _receive_requests(requests: queue.SimpleQueue[Request]) -> None:
     """Queue requests; exit immediately when the pool closes the pipe."""
     try:
         while True:
-            requests.put(frames.receive(0))
-    except frames.ConnectionClosed:
+            requests.put(pipe_protocol.receive(0))
+    except pipe_protocol.ConnectionClosed:
         os._exit(0)
 
 

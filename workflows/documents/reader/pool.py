@@ -23,8 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from workflows.documents.reader import frames
-from workflows.documents.reader.frames import Head
+from workflows.documents.reader import pipe_protocol
+from workflows.documents.reader.pipe_protocol import Head
 from workflows.runtime import pdf_errors
 from workflows.runtime.errors import ProviderError, Unavailable
 
@@ -156,8 +156,8 @@ class _Child:
     def request(self, head: Head, body: bytes, seconds: float) -> Reply:
         """Return the reply. Raises ConnectionClosed, DeadlineExceeded."""
         deadline = time.monotonic() + seconds
-        frames.send(self._in, head, body, deadline=deadline)
-        return Reply(*frames.receive(self._out, deadline=deadline))
+        pipe_protocol.send(self._in, head, body, deadline=deadline)
+        return Reply(*pipe_protocol.receive(self._out, deadline=deadline))
 
     def kill(self) -> None:
         """Kill the process."""
@@ -269,7 +269,7 @@ class Pool:
                 reply = child.request(
                     {"task": task.name, **task.arguments}, task.body, limit
                 )
-        except (frames.ConnectionClosed, ValueError):
+        except (pipe_protocol.ConnectionClosed, ValueError):
             code = child.reap()
             if job.cancelled:
                 raise Cancelled from None
@@ -277,7 +277,7 @@ class Pool:
         except BaseException as error:
             child.kill()
             child.reap()
-            if not isinstance(error, frames.DeadlineExceeded):
+            if not isinstance(error, pipe_protocol.DeadlineExceeded):
                 raise
             raise pdf_errors.PageTooComplex(
                 f"It takes longer than {limit:g} s to read, which no ordinary page does."

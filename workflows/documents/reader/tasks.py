@@ -16,8 +16,8 @@ from pypdfium2 import PdfDocument
 
 from workflows.documents.pdf import PageStyle, count_pages, draw_page, read_from
 from workflows.documents.pdf.files import opened
-from workflows.documents.reader.frames import Head
-from workflows.documents.reader.pages import encode_page
+from workflows.documents.reader.page_encoding import encode_page
+from workflows.documents.reader.pipe_protocol import Head
 
 MAX_OPEN_DOCUMENTS = 3  # documents
 
@@ -63,15 +63,15 @@ def draw(_: bytes, *, path: str, page: int, style: dict[str, Any]) -> TaskResult
 
 def scan(image: bytes, **options: Any) -> TaskResult:
     """Return the OCR text of a page image."""
-    from workflows.documents.reader import scans  # noqa: PLC0415 - takes a second to load
+    from workflows.documents.reader import ocr  # noqa: PLC0415 - takes a second to load
 
-    return scans.read_image(image, **options), b""
+    return ocr.read_image(image, **options), b""
 
 
 def can_scan(_: bytes) -> TaskResult:
     """Return whether OCR is available, and the reason if not."""
     try:
-        from workflows.documents.reader import scans  # noqa: F401, PLC0415
+        from workflows.documents.reader import ocr  # noqa: F401, PLC0415
     except ImportError as error:
         return {"able": False, "why": str(error)}, b""
     return {"able": True}, b""

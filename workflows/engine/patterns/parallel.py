@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from workflows.engine.author_code import call_contained
 from workflows.engine.cancellation import (
     Cancellation,
     Interruption,
@@ -16,7 +17,6 @@ from workflows.engine.cancellation import (
     no_repeated_interruption,
 )
 from workflows.engine.config import ParallelConfig
-from workflows.engine.containment import call_contained
 from workflows.engine.context import NodeContext
 from workflows.engine.errors import (
     Cancelled,
@@ -26,10 +26,10 @@ from workflows.engine.errors import (
     Paused,
 )
 from workflows.engine.events import EventType
+from workflows.engine.fair_scheduling import MAX_TURNS, Turns, turns_of_loop
 from workflows.engine.nodes import Node, as_node, call_function
 from workflows.engine.observers import Observer
 from workflows.engine.retries import run_with_retries
-from workflows.engine.turns import MAX_TURNS, Turns, turns_of_loop
 
 from .context import pattern_context
 

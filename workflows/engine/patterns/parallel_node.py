@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 from workflows.engine.config import ParallelConfig
 from workflows.engine.context import NodeContext
 from workflows.engine.errors import ConfigurationError
+from workflows.engine.fair_scheduling import turns_of_loop
 from workflows.engine.frozen import Json
 from workflows.engine.nodes import (
     AnyStep,
@@ -17,7 +18,6 @@ from workflows.engine.nodes import (
     call_function,
 )
 from workflows.engine.state import State
-from workflows.engine.turns import turns_of_loop
 
 from .items import Over, ResultCodec, items_of
 from .parallel import ParallelResult, StoredItems

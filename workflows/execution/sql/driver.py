@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models import Model
 
-    from workflows.execution.rows import Rows
+    from workflows.execution.record_rows import Rows
     from workflows.execution.sql.launches import NewRun, Offer
     from workflows.execution.sql.tables import Table
 

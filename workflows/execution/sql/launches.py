@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import JSONField
 
-from workflows.audit.records import StageRow
+from workflows.audit.step_records import StageRow
 from workflows.execution.sql.statements import (
     ATTEMPTS,
     AUDIT_EVENTS,

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from uuid import UUID
 
-    from workflows.execution.rows import Rows
+    from workflows.execution.record_rows import Rows
     from workflows.execution.sql.driver import Renewed
     from workflows.execution.sql.launches import NewRun, Offer
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from workflows.execution.rows import Rows
+    from workflows.execution.record_rows import Rows
     from workflows.execution.sql.driver import Renewed
     from workflows.execution.sql.launches import NewRun, Offer
     from workflows.execution.sql.tables import Table

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from workflows.audit.exporter import pieces, public_key
+from workflows.audit.bundle_export import pieces, public_key
 from workflows.errors import RunNotFound
 from workflows.system import system
 

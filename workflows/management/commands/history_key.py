@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from workflows.audit.exporter import public_key
+from workflows.audit.bundle_export import public_key
 
 
 class Command(BaseCommand):

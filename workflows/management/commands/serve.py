@@ -13,9 +13,9 @@ from django.core.management import BaseCommand, CommandParser, call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from project.connections import ConnectionLimits
-from project.garbage import freeze_loaded_objects
-from project.memory import limit_arenas
+from project.connection_limits import ConnectionLimits
+from project.garbage_collector import freeze_loaded_objects
+from project.memory_allocator import limit_arenas
 from project.server import Server, Works
 from project.shutdown import end_within
 from project.telemetry import exporting_traces

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
     from collections.abc import Iterable
 
-    from workflows.audit.chain_walker import Finding
+    from workflows.audit.chain_verification import Finding
     from workflows.audit.verifier import Tally
 
 NOT_AS_RECORDED, NO_KEY = 1, 2  # exit codes

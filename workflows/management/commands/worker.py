@@ -13,12 +13,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from prometheus_client import start_http_server
 
-from project.garbage import freeze_loaded_objects
-from project.memory import limit_arenas
+from project.garbage_collector import freeze_loaded_objects
+from project.memory_allocator import limit_arenas
 from project.shutdown import end_within
 from project.telemetry import exporting_traces
 from workflows.deliveries.deliverer import delivering
-from workflows.engine.loop import ResilientLoop
+from workflows.engine.protected_loop import ResilientLoop
 from workflows.execution.worker import Worker
 
 if TYPE_CHECKING:

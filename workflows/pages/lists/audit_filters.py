@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from workflows.access import permissions
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.models.datetimes import audit_events_between
 from workflows.models.operations import current_action, stored_actions
 from workflows.pages.lists.filters import Filters, without_empty
@@ -107,7 +107,7 @@ def can_read(person: User, event: AuditEvent) -> bool:
     view the data of any run it is ever given to: so they need the data of all workflows.
     """
     read = permissions.permissions_for(person).read
-    if event.action in trail.ON_DOCUMENTS:
+    if event.action in audit_events.ON_DOCUMENTS:
         return read.are_all
     return event.workflow_name in read
 
@@ -115,5 +115,5 @@ def can_read(person: User, event: AuditEvent) -> bool:
 def _readable(person: User) -> Q:
     """Return `can_read` as a condition."""
     read = permissions.permissions_for(person).read
-    on_documents = Q(action__in=trail.ON_DOCUMENTS)
+    on_documents = Q(action__in=audit_events.ON_DOCUMENTS)
     return Q() if read.are_all else read.q() & ~on_documents

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from workflows.access import permissions
 from workflows.models import RemovedRun, RunLabel, Status
-from workflows.pages.lists import bulk_operations, inbox, schedules
+from workflows.pages.lists import bulk_operations, open_approvals, schedules
 from workflows.pages.lists.columns import Columns, Row
 from workflows.pages.lists.decision_filters import DecisionFilters
 from workflows.pages.lists.overview import overview
@@ -118,9 +118,9 @@ def home_context(query: Mapping[str, str], person: User) -> Context:
     active = runs.filter(status__in=(Status.PENDING, Status.RUNNING))
     failed = runs.filter(status=Status.FAILED)
     granted = permissions.permissions_for(person)
-    waiting = inbox.count_open(granted)
+    waiting = open_approvals.count_open(granted)
     return {
-        "approvals": inbox.by_urgency(granted, SHORTEST_LIST),
+        "approvals": open_approvals.by_urgency(granted, SHORTEST_LIST),
         "more": waiting > SHORTEST_LIST,
         "waiting": waiting,
         "running": redacted_for(person, active[:SHORT_LIST]),
@@ -175,13 +175,13 @@ def approvals_context(query: Mapping[str, str], person: User) -> Context:
     """Return a page of the user's open approvals, and recently answered ones."""
     granted = permissions.permissions_for(person)
     after = int_in(query, "after")
-    found = inbox.open_page(granted, after)
+    found = open_approvals.open_page(granted, after)
     return {
         "found": found,
         "after": after,
-        "groups": inbox.by_group(found.rows),
-        "waiting": inbox.count_open(granted),
-        "answered": inbox.list_answered(granted, SHORT_LIST),
+        "groups": open_approvals.by_group(found.rows),
+        "waiting": open_approvals.count_open(granted),
+        "answered": open_approvals.list_answered(granted, SHORT_LIST),
     }
 
 

@@ -36,8 +36,14 @@ from workflows.pages.query_string import parse_query
 from workflows.pages.render.regions import render_regions
 from workflows.pages.render.zones import in_zone, zone_in
 from workflows.pages.run.page import RunPage
-from workflows.pages.run.parts import FRAME, POINT_IN_TIME, Part, parts_of, render_part
-from workflows.pages.run.view import RunView
+from workflows.pages.run.shared_regions import (
+    FRAME,
+    POINT_IN_TIME,
+    Part,
+    parts_of,
+    render_part,
+)
+from workflows.pages.run.view_options import RunView
 from workflows.system import system
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from workflows.pages.run.loop_folding import Fold
 
 if TYPE_CHECKING:
     from workflows.models import Decision, Run
-    from workflows.pages.run.point_in_time import PointInTime
+    from workflows.pages.run.rows_at_step import PointInTime
     from workflows.pages.run.steps import Step, StepList
 
 

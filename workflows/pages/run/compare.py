@@ -12,7 +12,7 @@ from workflows.models import Decision, Run, Stage, StageStatus, with_current
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw, times
 from workflows.pages.redaction import is_redacted, redact_rows
 from workflows.pages.render.text import readable_name, span
-from workflows.pages.run.stage_status import as_shown
+from workflows.pages.run.cancelled_stages import as_shown
 from workflows.system import system
 
 if TYPE_CHECKING:

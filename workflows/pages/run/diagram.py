@@ -9,16 +9,16 @@ from django.db.models import Count, Max
 
 from workflows.models import Stage, StageStatus, add_current
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw
+from workflows.pages.run.cancelled_stages import as_shown
 from workflows.pages.run.durations import step_duration
-from workflows.pages.run.stage_status import as_shown
-from workflows.pages.run.view import RunView
+from workflows.pages.run.view_options import RunView
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workflows.models import Run
     from workflows.pages.run.durations import Place, StepDuration
-    from workflows.pages.run.point_in_time import PointInTime
+    from workflows.pages.run.rows_at_step import PointInTime
 
 
 def draw_run(

@@ -15,13 +15,13 @@ from workflows.models import Level, LogLine
 from workflows.pages.redaction import is_redacted
 from workflows.pages.render.times import clock
 from workflows.pages.render.zones import current_zone
-from workflows.pages.run.point_in_time import PointInTime
+from workflows.pages.run.rows_at_step import PointInTime
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from workflows.models import Run
-    from workflows.pages.run.view import RunView
+    from workflows.pages.run.view_options import RunView
 
 MAX_LINES = 200  # newest lines on the run page
 

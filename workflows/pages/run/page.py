@@ -21,7 +21,7 @@ from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.graph import svg
 from workflows.pages.graph.closing_nodes import ClosingNode, closing_nodes
 from workflows.pages.graph.diagram import Diagram
-from workflows.pages.lists.inbox import count_open
+from workflows.pages.lists.open_approvals import count_open
 from workflows.pages.lists.schedules import schedule_of
 from workflows.pages.lists.webhooks import delivery_of
 from workflows.pages.render.shell_commands import LaunchCommands
@@ -44,7 +44,7 @@ from workflows.pages.run.stage_rows import Row, rows_of
 from workflows.pages.run.steps import Step, StepList, list_steps
 from workflows.pages.run.timeline import Timeline, timeline_of
 from workflows.pages.run.timeline_waits import Events
-from workflows.pages.run.view import RunView
+from workflows.pages.run.view_options import RunView
 from workflows.services import actions
 
 __all__ = ["RunPage", "response_form"]

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from workflows.models import Run, Stage
     from workflows.pages.run.durations import Place, StepDuration
-    from workflows.pages.run.point_in_time import PointInTime
-    from workflows.pages.run.view import RunView
+    from workflows.pages.run.rows_at_step import PointInTime
+    from workflows.pages.run.view_options import RunView
 
 MAX_STEPS = 10  # newest steps of a node that are shown
 MAX_DECISIONS = 15  # newest decisions on an edge that are shown

@@ -31,9 +31,9 @@ from workflows.pages.documents import evidence
 from workflows.pages.documents.evidence import Evidence
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.render.json_tree import VIEWER
-from workflows.pages.run.point_in_time import PointInTime, moment_of
-from workflows.pages.run.status_at import StatusAt, status_at
-from workflows.pages.run.view import RunView
+from workflows.pages.run.rows_at_step import PointInTime, moment_of
+from workflows.pages.run.status_at_step import StatusAt, status_at
+from workflows.pages.run.view_options import RunView
 from workflows.services.approvals import is_for
 
 RESPONSE_PREFIX = "response"  # of the form fields of a response

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from workflows.models import StageStatus, add_current, with_current
 from workflows.pages.lists.pagination import Page, forward_page
-from workflows.pages.run.stage_status import (
+from workflows.pages.run.cancelled_stages import (
     CancelledAttempts,
     cancelled_attempts,
     shown_status,
@@ -15,7 +15,7 @@ from workflows.pages.run.stage_status import (
 
 if TYPE_CHECKING:
     from workflows.models import Run, Stage
-    from workflows.pages.run.point_in_time import PointInTime
+    from workflows.pages.run.rows_at_step import PointInTime
 
 MAX_STAGES = 5_000  # newest stages that are read
 FIELDS = (  # of Stage, in the order of Row

@@ -26,16 +26,16 @@ from workflows.models import (
 )
 from workflows.pages.redaction import is_redacted, redact_rows
 from workflows.pages.render.regions import strip_indentation
+from workflows.pages.run.cancelled_stages import as_shown
 from workflows.pages.run.durations import Place, StepDuration, step_duration
 from workflows.pages.run.loop_folding import Fold, folded
 from workflows.pages.run.stage_rows import Row
-from workflows.pages.run.stage_status import as_shown
 from workflows.system import system
 
 if TYPE_CHECKING:
-    from workflows.execution.changes import Changes
+    from workflows.execution.state_changes import Changes
     from workflows.pages.run.notices import Notice
-    from workflows.pages.run.point_in_time import PointInTime
+    from workflows.pages.run.rows_at_step import PointInTime
 
 MAX_ENTRIES = 40  # newest steps and folds; the page of all steps has the rest
 MAX_FAILED = 5  # newest failed steps that are listed first

@@ -35,7 +35,7 @@ from workflows.pages.run.timeline_waits import (
 )
 
 if TYPE_CHECKING:
-    from workflows.pages.run.point_in_time import PointInTime
+    from workflows.pages.run.rows_at_step import PointInTime
     from workflows.pages.run.stage_rows import Row
 
 WORK, RETRY = "work", "retry"

@@ -18,7 +18,7 @@ from django.urls import reverse_lazy
 from django.utils import timezone
 
 from workflows.access import permissions
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.errors import RateLimited
 from workflows.infra.client_ip import address_of
 from workflows.pages.access import members_only
@@ -94,7 +94,7 @@ class NewPassword(PasswordChangeView):
         user = form.user
         with transaction.atomic():
             response = super().form_valid(form)
-            trail.note("change password", by=user, reason=str(user))
+            audit_events.note("change password", by=user, reason=str(user))
         messages.success(
             self.request, "Password changed. You were signed out on other devices."
         )

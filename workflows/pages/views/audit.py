@@ -9,9 +9,9 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from workflows.access import permissions
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.engine.json_patch import diff
-from workflows.execution.changes import Changes, describe_patch
+from workflows.execution.state_changes import Changes, describe_patch
 from workflows.models import AuditEvent
 from workflows.pages.access import members_only
 from workflows.pages.catalog import title_of
@@ -42,7 +42,11 @@ class Row:
     def subject(self) -> str:
         """Return the object of an event without a run; "" if the reader may not see it."""
         is_of_run = self.event.run_id is not None
-        return "" if is_of_run or not self.can_read else trail.subject_of(self.event)
+        return (
+            ""
+            if is_of_run or not self.can_read
+            else audit_events.subject_of(self.event)
+        )
 
     @property
     def changes(self) -> Changes:
@@ -79,8 +83,8 @@ def list_audit_events(request: HtmxRequest) -> HttpResponse:
         ],
         "before": before,
         "query": filters.encoded,
-        "actions": trail.ACTIONS,
-        "is_declared": trail.is_declared(filters.action),
+        "actions": audit_events.ACTIONS,
+        "is_declared": audit_events.is_declared(filters.action),
         "workflows": [(one.name, title_of(one.name)) for one in workflows],
         "spans": period.CHOICES,
     }

@@ -11,7 +11,7 @@ from django.contrib import messages
 from django.db.models import ProtectedError
 
 from workflows.access import permissions
-from workflows.audit import trail
+from workflows.audit import audit_events
 from workflows.errors import InUse
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def save(
     request: HtmxRequest, form: ModelForm[Any], kind: str, *, reason: str = ""
 ) -> Any:
     """Save a valid form, record it as "save <kind>" and add a message; return the row."""
-    with trail.changing(f"save {kind}", form.instance, by=request.user, reason=reason):
+    with audit_events.changing(
+        f"save {kind}", form.instance, by=request.user, reason=reason
+    ):
         row = form.save()
     messages.success(request, f"{kind.capitalize()} “{row}” saved.")
     return row
@@ -42,7 +44,9 @@ def delete(request: HtmxRequest, row: Model, kind: str, *, reason: str = "") -> 
     Raises InUse if other rows refer to it.
     """
     try:
-        with trail.changing(f"delete {kind}", row, by=request.user, reason=reason):
+        with audit_events.changing(
+            f"delete {kind}", row, by=request.user, reason=reason
+        ):
             row.delete()
     except ProtectedError as error:
         names = ", ".join(sorted(str(other) for other in error.protected_objects))

@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from workflows.access import permissions
-from workflows.audit.exporter import pieces
+from workflows.audit.bundle_export import pieces
 from workflows.models import Level
 from workflows.pages.access import members_only, run_permissions
 from workflows.pages.errors import answers_request_errors
@@ -22,7 +22,7 @@ from workflows.pages.run.log import as_text, line_html, lines
 from workflows.pages.run.page import RunPage
 from workflows.pages.run.stage_rows import page_of
 from workflows.pages.run.steps import add_changes, add_durations, group_steps
-from workflows.pages.run.view import RunView
+from workflows.pages.run.view_options import RunView
 from workflows.pages.streaming import streamed
 from workflows.pages.views.runs import readable_run, visible_run
 

@@ -24,8 +24,8 @@ from workflows.pages.forms.launch_form import MAX_TOKEN_LENGTH
 from workflows.pages.methods import posts_only
 from workflows.pages.requests import reason_of
 from workflows.pages.run.page import RunPage
-from workflows.pages.run.parts import render_all_regions
-from workflows.pages.run.view import RunView
+from workflows.pages.run.shared_regions import render_all_regions
+from workflows.pages.run.view_options import RunView
 from workflows.system import system
 
 if TYPE_CHECKING:

@@ -1,0 +1,157 @@
+"""What a paused run waits for, as rows: an approval or a child run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workflows.agents.budgets import BudgetReached
+from workflows.audit.row_adapters import stage_row
+from workflows.engine import Answer
+from workflows.execution import launching, run_tree
+from workflows.infra import clock
+from workflows.models import (
+    Approval,
+    ApprovalKind,
+    ApprovalStatus,
+    Run,
+    Stage,
+    StageStatus,
+    Status,
+    WaitKind,
+)
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable
+
+    from workflows.audit.step_records import StageRow
+    from workflows.engine import Paused
+
+
+def pause_write(run: Run, paused: Paused, child: Run | None) -> Callable[[], None]:
+    """Return the write of a pause's rows, for the transaction of its record.
+
+    A run whose cancel was requested in between does not wait: it goes back to the queue,
+    and the worker that claims it cancels it. A child is found by the worker that inserted
+    it, which checks the queue whenever one of its runs ends or pauses.
+    """
+
+    def write() -> None:
+        mine = Run.objects.filter(pk=run.pk)
+        if mine.exclude(cancel_requested_at=None).wake():
+            # else a resume after this time would take it for the end of the pause
+            mine.update(wake_at=None)
+            return
+        if paused.kind == WaitKind.APPROVAL:
+            _open_approval(run, paused)
+        elif child is not None:
+            launching.insert_child(child)
+
+    return write
+
+
+def _open_approval(run: Run, paused: Paused) -> None:
+    """Open the approval; one that was withdrawn by a cancel is opened again."""
+    budget_id = paused.budget_id if isinstance(paused, BudgetReached) else None
+    Approval.objects.update_or_create(
+        run=run,
+        sequence=paused.sequence,
+        defaults={
+            "node_name": paused.node,
+            "kind": ApprovalKind.BUDGET if budget_id else ApprovalKind.NODE,
+            "budget_id": budget_id,
+            "question": paused.question,
+            "form": paused.form or {},
+            "evidence": dict(paused.show),
+            "groups": list(paused.groups),
+            "expires_at": paused.until,
+            "on_expiry": paused.on_expiry,
+            "status": ApprovalStatus.OPEN,
+            "response": None,
+            "responded_by": None,
+            "responded_at": None,
+            "comment": "",
+        },
+    )
+
+
+def waiting_since(run: Run) -> dt.datetime | None:
+    """Move the stage that paused to this attempt; return its start.
+
+    A pause is one step even if several workers execute it: its row is carried over.
+    """
+    stages = Stage.objects.filter(
+        run=run, sequence=run.sequence + 1, status=StageStatus.WAITING
+    )
+    stage = stages.order_by("-attempt").first()
+    if stage is None:
+        return None
+    Stage.objects.filter(pk=stage.pk).update(attempt=run.attempt)
+    return stage.created_at
+
+
+def open_stage(run: Run) -> StageRow | None:
+    """Return the row of the stage at which a run paused, None if it has none."""
+    stages = Stage.objects.filter(
+        run=run, sequence=run.sequence + 1, status=StageStatus.WAITING
+    )
+    stage = stages.order_by("-attempt").first()
+    if stage is None:
+        return None
+    row = stage_row(stage)
+    row.duration_ms = (clock.local_now() - stage.created_at).total_seconds() * 1_000
+    return row
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The result that ended a pause, and the person who responded, if one did."""
+
+    answer: Answer
+    person_id: int | None = None
+
+
+def reply_to(run: Run) -> Reply | None:
+    """Return the result that ended the pause of this run, None if it has not ended."""
+    step = run.sequence + 1
+    approval = Approval.objects.filter(run=run, sequence=step).first()
+    if approval is not None:
+        return _response_of(approval)
+    child = run_tree.child_at(run, step)
+    if child is not None:
+        return Reply(_outcome_of(child)) if child.is_ended else None
+    if run.wake_at is not None and run.wake_at <= clock.now():
+        return Reply(Answer(at=run.wake_at))
+    return None
+
+
+def _response_of(approval: Approval) -> Reply | None:
+    if approval.status not in (ApprovalStatus.ANSWERED, ApprovalStatus.EXPIRED):
+        return None
+    if approval.kind == ApprovalKind.BUDGET:
+        return None  # it raised the budget; the node does not read it
+    person = approval.responded_by
+    return Reply(
+        Answer(
+            value=approval.response,
+            by=person.get_username() if person else "",
+            at=approval.responded_at,
+            comment=approval.comment,
+            expired=approval.status == ApprovalStatus.EXPIRED,
+        ),
+        approval.responded_by_id,
+    )
+
+
+def _outcome_of(child: Run) -> Answer:
+    if child.status == Status.COMPLETED:
+        return Answer(value=child.result, at=child.completed_at)
+    why = f"run {child.pk} of {child.workflow_name} {child.status}"
+    innermost = run_tree.innermost_failed(child)
+    if innermost != child:
+        # not the message of each level about the next: that grows with every level
+        why += (
+            f", as run {innermost.pk} of {innermost.workflow_name} {innermost.status}"
+        )
+    return Answer(at=child.completed_at, error=f"{why}: {innermost.error_message}")
