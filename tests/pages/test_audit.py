@@ -182,17 +182,17 @@ ALL_ACTIONS = [action for known in audit_events.ACTIONS.values() for action in k
 def recorded_in(path: Path) -> Iterator[str]:
     """Yield the action names in a module's calls that record audit events."""
     text = path.read_text()
-    for node in ast.walk(ast.parse(text if "trail." in text else "")):
+    for node in ast.walk(ast.parse(text if "audit_events." in text else "")):
         if not isinstance(node, ast.Call):
             continue
         called = node.func
-        by_trail = (
+        by_module = (
             isinstance(called, ast.Attribute)
             and isinstance(called.value, ast.Name)
-            and called.value.id == "trail"
+            and called.value.id == "audit_events"
             and called.attr in RECORDING
         )
-        if by_trail or (isinstance(called, ast.Name) and called.id in HELPERS):
+        if by_module or (isinstance(called, ast.Name) and called.id in HELPERS):
             for given in node.args[:2]:
                 if isinstance(given, ast.Constant) and isinstance(given.value, str):
                     yield given.value

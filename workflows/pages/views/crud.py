@@ -1,6 +1,6 @@
 """Saving and deleting the rows of settings pages: agents, budgets, profiles and more.
 
-Each change is recorded in the audit trail in its own transaction.
+Each change is recorded as an audit event in its own transaction.
 """
 
 from __future__ import annotations
