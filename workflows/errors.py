@@ -16,6 +16,7 @@ RequestError
 ├─ WorkerAlive        409   the run is held by a live worker
 ├─ InUse              409   another object depends on the one to delete
 ├─ AgentUnavailable        409   an agent of the workflow is unavailable
+├─ SubworkflowMissing 409   a node launches a workflow that is not registered
 ├─ FingerprintChanged 409   the workflow changed since the run was launched
 ├─ NotAllowed         403   the person lacks a permission
 ├─ RateLimited        429   too many requests within a minute
@@ -238,6 +239,20 @@ class AgentUnavailable(RequestError):
     def __init__(self, stage: str, why: str) -> None:
         """Name the prompt and the cause."""
         super().__init__(f"Not launched. At “{stage}”: {why}")
+
+
+class SubworkflowMissing(RequestError):
+    """A node of the workflow launches a workflow that is not registered."""
+
+    status = 409
+
+    def __init__(self, workflow: str, node: str, missing: str) -> None:
+        """Name both workflows and the node."""
+        super().__init__(
+            f"Workflow “{workflow}” cannot run: its node “{node}” launches the workflow"
+            f" “{missing}”, which is not registered. Correct the name, or pass the Workflow"
+            " itself."
+        )
 
 
 class FingerprintChanged(RequestError):

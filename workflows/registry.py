@@ -26,7 +26,7 @@ from workflows.engine.errors import DefinitionError, ExitRaised, NotSerialisable
 from workflows.engine.factory import Factory, FactoryWorkflow
 from workflows.engine.frozen import freeze
 from workflows.engine.value_comparison import difference
-from workflows.errors import WorkflowNotFound
+from workflows.errors import SubworkflowMissing, WorkflowNotFound
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -84,7 +84,18 @@ class Registry:
         self._lock = threading.RLock()
 
     def register(self, workflow: AnyWorkflow) -> AnyWorkflow:
-        """Add a workflow. Raises DefinitionError for a name that is taken, or cannot be."""
+        """Add a workflow, and those that its nodes launch, unless they are given by name.
+
+        Raises DefinitionError for a name that is taken, or cannot be.
+        """
+        waiting = [workflow]
+        while waiting:
+            each = waiting.pop()
+            self._add(each)
+            waiting += [ref.workflow for ref in each.children if ref.workflow]
+        return workflow
+
+    def _add(self, workflow: AnyWorkflow) -> None:
         if not NAME.fullmatch(workflow.name):
             raise DefinitionError(
                 f"A workflow cannot be called “{workflow.name[:200]}”: its name is part of"
@@ -98,7 +109,6 @@ class Registry:
             raise DefinitionError(
                 f"Two workflows are called “{workflow.name}”. Give one another name."
             )
-        return workflow
 
     def register_factory(self, name: str, factory: Factory) -> FactoryWorkflow:
         """Add a plain factory under a name. Raises DefinitionError when it is taken."""
@@ -145,6 +155,23 @@ class Registry:
                 config.module, "workflows"
             ):
                 self.add_module(_imported(f"{config.name}.workflows"))
+        for workflow in self.list():
+            self._check_children(workflow)
+
+    def _check_children(self, workflow: AnyWorkflow) -> None:
+        """Raise DefinitionError if nodes launch unknown workflows, or give invalid params."""
+        try:
+            self.check_children(workflow)
+        except SubworkflowMissing as error:
+            raise DefinitionError(str(error)) from error
+        for reference in workflow.children:
+            reference.check_params(workflow.name, self.get(reference.name))
+
+    def check_children(self, workflow: AnyWorkflow) -> None:
+        """Raise SubworkflowMissing if a node launches a workflow that is not registered."""
+        for reference in workflow.children:
+            if self.find(reference.name) is None:
+                raise SubworkflowMissing(workflow.name, reference.node, reference.name)
 
 
 def _imported(name: str) -> ModuleType:

@@ -81,13 +81,14 @@ class System(Queries):
         `profile` is the name of a profile, "" for the workflow's defaults, None to choose
         by weight. `scheduled_for` is the moment of a schedule. `deadline` counts from now and
         replaces that of the workflow. Raises WorkflowNotFound, NotAllowed, InvalidParams,
-        InvalidDeadline, AgentUnavailable, KeyReused.
+        InvalidDeadline, AgentUnavailable, SubworkflowMissing, KeyReused.
         """
         workflow = self.find_workflow(name, by=by)
         if by is not None:
             permissions.require(
                 permissions.can_launch(by, name), "launch this workflow"
             )
+        self._registry.check_children(workflow)
         run = launching.new_run(
             workflow,
             check_params(workflow, params or {}, by=by),

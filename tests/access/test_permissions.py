@@ -445,7 +445,7 @@ def test_documents_of_a_child_run_are_recorded() -> None:
     paused = Paused("subworkflow", workflow=OURS, params={"d": str(document.pk)})
     paused.sequence = 1
     parent = make_run(status=Status.WAITING, waiting_for="subworkflow")
-    child = new_child(parent, paused, registry)
+    child = new_child(parent, paused, registry, "")
     assert child is not None
     insert_child(child)
     assert document.uses.get().workflow_name == OURS

@@ -61,6 +61,9 @@ judge_all = parallel(judge, over="pages", into="x")
 review = approval("Right?", answer=Review, into="review")
 nap = sleep(timedelta(1))
 child = subworkflow("child", params=lambda s: {}, into="x")
+called = Workflow("called", state=Other, start=foreign, routes={})
+given = subworkflow(called, params={"a": 1}, into=lambda s, result: s)
+with_model = subworkflow(called, params=Review(outcome="x"), into="x")
 """
 
 RIGHT = """

@@ -31,7 +31,7 @@ from tests.support.agent_rows import make_agent
 from tests.support.openai_server import ModelServer
 from tests.support.servers import running_server
 from tests.support.workers import ended, working
-from workflows.engine import Retry, State, Workflow, node
+from workflows.engine import Retry, State, Workflow, node, subworkflow
 from workflows.infra import log_context
 from workflows.infra.database_threads import run_in_db
 from workflows.infra.tracing import tracing
@@ -310,3 +310,33 @@ def test_a_trace_goes_from_the_web_process_to_the_worker(
     assert run.parent_span_id == launch.span_id
     for line in (home / "serve.log").read_text().splitlines():
         assert json.loads(line)["level"]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_trace_of_a_child_run_continues_that_of_its_parents_step(
+    exporter: InMemorySpanExporter,
+) -> None:
+    @node
+    async def inside(state: State) -> State:
+        return state
+
+    child = Workflow("inner", state=State, start=inside, routes={})
+    call = subworkflow(child, {}, into="found", name="call")
+    workflows = Registry()
+    workflows.register(Workflow("outer", state=State, start=call, routes={}))
+    run = await run_in_db(System(workflows).execute, "outer")
+    async with working(workflows):
+        run = await ended(run.pk)
+    assert run.status == "completed", run.error_message
+    trace_provider().force_flush()
+    spans = exporter.get_finished_spans()
+    (step,) = [
+        one
+        for one in spans
+        if one.name == "step call"
+        and one.end_time == min(s.end_time for s in spans if s.name == "step call")  # type: ignore[type-var]
+    ]
+    inner = spans_of(exporter)["run inner"]
+    assert inner.parent is not None
+    assert inner.parent.span_id == step.context.span_id
+    assert {one.context.trace_id for one in spans} == {step.context.trace_id}

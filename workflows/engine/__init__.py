@@ -13,6 +13,7 @@ os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 
 from .cancellation import Cancellation
 from .checkpoints import CheckpointStore, MemoryStore, stores
+from .child_nodes import subworkflow
 from .clock import Clock, SystemClock
 from .config import (
     ChainConfig,
@@ -46,7 +47,7 @@ from .nodes import Failed, Node, node
 from .observers import LogObserver, MultiObserver, NoOpObserver, Observer, observers
 from .outcomes import RunOutcome
 from .patterns import chain, conditional, parallel
-from .pause_nodes import approval, sleep, subworkflow, wait
+from .pause_nodes import approval, sleep, wait
 from .predicates import (
     Evaluation,
     Predicate,

@@ -8,7 +8,7 @@ its params are any JSON.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from types import MappingProxyType
@@ -33,6 +33,7 @@ class FactoryWorkflow:
     config: GraphConfig | None = None
     deadline: timedelta | None = None
     run_title: RunTitle | None = None
+    children: Sequence[Any] = ()  # unknown before its graph is built
     prompts: Mapping[str, Any] = MappingProxyType({})  # a factory declares none
     has_fixed_start = False  # its code decides the initial state, and the first node
 

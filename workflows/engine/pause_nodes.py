@@ -1,4 +1,4 @@
-"""Nodes that pause the run: for a person, for a time, for another workflow.
+"""Nodes that pause the run: for a person or for a time. Those for another workflow: child_nodes.
 
 A paused run occupies no worker: it is a checkpoint and a question. `Graph.resume(enter=node,
 answer=…)` runs the node again, with the answer in its context.
@@ -23,18 +23,14 @@ from .errors import (
     DefinitionError,
     NotSerialisable,
     Paused,
-    RequestError,
-    SubworkflowFailed,
     describe,
 )
 from .frozen import Json, freeze
-from .nodes import AnyStep, Kind, Node, call_function
-from .round_trip import plain
+from .nodes import AnyStep, Kind, Node
 from .state import State
 from .storable import check_storable
 
 S = TypeVar("S", bound=State)
-Into: TypeAlias = str | Callable[[Any, Any], Any]
 Until: TypeAlias = datetime | timedelta | Callable[[Any], datetime | timedelta]
 
 
@@ -139,57 +135,6 @@ class Wait(Node[Any, Any]):
         return until
 
 
-class Subworkflow(Node[Any, Any]):
-    """A node that runs another workflow and waits for its result."""
-
-    kind: ClassVar[Kind] = "subworkflow"
-
-    def __init__(
-        self,
-        workflow: str,
-        params: Callable[[Any], Mapping[str, Any]],
-        into: Into,
-        *,
-        name: str,
-    ) -> None:
-        super().__init__(name, doc=f"Run the workflow “{workflow}”.")
-        self.workflow = workflow
-        self.params = params
-        self.into = into
-
-    async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
-        """Return the state with the child's result. Raises Paused without a result."""
-        answer = context.answer
-        if answer is None:
-            raise Paused(
-                "subworkflow",
-                question=f"waits for the workflow “{self.workflow}”",
-                workflow=self.workflow,
-                params=await self._checked_params(self.params(value), context),
-            )
-        if answer.error or answer.expired:
-            why = answer.error or "it did not end in time"
-            raise SubworkflowFailed(
-                f"The workflow “{self.workflow}” did not complete: {why}"
-            )
-        if callable(self.into):
-            state: S = await call_function(self.into, context, value, answer.value)
-            return state
-        return value.set(self.into, answer.value)
-
-    async def _checked_params(self, params: Any, context: NodeContext) -> Json:
-        """Return the child's params as they are stored. Raises SubworkflowFailed."""
-        try:
-            given = plain(params)
-            if context.check_child is None:
-                return given
-            return freeze(await context.check_child(context, self.workflow, given))
-        except (RequestError, NotSerialisable) as error:
-            raise SubworkflowFailed(
-                f"The workflow “{self.workflow}” was not launched: {error}"
-            ) from error
-
-
 def _checked_expiry(
     answer: type[BaseModel], on_expiry: Any, question: str
 ) -> tuple[BaseModel | None, Json]:
@@ -263,20 +208,6 @@ def wait(until: Until, *, name: str = "") -> AnyStep:
 def sleep(time: timedelta, *, name: str = "") -> AnyStep:
     """Return a node that waits for that time after the step before it."""
     return Wait(time, name=name)
-
-
-def subworkflow(
-    workflow: str,
-    params: Callable[[Any], Mapping[str, Any]],
-    into: Into,
-    *,
-    name: str = "",
-) -> AnyStep:
-    """Return a node that runs another workflow with `params(state)` and waits for its result.
-
-    `into` is the field for the result, or a function `(state, result)` that returns the state.
-    """
-    return Subworkflow(workflow, params, into, name=name)
 
 
 def _json(values: Mapping[str, Any]) -> Json:

@@ -298,10 +298,16 @@ class _MemoryRun(Generic[S]):
         if pause.kind == "wait" and pause.until is not None:
             self.clock.wait_until(self._end_of_wait(pause.until))
             return Answer(at=self.clock.now())
-        children = self.options.get("subworkflows", {})
-        if pause.kind == "subworkflow" and pause.workflow in children:
-            return await self._child(children[pause.workflow], pause)
+        child = self._child_workflow(pause.workflow, pause.node)
+        if pause.kind == "subworkflow" and child is not None:
+            return await self._child(child, pause)
         return None
+
+    def _child_workflow(self, name: str, node: str) -> Workflow[Any] | None:
+        """Return the workflow that a node launches: a given one, or that of the node itself."""
+        given = self.options.get("subworkflows", {}).get(name)
+        found: Workflow[Any] | None = getattr(self.graph.nodes[node], "child", None)
+        return given or found
 
     def _end_of_wait(self, until: datetime) -> datetime:
         """Return when a wait ends: at the deadline of the run, if that is before."""
@@ -318,8 +324,9 @@ class _MemoryRun(Generic[S]):
         An unknown child is an error if `subworkflows` is given and its node has no answer.
         """
         children = self.options.get("subworkflows")
-        if children is not None and name in children:
-            return check_launch(children[name], answer_value)
+        child = self._child_workflow(name, context.node)
+        if child is not None:
+            return check_launch(child, answer_value)
         if children is not None and context.node not in self.answers:
             known = ", ".join(sorted(children)) or "none"
             raise RequestError(
@@ -336,7 +343,6 @@ class _MemoryRun(Generic[S]):
             )
         options: Options = {**self.options, "clock": self.clock}
         options.pop("deadline", None)  # a child has that of its workflow
-        options.pop("deadline", None)  # each run has its own
         child = _MemoryRun(workflow, options, self.depth + 1)
         outcome = await child.outcome(pause.params)
         if outcome.status == "completed":

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel
@@ -14,6 +15,7 @@ from pydantic_core import to_jsonable_python
 
 from .adapters import codec, schema
 from .checks import check_against_state
+from .child_nodes import references
 from .config import GraphConfig
 from .errors import DefinitionError
 from .fingerprint import differences, fingerprint, type_text
@@ -99,17 +101,20 @@ class Workflow(Generic[S]):
         _check_nodes(name, [*nodes, *closing])
         _check_fields_exist(name, nodes, state)
         _check_types_storable(name, self.params_type, nodes, state)
+        self.children = references(name, nodes)
         self.run_title = _checked_run_title(name, run_title, self.params_type)
         _check_has_exit(name, nodes, self._routes)
         self.graph = Graph(name)
         self._build(self.graph)
         check_against_state(name, nodes, self._predicates(), state)
-        for warning in self.graph.check():
-            warnings.warn(warning, DefinitionWarning, stacklevel=2)
+        self._warn()
         self.shape: GraphShape = replace(self.graph.describe(), fields=_fields(state))
         self.fingerprint = fingerprint(self.shape)
-        self.has_fixed_start = _is_fixed(state)
         self.drawn = self.shape.to_json()  # stored with each run; not to be modified
+
+    def _warn(self) -> None:
+        for warning in self.graph.check():
+            warnings.warn(warning, DefinitionWarning, stacklevel=3)
 
     def factory(self, graph: Graph, runtime: object, params: Any) -> S:  # noqa: ARG002
         """Build the graph and return the initial state of a run.
@@ -200,6 +205,11 @@ class Workflow(Generic[S]):
             graph.set_undo(source.name, undo)
         if self._on_end is not None:
             graph.set_on_end(self._on_end)
+
+    @cached_property
+    def has_fixed_start(self) -> bool:
+        """Whether the params alone decide the initial state."""
+        return _is_fixed(self.state_type)
 
     @property
     def has_closing(self) -> bool:

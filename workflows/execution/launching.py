@@ -18,7 +18,6 @@ from workflows.documents import uses
 from workflows.engine.errors import SubworkflowFailed
 from workflows.errors import InvalidDeadline
 from workflows.execution import run_titles, run_tree
-from workflows.infra import tracing
 from workflows.models import Run
 
 if TYPE_CHECKING:
@@ -72,10 +71,13 @@ def _deadline_of(
     return launched_at + deadline
 
 
-def new_child(run: Run, paused: Paused, workflows: Registry) -> Run | None:
+def new_child(
+    run: Run, paused: Paused, workflows: Registry, traceparent: str
+) -> Run | None:
     """Return a child run for this step to wait for, None if the step has one.
 
-    It gets neither the token nor the profile of its parent. Raises WorkflowNotFound,
+    It gets neither the token nor the profile of its parent. `traceparent` is that of the
+    step, "" if tracing is off. Raises WorkflowNotFound,
     AgentUnavailable, and SubworkflowFailed at the limit of depth.
     """
     if run_tree.child_at(run, paused.sequence) is not None:
@@ -95,7 +97,7 @@ def new_child(run: Run, paused: Paused, workflows: Registry) -> Run | None:
         parent_sequence=paused.sequence,
         priority=run.priority,
         scheduled_for=run.scheduled_for,
-        traceparent=tracing.traceparent() or run.traceparent,
+        traceparent=traceparent or run.traceparent,
     )
 
 

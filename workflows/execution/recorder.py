@@ -27,7 +27,7 @@ from workflows.execution.record_buffer import RecordBuffer
 from workflows.execution.record_pipeline import Drained
 from workflows.execution.stage_events import RECORDED, StageEvents
 from workflows.execution.state_migration import adopt
-from workflows.infra import clock
+from workflows.infra import clock, tracing
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.infra.text import clean
 from workflows.models import (
@@ -208,7 +208,11 @@ class Recorder:
             if self.buffer.masker.child(pause):
                 self.buffer.log(Level.WARNING, MASKED_PARAMS.format(pause.workflow))
             self._child = await run_in_db_retrying(
-                launching.new_child, self.run, pause, self._workflows
+                launching.new_child,
+                self.run,
+                pause,
+                self._workflows,
+                tracing.traceparent(),  # of the step: the thread has another context
             )
 
     async def flush(self) -> None:
