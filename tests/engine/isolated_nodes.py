@@ -121,3 +121,11 @@ def hangs_beyond_its_timeout(state: Case) -> Case:
     start_helper(state.path)
     while True:
         time.sleep(60)
+
+
+@node(isolate=True, heartbeat=20)
+def reports(state: Case, runtime: Runtime) -> Case:
+    """Report progress twice."""
+    runtime.progress(1, 3, "pages")
+    runtime.progress(2, 3, "pages")
+    return state

@@ -33,6 +33,7 @@ from workflows.execution import (
     rewinds,
     sql,
 )
+from workflows.execution.record_buffer import RecordBuffer
 from workflows.execution.record_rows import Rows
 from workflows.execution.rewinds import Position
 from workflows.infra.database_threads import run_in_db
@@ -47,6 +48,7 @@ from workflows.models import (
 )
 from workflows.models.transitions import GIVEN_UP
 from workflows.registry import Registry
+from workflows.runtime import Runtime
 from workflows.system import System
 
 
@@ -188,6 +190,73 @@ async def test_tries_and_finished_items_are_counted_in_the_runs_row() -> None:
         last.set()
         run = await ended(run.pk)
     assert run.status == Status.COMPLETED, run.error_message
+
+
+def shows_progress(*expected: Any) -> Callable[[Run], bool]:
+    """Return whether a run shows this node, amount, total and text as in progress."""
+
+    def is_shown(run: Run) -> bool:
+        stage = stored_stage(run)
+        return stage is not None and expected == (
+            stage.node_name,
+            stage.progress_done,
+            stage.progress_of,
+            stage.progress_text,
+        )
+
+    return is_shown
+
+
+@pytest.fixture
+def progress_records(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets an entry for each record because of a report."""
+    records: list[int] = []
+    show = RecordBuffer._show_progress  # noqa: SLF001 - to count its calls
+
+    def show_counted(buffer: RecordBuffer) -> None:
+        records.append(1)
+        show(buffer)
+
+    monkeypatch.setattr(RecordBuffer, "_show_progress", show_counted)
+    return records
+
+
+@pytest.mark.usefixtures("sealed")
+async def test_the_last_report_of_a_node_is_in_the_runs_row_until_its_step_ends(
+    progress_records: list[int],
+) -> None:
+    proceed, last = SharedEvent(), SharedEvent()
+    left_behind: list[Runtime] = []
+
+    @node
+    async def counts(state: Count, runtime: Runtime) -> Count:
+        left_behind.append(runtime)
+        for number in range(1_000):
+            runtime.progress(number, 1_000, "rows\x00")
+        await proceed.wait()
+        return state
+
+    @node
+    async def after(state: Count, runtime: Runtime) -> Count:
+        runtime.progress(1, text="second")
+        left_behind[0].progress(5, 5, "of a thread that was left behind")
+        await last.wait()
+        return state
+
+    registry, system = registered(
+        Workflow("counts", state=Count, start=counts, routes={counts: after})
+    )
+    async with working(registry):
+        run = await run_in_db(system.execute, "counts", {})
+        await until(run.pk, shows_progress("counts", 999, 1_000, "rows\ufffd"))
+        proceed.set()
+        await until(run.pk, shows_progress("after", 1, None, "second"))
+        last.set()
+        run = await ended(run.pk)
+    assert run.status == Status.COMPLETED, run.error_message
+    rows = await run_in_db(lambda: list(run.stages.all()))
+    assert [row.progress_amount for row in rows] == ["", ""]
+    assert 2 <= len(progress_records) < 20  # of 1,002 reports
 
 
 # Ends that the attempt does not record --------------------------------------------------

@@ -86,6 +86,30 @@ def test_progress_of_a_parallel_step_is_shown(page: Client) -> None:
     assert "Running · 5 of 12" in text
 
 
+def run_that_reports(**progress: object) -> Run:
+    """Return a running run whose node has reported progress."""
+    run = make_run(status=Status.RUNNING)
+    run.current_stage = {
+        "sequence": 1, "node": "judge_pages", "iteration": 1, "tries": 1,
+        "created_at": timezone.now().isoformat(), "progress": progress,
+    }  # fmt: skip
+    run.save()
+    return run
+
+
+def test_progress_that_a_node_reports_is_shown(page: Client) -> None:
+    run = run_that_reports(done=412, of=1_000, text="rows of <b>")
+    text = text_of(page, run)
+    assert '<progress max="1000"' in text
+    assert "412 of 1,000 · rows of &lt;b&gt;" in text
+    assert "Running · 412 of 1,000" in text
+
+
+def test_progress_may_be_words_or_an_amount_only(page: Client) -> None:
+    assert "asks the bank" in text_of(page, run_that_reports(text="asks the bank"))
+    assert "Running · 2.5" in text_of(page, run_that_reports(done=2.5))
+
+
 def test_tries_and_the_error_of_a_step_are_shown(page: Client) -> None:
     run = make_run(status=Status.FAILED)
     make_stage(run, tries=3, status=StageStatus.FAILED, error_message="It is <broken>.")

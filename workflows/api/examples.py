@@ -74,6 +74,7 @@ _stage: dict[str, Any] = {
     "duration_ms": 812.4,
     "items_done": None,
     "items_total": None,
+    "progress": None,
     "error": "",
 }
 _decision: dict[str, Any] = {

@@ -12,6 +12,7 @@ from workflows.api.schemas import (
     AttemptOut,
     DecisionOut,
     LogLineOut,
+    ProgressOut,
     RunDetail,
     RunError,
     RunSummary,
@@ -159,7 +160,17 @@ def stage(row: Stage) -> StageOut:
         duration_ms=row.duration_ms,
         items_done=row.items_done,
         items_total=row.items_total,
+        progress=progress(row),
         error=row.error_message,
+    )
+
+
+def progress(row: Stage) -> ProgressOut | None:
+    """Return what the node in progress reported last."""
+    if not (row.progress_amount or row.progress_text):
+        return None
+    return ProgressOut(
+        done=row.progress_done, of=row.progress_of, text=row.progress_text
     )
 
 

@@ -187,6 +187,14 @@ class NoteOut(Schema):
 # History --------------------------------------------------------------------------------
 
 
+class ProgressOut(Schema):
+    """What a node reported with `runtime.progress()`."""
+
+    done: float | None
+    of: float | None = Field(description="Null if the node does not know it.")
+    text: str
+
+
 class StageOut(Schema):
     """One execution of a node."""
 
@@ -204,6 +212,9 @@ class StageOut(Schema):
     duration_ms: float | None
     items_done: int | None
     items_total: int | None
+    progress: ProgressOut | None = Field(
+        description="The last report of a node in progress, null at its end."
+    )
     error: str
 
 

@@ -37,6 +37,7 @@ class StageRow:
     seal: bytes | None = None  # once it has ended
     kind: str = StageKind.NODE
     undoes: int | None = None  # sequence of the step that it undoes
+    progress: dict[str, Any] | None = None  # what its node reported last
 
     def as_current(self) -> str:
         """Return the JSON text of `Run.current_stage` while this stage is in progress."""
@@ -53,6 +54,8 @@ class StageRow:
             fields["waits_for_thread"] = True
         if self.kind != StageKind.NODE:
             fields |= {"kind": str(self.kind), "undoes": self.undoes}
+        if self.progress is not None:
+            fields["progress"] = self.progress
         return _compact(fields)
 
     def copy(self) -> StageRow:
@@ -72,6 +75,7 @@ class StageRow:
             None,
             self.kind,
             self.undoes,
+            self.progress,
         )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,6 +25,9 @@ CheckChild: TypeAlias = Callable[["NodeContext", str, "Json"], Awaitable["Json"]
 
 Raises RequestError if the workflow does not exist or does not accept the params."""
 SavedItems: TypeAlias = Callable[[], Mapping[int, "Json"]]
+
+
+MIN_BEATS = 10  # more than so many in the time of one heartbeat are not counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,38 @@ class TryLimit:
             self._left = None
 
 
+class HeartbeatLimit(TryLimit):
+    """The heartbeat of one try: a timeout that each report of progress begins anew."""
+
+    __slots__ = ("_beaten_at", "_seconds", "_thread")
+
+    def __init__(self, timeout: asyncio.Timeout, seconds: float) -> None:
+        super().__init__(timeout)
+        self._seconds = seconds
+        self._beaten_at = self._loop.time()
+        self._thread = threading.get_ident()
+
+    def beat(self) -> None:
+        """Begin the timeout anew. Thread-safe, and cheap enough for each turn of a loop."""
+        now = self._loop.time()
+        if now - self._beaten_at < self._seconds / MIN_BEATS:
+            return
+        self._beaten_at = now
+        if threading.get_ident() == self._thread:
+            self._restart()
+        else:
+            with suppress(RuntimeError):  # the loop was closed
+                self._loop.call_soon_threadsafe(self._restart)
+
+    def _restart(self) -> None:
+        # a beat that is skipped must not shorten the time after the one that counted
+        seconds = self._seconds * (1 + 1 / MIN_BEATS)
+        if self._left is not None:
+            self._left = seconds
+        elif self._timeout.when() is not None and not self._timeout.expired():
+            self._timeout.reschedule(self._loop.time() + seconds)
+
+
 def _no_saved_items() -> Mapping[int, Json]:
     return {}
 
@@ -92,6 +129,7 @@ class NodeContext:
     outcome: RunOutcome | None = None  # of an on_end node
     abandoned: bool = False  # the try timed out while its thread still runs
     limits: list[TryLimit] = field(default_factory=list)  # of the running tries
+    heartbeat: HeartbeatLimit | None = None  # of this try
 
     @property
     def key(self) -> str:
@@ -104,9 +142,16 @@ class NodeContext:
         """Whether to stop: on cancellation or deadline of the run, or timeout of this try."""
         return self.abandoned or self.cancellation.cancelled
 
+    def beat(self) -> None:
+        """Report that the try still works. Thread-safe; without a heartbeat it does nothing."""
+        if self.heartbeat is not None:
+            self.heartbeat.beat()
+
     def for_try(self, number: int) -> NodeContext:
         """Return the context of another try of the same step."""
-        return replace(self, try_number=number, try_after=0.0, abandoned=False)
+        return replace(
+            self, try_number=number, try_after=0.0, abandoned=False, heartbeat=None
+        )
 
     def for_item(self, index: int, cancellation: Cancellation) -> NodeContext:
         """Return the context of one item of a parallel node, without answer and stored items."""
@@ -120,6 +165,7 @@ class NodeContext:
             save_item=None,
             saved_items=_no_saved_items,
             limits=[],
+            heartbeat=None,
         )
 
     def emit_event(self, event: str, data: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ obvious, the remedy.
        ├─ StateError            an unknown field of a State class, or an invalid value
        ├─ PredicateFailed       a predicate raised: edge, evaluation
        ├─ NodeTimedOut          a try took too long; also a TimeoutError
+       │  └─ NodeSilent         a try reported no progress within its heartbeat
        ├─ ProcessDied           the process of an isolated node ended: node, end
        │  └─ LimitExceeded      it exceeded its memory or CPU time
        ├─ IsolationFailed       a node could not be isolated, or its result not returned
@@ -224,6 +225,14 @@ class NodeTimedOut(RunError, TimeoutError):
         self.node = node
         self.seconds = seconds
         super().__init__(f"“{node}” did not finish within {seconds:g} s.")
+
+
+class NodeSilent(NodeTimedOut):
+    """A try of a node reported no progress for longer than its heartbeat."""
+
+    def __init__(self, node: str, seconds: float) -> None:
+        super().__init__(node, seconds)
+        self.args = (f"“{node}” reported no progress for {seconds:g} s.",)
 
 
 class ProcessDied(RunError):

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import describe
-from .isolated_frames import ERROR, LOG, RESULT, Frame, Payload, dump, load
+from .isolated_frames import ERROR, LOG, PROGRESS, RESULT, Frame, Payload, dump, load
 from .outcomes import RunOutcome
 from .processes import bind_to_parent, set_limit
 
@@ -62,6 +62,10 @@ class Answers:
     def log(self, level: str, message: str) -> None:
         """Send a line for the log of the run."""
         self.send(LOG, (level, message))
+
+    def progress(self, done: object, of: object, text: object) -> None:
+        """Send a report of progress."""
+        self.send(PROGRESS, (done, of, text))
 
 
 def main(pipe: int) -> None:
@@ -141,7 +145,7 @@ def _prepare(payload: Payload, content: bytes, answers: Answers) -> Callable[[],
     if not payload.accepts_runtime:
         return lambda: function(value)
     context = ChildContext(payload.key, payload.node, payload.sequence, payload.outcome)
-    connected = runtime.connect(context, answers.log) if runtime else None
+    connected = runtime.connect(context, answers) if runtime else None
     return lambda: function(value, connected)
 
 

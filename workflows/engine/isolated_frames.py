@@ -15,6 +15,7 @@ from .state import State
 RESULT: Final = b"R"
 ERROR: Final = b"E"
 LOG: Final = b"L"
+PROGRESS: Final = b"P"
 
 MAX_FRAME_BYTES: Final = 1 << 30
 _HEAD_BYTES = 9  # kind and length

@@ -25,6 +25,7 @@ from .errors import DefinitionError, IsolationFailed, LimitExceeded, ProcessDied
 from .isolated_frames import (
     ERROR,
     LOG,
+    PROGRESS,
     RESULT,
     Frames,
     Payload,
@@ -217,6 +218,7 @@ class _Exchange:
         self._messages = messages
         self._unsent = memoryview(len(payload).to_bytes(8, "big") + payload)
         self._logger = getattr(runtime, "logger", None)
+        self._progress = getattr(runtime, "progress", None)
         self._context = context
         self._frames = Frames()
 
@@ -263,6 +265,8 @@ class _Exchange:
                 level, message = load(frame.body)
                 if level in LEVELS:
                     getattr(self._logger, level)("%s", message)
+            if frame.kind == PROGRESS and self._progress is not None:
+                self._progress(*load(frame.body))
         return None
 
 

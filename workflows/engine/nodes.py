@@ -53,15 +53,19 @@ class Node(ABC, Generic[In_contra, Out_co]):
         *,
         retry: Retry | None = None,
         timeout: float | None = None,
+        heartbeat: float | None = None,
         doc: str = "",
     ) -> None:
-        if timeout is not None and timeout <= 0:
-            raise DefinitionError(
-                f"Node “{name}” has a timeout of {timeout} s, which no try can keep: use more."
-            )
+        for kind, seconds in (("timeout", timeout), ("heartbeat", heartbeat)):
+            if seconds is not None and not seconds > 0:
+                raise DefinitionError(
+                    f"Node “{name}” has a {kind} of {seconds} s, which no try can keep:"
+                    " use more."
+                )
         self.name = name
         self.retry = retry
         self.timeout = timeout  # seconds per try
+        self.heartbeat = heartbeat  # seconds without a report of progress, per try
         self.doc = doc
         self.undo: Node[Any, Any] | None = None  # undoes its steps, in every workflow
 
@@ -104,16 +108,24 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         *,
         retry: Retry | None = None,
         timeout: float | None = None,
+        heartbeat: float | None = None,
         isolate: bool | Isolation = False,
         undo: Node[Any, Any] | None = None,
     ) -> None:
         own_name = getattr(function, "__name__", "")
         name = name or own_name.replace("<lambda>", "")
         doc = inspect.getdoc(function) or ""
-        super().__init__(name, retry=retry, timeout=timeout, doc=doc)
+        super().__init__(
+            name, retry=retry, timeout=timeout, heartbeat=heartbeat, doc=doc
+        )
         self.function = function
         self.undo = undo
         self._accepts_runtime = accepts_runtime(function)
+        if heartbeat is not None and not self._accepts_runtime:
+            raise DefinitionError(
+                f"Node “{self.name}” has a heartbeat, and reports progress with"
+                " runtime.progress(): make its function fn(state, runtime)."
+            )
         self._is_async = is_async(function)
         self.runs_in_thread = not self._is_async
         self.isolation = Isolation() if isolate is True else isolate or None
@@ -304,6 +316,7 @@ def node(
     name: str = "",
     retry: Retry | None = None,
     timeout: float | None = None,
+    heartbeat: float | None = None,
     isolate: bool | Isolation = False,
 ) -> NodeMaker: ...
 @overload
@@ -312,6 +325,7 @@ def node(
     name: str = "",
     retry: Retry | None = None,
     timeout: float | None = None,
+    heartbeat: float | None = None,
     isolate: bool | Isolation = False,
     undo: Node[T, T],
 ) -> UndoneNodeMaker[T]: ...
@@ -322,14 +336,16 @@ def node(  # noqa: PLR0913 - options, all by name
     name: str = "",
     retry: Retry | None = None,
     timeout: float | None = None,
+    heartbeat: float | None = None,
     isolate: bool | Isolation = False,
     undo: Node[Any, Any] | None = None,
 ) -> Any:
     """Turn a function `fn(state)` or `fn(state, runtime)` into a node with its name.
 
-    `timeout` is in seconds, per try. `isolate` executes a sync function in a child process
-    of its own, with the limits of an `Isolation`. `undo` is the node that undoes its completed
-    steps if the run fails or is cancelled.
+    `timeout` is in seconds, per try. `heartbeat` is the number of seconds after which a try
+    that did not call `runtime.progress()` fails with NodeSilent. `isolate` executes a sync
+    function in a child process of its own, with the limits of an `Isolation`. `undo` is the
+    node that undoes its completed steps if the run fails or is cancelled.
     """
     if function is not None:
         return FunctionNode(function)
@@ -338,6 +354,7 @@ def node(  # noqa: PLR0913 - options, all by name
         name=name,
         retry=retry,
         timeout=timeout,
+        heartbeat=heartbeat,
         isolate=isolate,
         undo=undo,
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .author_code import await_contained
-from .context import NodeContext, TryLimit, set_current_context
-from .errors import DefinitionError, ExitRaised, NodeTimedOut, describe
+from .context import HeartbeatLimit, NodeContext, TryLimit, set_current_context
+from .errors import DefinitionError, ExitRaised, NodeSilent, NodeTimedOut, describe
 from .events import EventType
 from .state import State
 
@@ -149,27 +150,47 @@ async def _run_try(
     node: Node[In, Out], value: In, runtime: object, context: NodeContext
 ) -> Out:
     set_current_context(context)
-    if node.timeout is None:
+
+    async def run() -> Out:
         return await await_contained(node.run(value, runtime, context), context)
+
+    if node.heartbeat is not None:
+        silent = NodeSilent(context.node, node.heartbeat)
+        run = partial(_run_within, run, node.heartbeat, silent, context)
+    if node.timeout is not None:
+        timed_out = NodeTimedOut(context.node, node.timeout)
+        run = partial(_run_within, run, node.timeout, timed_out, context)
+    return await run()
+
+
+async def _run_within(
+    run: Callable[[], Awaitable[Out]],
+    seconds: float,
+    too_late: NodeTimedOut,
+    context: NodeContext,
+) -> Out:
+    """Return the result of a try. Raises `too_late` if the time passes before."""
     try:
-        async with asyncio.timeout(node.timeout) as limit:
-            context.limits.append(TryLimit(limit))
+        async with asyncio.timeout(seconds) as timeout:
+            if isinstance(too_late, NodeSilent):
+                context.heartbeat = HeartbeatLimit(timeout, seconds)
+                context.limits.append(context.heartbeat)
+            else:
+                context.limits.append(TryLimit(timeout))
             try:
-                result = await await_contained(
-                    node.run(value, runtime, context), context
-                )
-                if not _is_late(limit):
+                result = await run()
+                if not _is_late(timeout):
                     return result
-                failure: Exception = NodeTimedOut(context.node, node.timeout)
+                failure: Exception = too_late
             except Exception as error:  # raised again below
                 # not through asyncio.timeout: it loops endlessly over circular contexts
                 failure = error
             finally:
                 context.limits.pop()
     except TimeoutError as error:
-        raise NodeTimedOut(context.node, node.timeout) from error
-    if isinstance(failure, TimeoutError) and limit.expired():
-        raise NodeTimedOut(context.node, node.timeout) from failure
+        raise too_late from error
+    if isinstance(failure, TimeoutError) and timeout.expired():
+        raise too_late from (None if failure is too_late else failure)
     raise failure
 
 

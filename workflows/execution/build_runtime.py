@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from workflows.execution.masking import Masker
     from workflows.models import Run
+    from workflows.runtime import NodeContext, Progress
 
 
 class RecordHandle(Protocol):
@@ -30,6 +31,9 @@ class RecordHandle(Protocol):
 
     def log(self, level: int, message: str) -> None:
         """Add a log line; safe to call from any thread."""
+
+    def report_progress(self, sequence: int, progress: Progress) -> None:
+        """Show the progress of the step, if it is the current one; safe from any thread."""
 
     def attach_write(self, write: Callable[[], None]) -> None:
         """Call this in the transaction of the next record, perhaps more than once."""
@@ -61,6 +65,22 @@ class RunLogger:
         self.write(Level.ERROR, _formatted(message, args))
 
 
+@dataclass(frozen=True, slots=True)
+class RunReports:
+    """Reports of progress of one run; safe to use from any thread."""
+
+    report_at: Callable[[int, Progress], None]
+    sequence: int = 0
+
+    def at(self, context: NodeContext) -> RunReports:
+        """Return the reports of one step."""
+        return RunReports(self.report_at, context.sequence)
+
+    def report(self, progress: Progress) -> None:
+        """Show it while the step runs."""
+        self.report_at(self.sequence, progress)
+
+
 def _formatted(message: str, args: tuple[object, ...]) -> str:
     """Format a message; append the values to one that they do not fit."""
     try:
@@ -83,4 +103,5 @@ def build_runtime(run: Run, handle: RecordHandle, key: RunKey = NO_KEY) -> Runti
         profiles=ChosenProfile(run.profile_stages),
         logger=RunLogger(handle.log),
         scheduled_for=run.scheduled_for,
+        reports=RunReports(handle.report_progress),
     )

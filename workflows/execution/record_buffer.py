@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from workflows.audit.step_records import StageRow
     from workflows.execution.writer import Writer
     from workflows.models import Run
+    from workflows.runtime import Progress
+
+PROGRESS_SECONDS = 0.5  # at least, between two writes of a step's progress
 
 
 class RecordBuffer:
@@ -57,6 +60,8 @@ class RecordBuffer:
         self._thread = threading.get_ident()
         self._log_number = 0
         self._thread_lines: deque[tuple[int, Callable[[], str]]] = deque()
+        self._progress_at = 0.0  # of the loop's clock, when progress was written last
+        self._progress_timer: asyncio.TimerHandle | None = None
         self._is_closed = False  # the last record was taken: nothing more is written
         self.record = self._new_record()
         self._pipeline = RecordPipeline(run, writer, self._take, self._cursor())
@@ -70,6 +75,33 @@ class RecordBuffer:
             add()
         else:  # in order: the loop learns of the end of the node's thread later
             self._loop.call_soon_threadsafe(add)
+
+    def report_progress(self, sequence: int, progress: Progress) -> None:
+        """Show the progress of the step, if it is the current one; safe from any thread."""
+        if threading.get_ident() == self._thread:
+            self._keep_progress(sequence, progress)
+        else:
+            with suppress(RuntimeError):  # the loop was closed
+                self._loop.call_soon_threadsafe(self._keep_progress, sequence, progress)
+
+    def _keep_progress(self, sequence: int, progress: Progress) -> None:
+        stage = self.stage
+        if stage is None or stage.sequence != sequence or self._is_closed:
+            return  # a thread that was left behind
+        text = self.masker.text(clean(progress.text)) if progress.text else ""
+        stage.progress = {"done": progress.done, "of": progress.of, "text": text}
+        if self._progress_timer is None:
+            wait = self._progress_at + PROGRESS_SECONDS - self._loop.time()
+            self._progress_timer = self._loop.call_later(
+                max(wait, 0), self._show_progress
+            )
+
+    def _show_progress(self) -> None:
+        self._progress_timer = None
+        self._progress_at = self._loop.time()
+        if self.stage is not None and not self._is_closed:
+            self.update_stage()
+            self.schedule_flush()
 
     def attach_write(self, write: Callable[[], None]) -> None:
         """Call this in the transaction of the next record, perhaps more than once."""

@@ -85,6 +85,7 @@ class StageEvents:
         stage = self._buffer.stage
         if stage is not None and "item_index" not in data:
             stage.tries = data["try"] + 1
+            stage.progress = None
             self._buffer.update_stage()
             self._buffer.record.retries.append(retry_of(data, stage.sequence))
         self._buffer.log(Level.WARNING, retry_message(data))

@@ -48,7 +48,8 @@ def stored_stage(run: Run) -> Stage | None:
     if run.current_stage is None:
         return None
     fields = {**run.current_stage}
-    return Stage(
+    progress = fields.pop("progress", None) or {}
+    stage = Stage(
         run=run,
         attempt=run.attempt,
         node_name=fields.pop("node"),
@@ -56,6 +57,9 @@ def stored_stage(run: Run) -> Stage | None:
         created_at=dt.datetime.fromisoformat(fields.pop("created_at")),
         **fields,
     )
+    stage.progress_done, stage.progress_of = progress.get("done"), progress.get("of")
+    stage.progress_text = progress.get("text", "")
+    return stage
 
 
 def current_stage(run: Run) -> Stage | None:

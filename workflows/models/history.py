@@ -103,6 +103,11 @@ class Stage(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     seal = models.BinaryField(null=True)  # audit/seals.py; null until it ends
 
+    # what the node in progress reported last, no columns (`Run.current_stage`)
+    progress_done: float | None = None
+    progress_of: float | None = None
+    progress_text = ""
+
     class Meta:
         ordering: ClassVar = ["sequence", "attempt"]
         constraints: ClassVar = [
@@ -129,6 +134,31 @@ class Stage(models.Model):
         if self.waits_for_thread and self.status == StageStatus.STARTED:
             return "Waiting for a thread"
         return self.get_status_display()
+
+    @property
+    def amount_done(self) -> str:
+        """Return how far the stage is, as its node reported or by its items: `3 of 12`."""
+        items = (
+            f"{self.items_done or 0} of {self.items_total}" if self.items_total else ""
+        )
+        return self.progress_amount or items
+
+    @property
+    def progress_amount(self) -> str:
+        """Return how far the node in progress is: `3 of 12`, `3`, or "" if it did not say."""
+        if self.status != StageStatus.STARTED or self.progress_done is None:
+            return ""
+        done = _number(self.progress_done)
+        return (
+            done
+            if self.progress_of is None
+            else f"{done} of {_number(self.progress_of)}"
+        )
+
+
+def _number(value: float) -> str:
+    """Return a number with separators, and at most two digits after the point."""
+    return f"{value:,.2f}".rstrip("0").rstrip(".")
 
 
 class Decision(models.Model):

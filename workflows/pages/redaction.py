@@ -55,7 +55,10 @@ VALUES: Final[dict[type[Model], tuple[str, ...]]] = {
     Approval: ("form", "evidence", "response"),
     AuditEvent: ("before", "after"),
 }
-EMPTY: Final[dict[type[Model], tuple[str, ...]]] = {Run: ("title",)}
+EMPTY: Final[dict[type[Model], tuple[str, ...]]] = {
+    Run: ("title",),
+    Stage: ("progress_text",),
+}
 MARK: Final = "is_redacted"
 
 Row = TypeVar("Row", bound="Model")

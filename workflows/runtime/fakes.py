@@ -30,6 +30,7 @@ from workflows.runtime.records import (
     ImageInfo,
     Line,
     Page,
+    Progress,
     Prompt,
     PromptProfile,
     Reply,
@@ -385,6 +386,17 @@ class FakeLogger:
 
 
 @dataclass(frozen=True)
+class FakeReports:
+    """All reports of progress, in order."""
+
+    entries: list[Progress] = field(default_factory=list)
+
+    def report(self, progress: Progress) -> None:
+        """Add a report."""
+        self.entries.append(progress)
+
+
+@dataclass(frozen=True)
 class FakeRuntime(Runtime):
     """A Runtime of fakes: each part can be given, and inspected afterwards."""
 
@@ -393,3 +405,4 @@ class FakeRuntime(Runtime):
     images: FakeImages = field(default_factory=FakeImages)
     profiles: FakeProfiles = field(default_factory=FakeProfiles)
     logger: FakeLogger = field(default_factory=FakeLogger)
+    reports: FakeReports = field(default_factory=FakeReports)

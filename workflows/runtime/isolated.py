@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from workflows.runtime.errors import Unavailable
 from workflows.runtime.protocols import NodeContext, Profiles, Runtime
+from workflows.runtime.records import Progress
 
-Send = Callable[[str, str], None]
-"""Takes the level of a log line, and the line."""
+
+class Sender(Protocol):
+    """The pipe to the process of the run."""
+
+    def log(self, level: str, message: str) -> None:
+        """Send a line for the log of the run."""
+
+    def progress(self, done: object, of: object, text: object) -> None:
+        """Send a report of progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +28,17 @@ class ChildRuntime:
     profiles: Profiles
     scheduled_for: dt.datetime | None = None
 
-    def connect(self, context: NodeContext, send: Send) -> Runtime:
+    def connect(self, context: NodeContext, sender: Sender) -> Runtime:
         """Return the Runtime for the node, in its process."""
         return Runtime(
             agents=cast("Any", _Refused("Agents")),
             documents=cast("Any", _Refused("Documents")),
             images=cast("Any", _Refused("Images of documents")),
             profiles=self.profiles,
-            logger=_SentLog(send),
+            logger=_SentLog(sender),
             context=context,
             scheduled_for=self.scheduled_for,
+            reports=_SentProgress(sender),
         )
 
 
@@ -51,7 +59,7 @@ class _Refused:
 class _SentLog:
     """A logger whose lines are written by the process of the run."""
 
-    send: Send
+    sender: Sender
 
     def debug(self, message: str, *args: object) -> None:
         """Log at level debug."""
@@ -74,4 +82,15 @@ class _SentLog:
             text = message % args if args else message
         except (TypeError, ValueError):  # as in the process of the run
             text = f"{message} {args!r}"
-        self.send(level, text)
+        self.sender.log(level, text)
+
+
+@dataclass(frozen=True, slots=True)
+class _SentProgress:
+    """Reports of progress that the process of the run records."""
+
+    sender: Sender
+
+    def report(self, progress: Progress) -> None:
+        """Send a report."""
+        self.sender.progress(progress.done, progress.of, progress.text)

@@ -23,6 +23,7 @@ from workflows.runtime.records import (
     DocumentInfo,
     ImageInfo,
     Page,
+    Progress,
     Prompt,
     PromptProfile,
     Reply,
@@ -201,6 +202,13 @@ class Agents(Protocol):
         """Return the response as that model. Raises UpstreamFailed if it does not validate."""
 
 
+class Reports(Protocol):
+    """Takes reports of progress; bound to a step by `at(context)`."""
+
+    def report(self, progress: Progress) -> None:
+        """Show it in place of the last one. Thread-safe; does not wait for storage."""
+
+
 class Profiles(Protocol):
     """The profile of this run: the agent and settings of each prompt."""
 
@@ -223,6 +231,7 @@ class Runtime:
     scheduled_for: dt.datetime | None = (
         None  # the moment of a schedule that launched it
     )
+    reports: Reports | None = None  # None: nobody sees progress
 
     def at(self, context: NodeContext) -> Runtime:
         """Return this runtime bound to a node: log lines and calls are attributed to it."""
@@ -233,6 +242,7 @@ class Runtime:
             images=_bound(self.images, context),
             profiles=_bound(self.profiles, context),
             logger=_bound(self.logger, context),
+            reports=_bound(self.reports, context),
             context=context,
         )
 
@@ -260,6 +270,25 @@ class Runtime:
         clock = getattr(self.context, "clock", None)
         now: dt.datetime = dt.datetime.now(dt.UTC) if clock is None else clock.now()
         return now
+
+    def progress(
+        self,
+        done: float | None = None,
+        of: float | None = None,
+        text: str = "",
+    ) -> None:
+        """Report that this step still works, and how far it is: `progress(3, 12, "pages")`.
+
+        Restarts the heartbeat of the node. The page of the run shows the last report while
+        the step runs, changed at most twice a second; no report is kept in the history.
+        Thread-safe. Raises Invalid for numbers that are negative or not finite.
+        """
+        report = Progress.of_values(done, of, text)
+        beat = getattr(self.context, "beat", None)
+        if beat is not None:
+            beat()
+        if self.reports is not None and not report.is_empty:
+            self.reports.report(report)
 
     @property
     def outcome(self) -> RunOutcome:

@@ -5,10 +5,48 @@ Places on a page are fractions of it: 0,0 is the top left corner, 1,1 the bottom
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
+
+from workflows.runtime.errors import Invalid
+
+MAX_PROGRESS_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a step is: 3 of 12, with some words."""
+
+    done: float | None = None
+    of: float | None = None  # None: nobody knows how much there is
+    text: str = ""
+
+    @classmethod
+    def of_values(cls, done: object, of: object, text: object) -> Progress:
+        """Return a report of values that an author gave. Raises Invalid."""
+        words = str(text)
+        if len(words) > MAX_PROGRESS_CHARS:
+            words = words[: MAX_PROGRESS_CHARS - 1] + "…"
+        return cls(_amount("done", done), _amount("of", of), words)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return self.done is None and self.of is None and not self.text
+
+
+def _amount(name: str, value: object) -> float | None:
+    if value is None:
+        return None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < math.inf:  # type: ignore[operator]
+        raise Invalid(
+            f"progress({name}={value!r}) is not a number: use 0 or more, or leave it out."
+        )
+    return value  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)

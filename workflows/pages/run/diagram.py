@@ -80,8 +80,8 @@ def _text(stage: Stage, duration: StepDuration | None) -> str:
     """Return the status with progress or duration: `Completed · 1.2 s`, `Running · 3 of 8`."""
     if stage.waits_for_thread:
         return stage.status_text
-    if stage.status == StageStatus.STARTED and stage.items_total:
-        return f"Running · {stage.items_done or 0} of {stage.items_total}"
+    if stage.status == StageStatus.STARTED and (amount := stage.amount_done):
+        return f"Running · {amount}"
     if stage.status == StageStatus.COMPLETED and duration is not None:
         return f"Completed · {duration.active}"
     return stage.status_text
