@@ -42,8 +42,9 @@ async def test_tool_definitions_are_sent_and_calls_are_returned_typed(
     server: ModelServer, writer: Agent, here: AgentSetup
 ) -> None:
     server.script(a_tool_call("weather", '{"city": "Bern"}'), Answer("It rains."))
-    [name_or_default] = await here.agents.tools("writer", "Will it rain?", [WEATHER])
-    assert name_or_default == ToolCall("c1", "weather", {"city": "Bern"})
+    reply = await here.agents.tools("writer", "Will it rain?", [WEATHER])
+    [call] = reply.calls
+    assert call == ToolCall("c1", "weather", {"city": "Bern"})
     assert server.requests[0].body["tools"][0] == {
         "type": "function",
         "function": {
@@ -52,7 +53,8 @@ async def test_tool_definitions_are_sent_and_calls_are_returned_typed(
             "parameters": {"type": "object", "properties": {}},
         },
     }
-    assert await here.agents.tools("writer", "Will it rain?", [WEATHER]) == ()
+    reply = await here.agents.tools("writer", "Will it rain?", [WEATHER])
+    assert (reply.text, reply.calls) == ("It rains.", ())
 
 
 @pytest.mark.parametrize(
@@ -113,8 +115,8 @@ async def test_arguments_that_do_not_fit_the_functions_schema_are_refused(
         InvalidResponse, match=f"“forecast” with invalid arguments.*{says}"
     ):
         await here.agents.tools("writer", "Will it rain?", [FORECAST])
-    [name_or_default] = await here.agents.tools("writer", "Will it rain?", [FORECAST])
-    assert name_or_default.arguments == {"city": "Bern", "days": 2}
+    reply = await here.agents.tools("writer", "Will it rain?", [FORECAST])
+    assert reply.calls[0].arguments == {"city": "Bern", "days": 2}
 
 
 @pytest.mark.parametrize(

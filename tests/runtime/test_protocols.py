@@ -277,7 +277,8 @@ async def test_tools_images_and_vectors_are_passed_and_scripted_failures_raised(
     call = ToolCall("1", "look_up", {"name": "memo"})
     agents = FakeAgents(clerk=[[call], [[0.5, 1]], "A boat.", UpstreamFailed("Down.")])
     tool = Tool("look_up", "Find a document.", {"type": "object"})
-    assert await agents.tools("clerk", "Find it", [tool]) == (call,)
+    reply = await agents.tools("clerk", "Find it", [tool])
+    assert reply.calls == (call,)
     assert await agents.embed("clerk", ["text"]) == ((0.5, 1),)
     assert (await agents.vision("clerk", "What?", [b"png"])).text == "A boat."
     with pytest.raises(UpstreamFailed, match="Down"):

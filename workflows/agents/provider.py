@@ -28,6 +28,7 @@ from workflows.agents.run_keys import NO_KEY, RunKey
 from workflows.infra.addresses import origin_of
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.models import CallStatus, Capability
+from workflows.runtime.conversations import Prompt, Reply, Tool
 from workflows.runtime.errors import (
     Invalid,
     InvalidResponse,
@@ -35,7 +36,6 @@ from workflows.runtime.errors import (
     Unavailable,
 )
 from workflows.runtime.protocols import Answer, NodeContext
-from workflows.runtime.records import Prompt, Reply, Tool, ToolCall
 
 if TYPE_CHECKING:
     from workflows.agents.provider_api import Clients, Service
@@ -146,14 +146,15 @@ class DatabaseAgents:
         *,
         token: str | None = None,
         **options: Any,
-    ) -> tuple[ToolCall, ...]:
-        """Return the function calls that the model requests."""
+    ) -> Reply:
+        """Return the response with the calls of tools that the model requests."""
         service = await self._service(agent, Capability.TOOLS, token)
         messages = conversation(prompt, service.system_prompt)
         body = {**request_body(service.options, options), "tools": functions(tools)}
         async with self._recorded("tools", service) as call:
             message = await service.chat(self.clients(), messages, body, call.usage)
-            return tool_calls(message, tools)
+            calls = tool_calls(message, tools)
+        return replace(reply_of(message, call), calls=calls)
 
     async def embed(
         self,

@@ -3,6 +3,14 @@
 Importing this package does not import Django; the real providers are in other packages.
 """
 
+from workflows.runtime.conversations import (
+    Message,
+    Prompt,
+    Reply,
+    Tool,
+    ToolCall,
+    call_tools,
+)
 from workflows.runtime.errors import (
     AuthenticationFailed,
     Duplicate,
@@ -48,14 +56,9 @@ from workflows.runtime.records import (
     DocumentInfo,
     ImageInfo,
     Line,
-    Message,
     Page,
     Progress,
-    Prompt,
     PromptProfile,
-    Reply,
-    Tool,
-    ToolCall,
     Word,
 )
 from workflows.runtime.renderings import SCREEN, RenderOptions
@@ -110,5 +113,6 @@ __all__ = [
     "Unsupported",
     "UpstreamFailed",
     "Word",
+    "call_tools",
     "page_of",
 ]

@@ -21,6 +21,11 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import ValidationError
 
+from workflows.runtime.conversations import (
+    Prompt,
+    Reply,
+    Tool,
+)
 from workflows.runtime.errors import Invalid, NotFound, Unavailable, UpstreamFailed
 from workflows.runtime.page_ranges import pages_of
 from workflows.runtime.protocols import Answer, NodeContext, Runtime
@@ -31,11 +36,7 @@ from workflows.runtime.records import (
     Line,
     Page,
     Progress,
-    Prompt,
     PromptProfile,
-    Reply,
-    Tool,
-    ToolCall,
     Word,
 )
 from workflows.runtime.renderings import RenderOptions
@@ -205,12 +206,17 @@ class AgentCall:
 class FakeAgents:
     """Agents with scripted responses, in order; `calls` lists the calls.
 
-    A response is a text, a list of ToolCall, vectors, a model, or an exception to raise.
+    A response is a text, a list of ToolCall, a Reply, vectors, a model, or an exception to
+    raise. `FakeAgents(["Yes."], writer=["No."])`: the default agent and one named “writer”.
     """
 
-    def __init__(self, **answers: Sequence[Any]) -> None:
+    def __init__(
+        self, default: Sequence[Any] | None = None, /, **answers: Sequence[Any]
+    ) -> None:
         self.calls: list[AgentCall] = []
         self._answers = {agent: list(given) for agent, given in answers.items()}
+        if default is not None:
+            self._answers[""] = list(default)
 
     async def chat(
         self, agent: str, prompt: Prompt, *, token: str | None = None, **options: Any
@@ -250,11 +256,12 @@ class FakeAgents:
         *,
         token: str | None = None,
         **options: Any,
-    ) -> tuple[ToolCall, ...]:
-        """Return the next response, a list of calls."""
-        return tuple(
-            self._next("tools", agent, prompt, token, {**options, "tools": tools})
-        )
+    ) -> Reply:
+        """Return the next response: a list of calls, a text or a Reply with both."""
+        given = self._next("tools", agent, prompt, token, {**options, "tools": tools})
+        if isinstance(given, str | Reply):
+            return _reply(given)
+        return Reply("", model="fake", calls=tuple(given))
 
     async def embed(
         self,
@@ -302,9 +309,8 @@ class FakeAgents:
         options_with_token = options if token is None else {**options, "token": token}
         self.calls.append(AgentCall(kind, agent, prompt, options_with_token))
         if agent not in self._answers:
-            raise NotFound(
-                f"There is no agent “{agent}”: give FakeAgents its responses."
-            )
+            name = f"agent “{agent}”" if agent else "default agent"
+            raise NotFound(f"There is no {name}: give FakeAgents its responses.")
         if not self._answers[agent]:
             raise UpstreamFailed(
                 f"The agent “{agent}” was called more often than it has responses."

@@ -18,17 +18,18 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from workflows.engine.outcomes import RunOutcome
+from workflows.runtime.conversations import (
+    Prompt,
+    Reply,
+    Tool,
+)
 from workflows.runtime.errors import Unavailable
 from workflows.runtime.records import (
     DocumentInfo,
     ImageInfo,
     Page,
     Progress,
-    Prompt,
     PromptProfile,
-    Reply,
-    Tool,
-    ToolCall,
 )
 from workflows.runtime.renderings import RenderOptions
 
@@ -177,8 +178,8 @@ class Agents(Protocol):
         *,
         token: str | None = None,
         **options: Any,
-    ) -> tuple[ToolCall, ...]:
-        """Return the function calls that the agent requests; may be empty."""
+    ) -> Reply:
+        """Return the response: its text, and the calls of tools that the agent requests."""
 
     async def embed(
         self,

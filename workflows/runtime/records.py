@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from uuid import UUID
 
+from workflows.runtime.conversations import Message
 from workflows.runtime.errors import Invalid
 
 MAX_PROGRESS_CHARS = 200
@@ -166,44 +167,6 @@ class ImageInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """A message of a conversation."""
-
-    role: Literal["system", "user", "assistant", "tool"]
-    content: str
-    tool_calls: tuple[ToolCall, ...] = ()  # requested by an assistant
-    tool_call_id: str = ""  # of the tool call that this message responds to
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An agent's response with its token counts."""
-
-    text: str
-    model: str = ""
-    tokens_in: int = 0
-    tokens_out: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A function that an agent may call, as in OpenAI's function schema."""
-
-    name: str
-    description: str
-    parameters: Mapping[str, Any]  # JSON schema of the arguments
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A function call requested by an agent."""
-
-    id: str
-    name: str
-    arguments: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class PromptProfile:
     """The agent, prompt text and options of a prompt."""
 
@@ -219,7 +182,3 @@ class PromptProfile:
         """Return the conversation: the prompt as system message, if any, and a user message."""
         turns = [Message("user", text)]
         return [Message("system", self.prompt), *turns] if self.prompt else turns
-
-
-Prompt = str | Sequence[Message]
-"""The input of an agent: one text or a conversation."""

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from workflows.agents.provider_api.schemas import check_arguments, check_tool_schema
+from workflows.runtime.conversations import Message, Prompt, Tool, ToolCall
 from workflows.runtime.errors import Invalid, InvalidResponse
-from workflows.runtime.records import Message, Prompt, Tool, ToolCall
 
 ChatMessage = dict[str, Any]
 

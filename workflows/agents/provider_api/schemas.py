@@ -15,7 +15,7 @@ from workflows.runtime.errors import Invalid, InvalidResponse
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from workflows.runtime.records import Tool
+    from workflows.runtime.conversations import Tool
 
 MAX_PROBLEMS, MAX_CHARACTERS = 4, 200  # of error messages
 EMPTY_REGISTRY: Registry[Any] = Registry()  # a remote `$ref` is never fetched
