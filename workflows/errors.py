@@ -12,6 +12,7 @@ RequestError
 ├─ StateUnavailable   409   checkpoints do not fit together
 ├─ VersionChanged     412   If-Match names another version
 ├─ AlreadyAnswered    409   the approval is closed
+├─ PauseUnchanged     409   the workflow is paused already, or is not paused
 ├─ EmptySelection     422   a bulk action without runs
 ├─ WorkerAlive        409   the run is held by a live worker
 ├─ InUse              409   another object depends on the one to delete
@@ -221,6 +222,12 @@ class StateUnavailable(RequestError):
 
 class AlreadyAnswered(RequestError):
     """The approval is closed."""
+
+    status = 409
+
+
+class PauseUnchanged(RequestError):
+    """The workflow is paused already, or is not paused."""
 
     status = 409
 

@@ -25,6 +25,7 @@ from workflows.errors import (
     NotAllowed,
     PayloadRemoved,
     WorkerAlive,
+    WorkflowNotFound,
 )
 from workflows.execution import launching, run_cancellation, workers
 from workflows.execution.launch_commits import launch_commits
@@ -37,6 +38,7 @@ from workflows.services import (
     deletion,
     labels,
     notes,
+    pauses,
     resumption,
     saved_views,
 )
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import AbstractBaseUser, User
 
-    from workflows.models import Note, SavedView
+    from workflows.models import Note, SavedView, WorkflowPause
 
 
 class System(Queries):
@@ -107,6 +109,29 @@ class System(Queries):
             run.traceparent = tracing.traceparent()
             is_new = launch_commits.insert(workflow, run, event)
         return run if is_new else _launched_before(run)
+
+    def pause_workflow(
+        self, name: str, *, by: AbstractBaseUser | None, reason: str = ""
+    ) -> WorkflowPause:
+        """Pause a workflow: when this returns, no run of it starts until it is unpaused.
+
+        Launches are accepted and wait; runs that have started continue.
+        Raises WorkflowNotFound, NotAllowed, PauseUnchanged, ReasonMissing.
+        """
+        self.find_workflow(name, by=by)
+        _require_pausing(name, by)
+        audit_events.require_reason(reason, by=by)
+        return pauses.pause(name, by=by, reason=reason)
+
+    def unpause_workflow(self, name: str, *, by: AbstractBaseUser | None) -> None:
+        """End the pause of a workflow, also of one that is not installed any more.
+
+        Raises WorkflowNotFound, NotAllowed, PauseUnchanged.
+        """
+        if by is not None and not permissions.can_view(by, name):
+            raise WorkflowNotFound(name)
+        _require_pausing(name, by)
+        pauses.unpause(name, by=by)
 
     def cancel(
         self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str = ""
@@ -324,6 +349,14 @@ class System(Queries):
         )
         notifications.pending_on_commit()
         notifications.changed_on_commit(approval.run_id)
+
+
+def _require_pausing(name: str, by: AbstractBaseUser | None) -> None:
+    if by is not None:
+        permissions.require(
+            permissions.can_pause_workflow(by, name),
+            "pause or unpause this workflow",
+        )
 
 
 def _launched_before(run: Run) -> Run:

@@ -56,6 +56,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "POST runs/<uuid:run_id>/labels/": {"name": "new"},
     "POST runs/<uuid:run_id>/notes/": {"text": "new"},
     "POST documents/": {},
+    "POST workflows/<str:name>/pause/": {"reason": "x"},
     "POST schedules/<uuid:schedule_id>/pause/": {"reason": "x"},
     "POST schedules/<uuid:schedule_id>/delete/": {"reason": "x"},
     "POST webhooks/<uuid:webhook_id>/disable/": {"reason": "x"},

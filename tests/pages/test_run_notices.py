@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests.support.factories import (
     make_user,
     make_worker,
 )
-from workflows.access.permissions import EVERYTHING
+from workflows.access.permissions import EVERYTHING, NONE
 from workflows.models import (
     PROCESS_DIED,
     Outcome,
@@ -26,6 +27,7 @@ from workflows.models import (
     Status,
     Suspicion,
     WaitKind,
+    WorkflowPause,
 )
 from workflows.pages.run.notices import (
     PENDING_RECHECK_SECONDS,
@@ -53,6 +55,22 @@ def test_no_worker_is_alive() -> None:
     found = shown_notice(make_run(status=Status.PENDING))
     assert found.title == "No worker is running."
     assert found.command == "make worker"
+
+
+def test_a_pending_run_of_a_paused_workflow_names_the_pause() -> None:
+    WorkflowPause.objects.create(
+        workflow_name="summarize", reason="The bank is down.", paused_by_name="alice"
+    )
+    run = make_run(workflow_name="summarize", status=Status.PENDING)
+    found = shown_notice(run)
+    assert found.title == "The workflow is paused: “The bank is down.”."
+    assert (found.lead, found.href) == ("Paused by alice", "/workflows/summarize/")
+    hidden = replace(EVERYTHING, read=NONE)
+    others = notice(run, None, permissions=hidden)
+    assert others is not None
+    assert others.title == "The workflow is paused."
+    run.attempt = 1
+    assert shown_notice(run).title == "No worker is running."
 
 
 def test_all_workers_are_busy_and_the_queue_position_is_shown() -> None:

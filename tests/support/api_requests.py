@@ -19,6 +19,7 @@ REASON = {"reason": "Check of permissions."}
 BODIES: dict[str, Any] = {
     "launch_run": {"params": {}},
     "cancel_run": REASON,
+    "pause_workflow": REASON,
     "resume_run": REASON,
     "rerun": REASON,
     "release_run": REASON,

@@ -75,6 +75,7 @@ from workflows.models import (
     Subscription,
     WebhookDelivery,
     WebhookEndpoint,
+    WorkflowPause,
     WorkflowPermission,
 )
 from workflows.models.runs import new_run_id
@@ -173,6 +174,9 @@ def make_world() -> World:
     )
     make_worker()
     Retention.objects.create(workflow_name=OURS, payload_days=36_500)
+    WorkflowPause.objects.create(
+        workflow_name=OURS, reason=WORD, paused_by_name="another operator"
+    )
     RemovedRun.objects.create(
         id=new_run_id(),
         workflow_name=OURS,

@@ -347,6 +347,11 @@ def can_launch(person: Person, name: str) -> bool:
     return name in permissions_for(person).launch
 
 
+def can_pause_workflow(person: Person, name: str) -> bool:
+    """Return whether this person may pause the workflow: who may operate its runs."""
+    return name in permissions_for(person).operate
+
+
 def can_launch_any(person: Person) -> bool:
     """Return whether this person may launch any workflow."""
     launch = permissions_for(person).launch

@@ -22,6 +22,7 @@ _workflow: dict[str, Any] = {
     "description": "Sort incoming mail by subject.",
     "fingerprint": "9b1c5a7f04e2",
     "can_launch": True,
+    "paused": None,
     "url": f"/workflows/{WORKFLOW}/",
 }
 _run: dict[str, Any] = {

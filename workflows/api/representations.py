@@ -19,6 +19,7 @@ from workflows.api.schemas import (
     StageOut,
     Waiting,
     WorkflowDetail,
+    WorkflowPauseOut,
     WorkflowSummary,
 )
 from workflows.models import (
@@ -30,44 +31,68 @@ from workflows.models import (
     WaitKind,
 )
 from workflows.pages.lists.columns import labels_of
-from workflows.pages.redaction import is_redacted
+from workflows.pages.redaction import is_redacted, redact
 from workflows.pages.visible_rows import visible_runs
-from workflows.services import actions, approvals
+from workflows.services import actions, approvals, pauses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from uuid import UUID
 
     from django.contrib.auth.models import User
 
-    from workflows.models import Approval, Attempt, Decision, LogLine, Run, Stage
+    from workflows.models import (
+        Approval,
+        Attempt,
+        Decision,
+        LogLine,
+        Run,
+        Stage,
+        WorkflowPause,
+    )
     from workflows.registry import AnyWorkflow
 
 
-def workflow_summary(workflow: AnyWorkflow, user: User) -> WorkflowSummary:
-    """Return a workflow as in the list."""
-    return WorkflowSummary(**_workflow(workflow, user))
+def workflow_summaries(
+    workflows: Sequence[AnyWorkflow], user: User
+) -> list[WorkflowSummary]:
+    """Return workflows as in the list."""
+    found = {one.workflow_name: one for one in pauses.visible_pauses(user)}
+    return [
+        WorkflowSummary(**_workflow(one, user, found.get(one.name)))
+        for one in workflows
+    ]
 
 
 def workflow_detail(
     workflow: AnyWorkflow, user: User, params: dict[str, Any], profiles: list[str]
 ) -> WorkflowDetail:
     """Return a workflow with the JSON Schema of its params and its graph."""
+    pause = pauses.visible_pauses(user).filter(pk=workflow.name).first()
     return WorkflowDetail(
-        **_workflow(workflow, user),
+        **_workflow(workflow, user, pause),
         params=params,
         graph=workflow.drawn,
         profiles=profiles,
     )
 
 
-def _workflow(workflow: AnyWorkflow, user: User) -> dict[str, Any]:
+def _workflow(
+    workflow: AnyWorkflow, user: User, pause: WorkflowPause | None
+) -> dict[str, Any]:
+    if pause is not None and not permissions.can_read(user, workflow.name):
+        redact(pause)
     return {
         "name": workflow.name,
         "title": workflow.title,
         "description": workflow.description,
         "fingerprint": workflow.fingerprint,
         "can_launch": permissions.can_launch(user, workflow.name),
+        "paused": None
+        if pause is None
+        else WorkflowPauseOut(
+            at=pause.paused_at, by=pause.paused_by_name, reason=pause.reason
+        ),
         "url": reverse("workflow", args=[workflow.name]),
     }
 

@@ -33,6 +33,14 @@ class Input(BaseModel):
 # Workflows ------------------------------------------------------------------------------
 
 
+class WorkflowPauseOut(Schema):
+    """The pause of a workflow: no run starts, those that have started continue."""
+
+    at: dt.datetime
+    by: str = Field(description="Who paused it.")
+    reason: str = Field(description="“hidden” if you can’t read its data.")
+
+
 class WorkflowSummary(Schema):
     """An installed workflow."""
 
@@ -41,6 +49,9 @@ class WorkflowSummary(Schema):
     description: str
     fingerprint: str = Field(description="Changes with the shape of the workflow.")
     can_launch: bool = Field(description="Whether you may launch it.")
+    paused: WorkflowPauseOut | None = Field(
+        description="Its pause, null if its runs start."
+    )
     url: str = Field(description="Path of its page.")
 
 

@@ -32,6 +32,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         *("launch", "cancel", "resume", "rerun", "release"),
         *("pin", "unpin", "label", "unlabel", "note", "delete"),
     ),
+    "Workflows": ("pause workflow", "unpause workflow"),
     "Approvals": ("respond", "raise budget"),
     "Documents": ON_DOCUMENTS,
     "Agents, profiles and budgets": tuple(

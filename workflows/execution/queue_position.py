@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.db.models import Count
+from django.db.models import Count, Q
 
-from workflows.models import Run, Status
+from workflows.models import Run, Status, WorkflowPause
+from workflows.models.pauses import CONTINUES
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -18,9 +19,15 @@ def runs_before(run: Run) -> int:
     Those of a higher priority; then the older ones of its own workflow, and of each other
     workflow as many as have an earlier slot. Of two runs with the same slot the older is
     claimed first; here the others are assumed to be younger. Suspects have separate
-    places, and are counted among themselves.
+    places, and are counted among themselves. Runs of a paused workflow that have not started
+    are not counted.
     """
-    pending = Run.objects.filter(status=Status.PENDING, suspicion=run.suspicion)
+    paused = WorkflowPause.objects.values("workflow_name")
+    pending = Run.objects.filter(
+        CONTINUES | ~Q(workflow_name__in=paused),
+        status=Status.PENDING,
+        suspicion=run.suspicion,
+    )
     same_priority = pending.filter(priority=run.priority)
     older = same_priority.filter(workflow_name=run.workflow_name, pk__lt=run.pk).count()
     running = _by_workflow(Run.objects.filter(status=Status.RUNNING))

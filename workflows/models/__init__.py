@@ -50,6 +50,7 @@ from workflows.models.operations import (
     Worker,
 )
 from workflows.models.outbox import EventKind, Interest, OutboxEvent
+from workflows.models.pauses import WorkflowPause
 from workflows.models.permissions import WorkflowPermission
 from workflows.models.profiles import Budget, BudgetRaise, Profile, Scope
 from workflows.models.retention import Retention
@@ -169,6 +170,7 @@ __all__ = [
     "WebhookEndpoint",
     "WebhookOutcome",
     "Worker",
+    "WorkflowPause",
     "WorkflowPermission",
     "add_current",
     "current_stage",

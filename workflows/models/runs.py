@@ -16,6 +16,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from workflows.models.exact_json import ExactJSONField
+from workflows.models.pauses import CONTINUES
 from workflows.models.status import (
     CANCEL_AGAIN,
     CANCELLABLE,
@@ -168,6 +169,12 @@ class Run(models.Model):
                 fields=["workflow_name", "-priority", "id"],
                 condition=Q(status=Status.PENDING),
                 name="run_pending",
+            ),
+            # queue.claim: those of a paused workflow that have started, of which there are few
+            models.Index(
+                fields=["workflow_name", "-priority", "id"],
+                condition=Q(CONTINUES, status=Status.PENDING),
+                name="run_pending_continues",
             ),
             # queue.claim of suspects, of which there are few
             models.Index(

@@ -24,6 +24,7 @@ from workflows.models import (
     Stage,
     WebhookDelivery,
     WebhookEndpoint,
+    WorkflowPause,
 )
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ TEXTS: Final[dict[type[Model], tuple[str, ...]]] = {
     Note: ("text",),
     Schedule: ("pause_reason",),
     ScheduleMoment: ("message",),
+    WorkflowPause: ("reason",),
     WebhookDelivery: ("message", "event", "body"),
     AgentCall: ("error_message",),
 }

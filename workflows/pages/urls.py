@@ -44,6 +44,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # workflows/
     path("workflows/", workflows.list_workflows, name="workflows"),
     path("workflows/<str:name>/", workflows.workflow, name="workflow"),
+    path("workflows/<str:name>/pause/", workflows.pause, name="workflow-pause"),
+    path("workflows/<str:name>/unpause/", workflows.unpause, name="workflow-unpause"),
     path("workflows/<str:name>/profiles/", profiles.list_profiles, name="profiles"),
     path("workflows/<str:name>/profiles/new/", profiles.profile, name="profile-new"),
     path(

@@ -14,7 +14,13 @@ from ninja.params import functions as param_functions
 from workflows.access import permissions
 from workflows.api import representations
 from workflows.api.requests import ApiRequest, errors
-from workflows.api.schemas import Launch, RunDetail, WorkflowDetail, WorkflowSummary
+from workflows.api.schemas import (
+    Launch,
+    Reason,
+    RunDetail,
+    WorkflowDetail,
+    WorkflowSummary,
+)
 from workflows.engine.adapters import schema
 from workflows.models import Profile
 from workflows.pages.rate_limits import count
@@ -40,12 +46,16 @@ IdempotencyKey = Annotated[
 def list_workflows(request: ApiRequest) -> Any:
     """List the workflows that you may see, by name."""
     found = system.list_workflows(by=request.user)
-    return [representations.workflow_summary(one, request.user) for one in found]
+    return representations.workflow_summaries(found, request.user)
 
 
 @router.get("/{name}", response={200: WorkflowDetail, **errors(404)})
 def get_workflow(request: ApiRequest, name: str) -> Any:
     """Get a workflow with the JSON Schema of its params and its graph."""
+    return _detail(request, name)
+
+
+def _detail(request: ApiRequest, name: str) -> WorkflowDetail:
     found = system.find_workflow(name, by=request.user)
     profiles = Profile.objects.filter(workflow_name=name).order_by("name")
     return representations.workflow_detail(
@@ -82,6 +92,20 @@ def launch_run(
     if not permissions.can_read(request.user, name):
         run = redact(system.find_run(run.pk, by=request.user))
     return Reply(202, representations.run_detail(run, request.user))
+
+
+@router.post("/{name}/pause", response={200: WorkflowDetail, **errors(403, 404, 409)})
+def pause_workflow(request: ApiRequest, name: str, body: Reason) -> Any:
+    """Pause a workflow: no run of it starts after the response; started runs continue."""
+    system.pause_workflow(name, by=request.user, reason=body.reason)
+    return _detail(request, name)
+
+
+@router.post("/{name}/unpause", response={200: WorkflowDetail, **errors(403, 404, 409)})
+def unpause_workflow(request: ApiRequest, name: str) -> Any:
+    """End the pause of a workflow: its pending runs are claimed."""
+    system.unpause_workflow(name, by=request.user)
+    return _detail(request, name)
 
 
 def as_deadline(seconds: float | None) -> dt.timedelta | None:

@@ -90,18 +90,21 @@ def parse(text: str) -> Statement:
     return Statement(text.encode(), oids, encoders)
 
 
-def execute(
+def execute(  # noqa: PLR0913 - options of a statement, all by name
     connection: BaseDatabaseWrapper,
     text: str,
     values: Sequence[Any],
     *,
     disabled: tuple[str, ...] = (),
+    before: str = "",
     results: Format = Format.BINARY,
 ) -> list[tuple[Any, ...]]:
     """Execute a statement; return its rows.
 
     `disabled` are settings of the planner to switch off for this statement, such as
-    enable_seqscan. Raises Django's database errors, caused by psycopg's.
+    enable_seqscan. `before` is the call of a function that is evaluated with them, before the
+    statement gets its snapshot, such as one that takes a lock. Raises Django's database
+    errors, caused by psycopg's.
     """
     connection.ensure_connection()
     with connection.wrap_database_errors:
@@ -113,7 +116,7 @@ def execute(
         session = _sessions.get(raw)
         if session is None:
             _sessions[raw] = session = _Session(raw.pgconn)
-        result = session.execute(raw, command, disabled, results)
+        result = session.execute(raw, command, disabled, before, results)
         transformer = Transformer(raw)
         transformer.set_pgresult(result)
         return transformer.load_rows(0, result.ntuples, tuple)
@@ -151,6 +154,7 @@ class _Session:
         raw: psycopg.Connection[Any],
         command: _Command,
         disabled: tuple[str, ...],
+        before: str,
         results: Format,
     ) -> PGresult:
         """Execute a command with these settings switched off; return its result."""
@@ -159,7 +163,7 @@ class _Session:
         is_in_transaction = self._pgconn.transaction_status != _IDLE
         commands = [command]
         if disabled:
-            commands.insert(0, _Command(_switch_off(disabled)))
+            commands.insert(0, _Command(_switch_off(disabled, before)))
             if is_in_transaction:
                 commands.insert(0, _Command(_save(disabled)))
                 commands.append(_Command(_restore(disabled)))
@@ -274,8 +278,8 @@ def _save(settings: tuple[str, ...]) -> Statement:
 
 
 @functools.cache
-def _switch_off(settings: tuple[str, ...]) -> Statement:
-    return _configure((name, "'off'") for name in settings)
+def _switch_off(settings: tuple[str, ...], call: str = "") -> Statement:
+    return _configure(((name, "'off'") for name in settings), call)
 
 
 @functools.cache
@@ -285,12 +289,15 @@ def _restore(settings: tuple[str, ...]) -> Statement:
     )
 
 
-def _configure(values: Iterable[tuple[str, str]]) -> Statement:
-    """Return a statement that changes settings until the end of the transaction."""
-    changes = ", ".join(
-        f"set_config('{name}', {value}, true)" for name, value in values
-    )
-    return Statement(f"SELECT {changes}".encode())
+def _configure(values: Iterable[tuple[str, str]], call: str = "") -> Statement:
+    """Return a statement that changes settings until the end of the transaction.
+
+    It evaluates `call` as well, unless that is empty.
+    """
+    changes = [f"set_config('{name}', {value}, true)" for name, value in values]
+    if call:
+        changes.append(call)
+    return Statement(f"SELECT {', '.join(changes)}".encode())
 
 
 _sessions: WeakKeyDictionary[psycopg.Connection[Any], _Session] = WeakKeyDictionary()

@@ -68,6 +68,14 @@ class Driver(ABC):
         """
 
     @abstractmethod
+    def wait_for_claims(self) -> None:
+        """Return when all claims that may not see a change of this transaction are committed.
+
+        Claims that begin later wait for its commit. Call it last in a transaction that
+        pauses a workflow.
+        """
+
+    @abstractmethod
     def renew_leases(self, worker: str, fences: Mapping[UUID, int]) -> list[Renewed]:
         """Extend the leases of these runs as far as this worker still holds them.
 

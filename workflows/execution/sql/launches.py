@@ -20,13 +20,14 @@ from workflows.execution.sql.statements import (
     ATTEMPTS,
     AUDIT_EVENTS,
     CLAIMED_FIELDS,
+    PAUSES,
     RUNS,
 )
 from workflows.models import AuditEvent, Run, StageStatus, Status
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from django.db.models import Model
 
@@ -78,6 +79,12 @@ COUNT_PENDING: Final = f"""
         ORDER BY workflow_name, priority DESC, id LIMIT {{limit}}
     ) AS found
 """  # noqa: S608 - names are ours
+# Whether runs of the workflows {among} may be inserted as claimed: the slots left over are
+# enough for all pending runs, and none of the workflows is paused.
+IS_FREE: Final = (
+    f"({COUNT_PENDING}) <= {{spare}} AND NOT EXISTS (SELECT 1 FROM {PAUSES}"  # noqa: S608 - names are ours
+    " WHERE workflow_name {among})"
+)
 OFFER: Final = {  # parameters of the statement before those of the rows
     "worker": "text",
     "fence": "bigint",
@@ -85,6 +92,7 @@ OFFER: Final = {  # parameters of the statement before those of the rows
     "lease": "float8",
     "spare": "bigint",
     "limit": "bigint",
+    "names": "text[]",
 }
 
 
@@ -109,11 +117,15 @@ def values_of(table: Table, row: Model, **replaced: str | None) -> list[Any]:
     return values
 
 
-def offer_values(offer: Offer | None, lease: float) -> list[Any]:
-    """Return the parameters of `OFFER`; without an offer no run is claimed."""
+def offer_values(offer: Offer | None, lease: float, names: Sequence[str]) -> list[Any]:
+    """Return the parameters of `OFFER`; without an offer no run is claimed.
+
+    `names` are the workflows of the runs.
+    """
     if offer is None:
-        return ["", 0, None, lease, -1, 0]
-    return [offer.worker, offer.fence, offer.now, lease, offer.spare, offer.spare + 1]
+        return ["", 0, None, lease, -1, 0, names]
+    slots = [offer.spare, offer.spare + 1]
+    return [offer.worker, offer.fence, offer.now, lease, *slots, names]
 
 
 @functools.cache
@@ -128,6 +140,7 @@ def insert_runs(rows: int, until: str) -> str:
         for number, (name, kind) in enumerate(OFFER.items(), 1)
     }
     offer["until"] = until.format(offer["lease"])
+    among = f"= ANY({offer['names']})"
     numbers = count(len(OFFER) + 1)
     runs = RUNS.parameter_rows(rows, numbers)
     events = AUDIT_EVENTS.parameter_rows(rows, numbers)
@@ -142,7 +155,7 @@ def insert_runs(rows: int, until: str) -> str:
     opened = ", ".join(attempt.get(name, "''") for name in ATTEMPTS.column_names)
     return (
         f"WITH offer AS MATERIALIZED ("  # noqa: S608 - names are ours
-        f"SELECT ({COUNT_PENDING.format(**offer)}) <= {offer['spare']} AS holds),"
+        f"SELECT {IS_FREE.format(among=among, **offer)} AS holds),"
         f" launched AS (INSERT INTO {RUNS.name} ({RUNS.names})"
         f" SELECT {values} FROM {runs}, offer {RUNS.conflict}"
         " RETURNING id, status, worker, attempt, started_at),"

@@ -30,7 +30,7 @@ from workflows.execution.sql.statements import (
     IS_HELD,
     IS_RENEWABLE,
     LOOKAHEAD,
-    NEXT_PENDING,
+    PAUSES,
     RECORD_RUNS,
     RECORD_TABLES,
     RENEWED_COLUMNS,
@@ -38,6 +38,7 @@ from workflows.execution.sql.statements import (
     RUNS,
     SELECT_PENDING,
     SUSPECTS_PENDING,
+    next_pending,
 )
 from workflows.execution.sql.tables import MANY, parameters, row_count
 
@@ -56,6 +57,10 @@ if TYPE_CHECKING:
 # switched off and cannot be avoided looks so expensive that it would be compiled each time.
 BY_INDEX: Final = ("enable_seqscan", "jit")
 BY_KEY: Final = (*BY_INDEX, "enable_bitmapscan", "enable_nestloop")
+# The advisory lock that claims share, and that a pause of a workflow takes alone. It is taken
+# before the snapshot of the claim, which then has all pauses that were committed before.
+CLAIM_LOCK: Final = 7_446_257_226
+SHARED_CLAIM_LOCK: Final = f"pg_advisory_xact_lock_shared({CLAIM_LOCK})"
 # The end of a lease that lasts as many seconds as the parameter says, by the server's clock.
 _LEASE_END: Final = "statement_timestamp() + {} * interval '1 second'"
 _CLAIM_PARAMETERS: Final = {
@@ -105,10 +110,13 @@ class PostgreSQLDriver(Driver):
             launch_statement.values_of(AUDIT_EVENTS, launch.event)
             for launch in launches
         ]
-        values = launch_statement.offer_values(offer, float(settings.LEASE_SECONDS))
+        names = sorted({launch.run.workflow_name for launch in launches})
+        lease = float(settings.LEASE_SECONDS)
+        values = launch_statement.offer_values(offer, lease, names)
         values += parameters(runs) + parameters(events)
         statement = launch_statement.insert_runs(row_count(runs), _LEASE_END)
-        return dict(self._execute(statement, values, BY_KEY))
+        lock = SHARED_CLAIM_LOCK if offer else ""
+        return dict(self._execute(statement, values, BY_KEY, before=lock))
 
     def claim_pending(
         self, worker: str, limit: int, now: dt.datetime, fence: int, suspicion: int = 0
@@ -117,10 +125,17 @@ class PostgreSQLDriver(Driver):
         lease = float(settings.LEASE_SECONDS)
         values = [worker, limit, limit * LOOKAHEAD, now, lease, fence, suspicion]
         values.append(now.isoformat())
-        rows = self._execute(_claim_pending(), values, BY_KEY, is_text=True)
+        rows = self._execute(
+            _claim_pending(), values, BY_KEY, is_text=True, before=SHARED_CLAIM_LOCK
+        )
         candidates, suspects = rows[0][:2]
         runs = self._to_runs([row[2:] for row in rows if row[2] is not None])
         return Claimed(runs, candidates > len(runs), suspects is not None)
+
+    def wait_for_claims(self) -> None:
+        """Take the lock that claims share: theirs is held until their commit."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT pg_advisory_xact_lock({CLAIM_LOCK})")
 
     def renew_leases(self, worker: str, fences: Mapping[UUID, int]) -> list[Renewed]:
         """Update the rows of one worker in one statement."""
@@ -153,6 +168,7 @@ class PostgreSQLDriver(Driver):
         disabled: tuple[str, ...] = (),
         *,
         is_text: bool = False,
+        before: str = "",
     ) -> list[tuple[Any, ...]]:
         """Execute a statement, see `binary.execute`; its results may be wanted as text."""
         from psycopg.pq import Format  # noqa: PLC0415 - not imported with SQLite
@@ -164,6 +180,7 @@ class PostgreSQLDriver(Driver):
             statement,
             values,
             disabled=disabled,
+            before=before,
             results=Format.TEXT if is_text else Format.BINARY,
         )
 
@@ -172,12 +189,14 @@ class PostgreSQLDriver(Driver):
 def _claim_pending() -> str:
     """Return a statement with one row at least: what the claim saw, then each run."""
     columns = "id, workflow_name, priority"
-    following = NEXT_PENDING.format(
-        runs=RUNS.name, columns=columns, **_CLAIM_PARAMETERS
+    candidates = " UNION ALL ".join(
+        f"SELECT next.* FROM names, LATERAL ({following}) AS next WHERE {condition}"  # noqa: S608 - names are ours
+        for condition, following in next_pending(columns, **_CLAIM_PARAMETERS)
     )
     selected = SELECT_PENDING.format(
         runs=RUNS.name,
-        candidates=f"SELECT next.* FROM names, LATERAL ({following}) AS next",  # noqa: S608 - names are ours
+        pauses=PAUSES,
+        candidates=candidates,
         limited="run.id = ANY(ARRAY(SELECT id FROM ranked)) AND",
         lock="FOR UPDATE OF run SKIP LOCKED",
         **_CLAIM_PARAMETERS,

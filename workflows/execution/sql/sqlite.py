@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import json
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from workflows.execution.sql.driver import Claimed, Driver
-from workflows.execution.sql.launches import COUNT_PENDING, claimed_values, first_stage
+from workflows.execution.sql.launches import IS_FREE, claimed_values, first_stage
 from workflows.execution.sql.statements import (
     ATTEMPTS,
     AUDIT_EVENTS,
@@ -22,7 +23,7 @@ from workflows.execution.sql.statements import (
     IS_HELD,
     IS_RENEWABLE,
     LOOKAHEAD,
-    NEXT_PENDING,
+    PAUSES,
     RECORD_RUNS,
     RECORD_TABLES,
     RENEWED_COLUMNS,
@@ -30,11 +31,12 @@ from workflows.execution.sql.statements import (
     RUNS,
     SELECT_PENDING,
     SUSPECTS_PENDING,
+    next_pending,
 )
 from workflows.models import Attempt, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from workflows.execution.record_rows import Rows
@@ -56,7 +58,8 @@ class SQLiteDriver(Driver):
         """Insert each run, then its event and its attempt unless it had a conflict."""
         inserted: dict[UUID, str] = {}
         with self.transaction():
-            claim = offer if offer and self._has_room(offer) else None
+            names = {launch.run.workflow_name for launch in launches}
+            claim = offer if offer and self._has_room(offer, names) else None
             for launch in launches:
                 row = self._values(RUNS, launch.run)
                 if claim is not None:
@@ -77,10 +80,10 @@ class SQLiteDriver(Driver):
         )
         self._execute(_insert(ATTEMPTS), self._values(ATTEMPTS, attempt))
 
-    def _has_room(self, offer: Offer) -> bool:
-        """Return whether the slots left over are enough for all pending runs."""
-        count = self._execute(COUNT_PENDING.format(limit="?"), [offer.spare + 1])
-        return int(count.fetchone()[0]) <= offer.spare
+    def _has_room(self, offer: Offer, names: Iterable[str]) -> bool:
+        """Return whether runs of these workflows may be claimed, see `IS_FREE`."""
+        values = [offer.spare + 1, offer.spare, json.dumps([*names])]
+        return bool(self._execute(_IS_FREE, values).fetchone()[0])
 
     def _claimed_values(self, run: Run, row: list[Any], offer: Offer) -> list[Any]:
         now = self.connection.ops.adapt_datetimefield_value(offer.now)
@@ -94,6 +97,9 @@ class SQLiteDriver(Driver):
             claimed.get(name, value)
             for name, value in zip(RUNS.column_names, row, strict=True)
         ]
+
+    def wait_for_claims(self) -> None:
+        """Do nothing: a transaction that has written is the only one that writes."""
 
     def claim_pending(
         self, worker: str, limit: int, now: dt.datetime, fence: int, suspicion: int = 0
@@ -191,7 +197,11 @@ def _claim_pending() -> str:
         "began",
     )
     places = {name: f"%({name})s" for name in names}
-    following = NEXT_PENDING.format(runs=RUNS.name, columns="id", **places)
+    candidates = " UNION ALL ".join(
+        "SELECT run.id, run.workflow_name, run.priority"  # noqa: S608 - names are ours
+        f" FROM names JOIN {RUNS.name} AS run ON run.id IN ({following}) WHERE {condition}"
+        for condition, following in next_pending("id", **places)
+    )
     first_stage = FIRST_STAGE.format(
         entry="json_extract(claimed.graph, '$.entry')",
         json_object="json_object",
@@ -199,8 +209,8 @@ def _claim_pending() -> str:
     )
     return SELECT_PENDING.format(
         runs=RUNS.name,
-        candidates="SELECT run.id, run.workflow_name, run.priority"  # noqa: S608 - names are ours
-        f" FROM names JOIN {RUNS.name} AS run ON run.id IN ({following})",
+        pauses=PAUSES,
+        candidates=candidates,
         limited="",
         lock="",
         **places,
@@ -214,6 +224,8 @@ def _claim_pending() -> str:
     )
 
 
+_AMONG: Final = "IN (SELECT value FROM json_each(?))"
+_IS_FREE: Final = f"SELECT {IS_FREE.format(limit='?', spare='?', among=_AMONG)}"
 _MOVE_RUN: Final = (
     f"WITH new({RECORD_RUNS.names})"  # noqa: S608 - names are ours
     f" AS (VALUES ({', '.join('?' * len(RECORD_RUNS.columns))}))"

@@ -18,6 +18,7 @@ from workflows.models import (
     Run,
     Stage,
     StageItem,
+    WorkflowPause,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 RUNS = table_of(Run, all_columns(Run), "workflow_name idempotency_key")
 AUDIT_EVENTS = table_of(AuditEvent, all_columns(AuditEvent))
 ATTEMPTS = table_of(Attempt, all_columns(Attempt))
+PAUSES: Final = WorkflowPause._meta.db_table  # noqa: SLF001 - Django's documented model API
 UNREAD: Final = {
     "graph",
     "result",
@@ -49,13 +51,23 @@ LOOKAHEAD: Final = 4  # times the limit: candidates read beyond runs that rivals
 # runs, those that are running need no counting. A claim takes runs of one suspicion.
 # `selected` checks the status of each row once more, under its lock; CASE keeps the planner
 # from doing that through the index of all pending runs, which it believes to be nearly empty.
+# Of a paused workflow, only runs that have started are claimed: they have an index of their own.
 SELECT_PENDING = """
-    WITH RECURSIVE names(name) AS (
+    WITH RECURSIVE all_names(name) AS (
         SELECT MIN(workflow_name) FROM {runs} WHERE status = 'pending'
         UNION ALL
         SELECT (SELECT MIN(workflow_name) FROM {runs}
-                WHERE status = 'pending' AND workflow_name > names.name)
-        FROM names WHERE names.name IS NOT NULL
+                WHERE status = 'pending' AND workflow_name > all_names.name)
+        FROM all_names WHERE all_names.name IS NOT NULL
+    ),
+    names(name, is_paused) AS (
+        SELECT name, FALSE FROM all_names
+        WHERE name IS NOT NULL AND name NOT IN (SELECT workflow_name FROM {pauses})
+        UNION ALL
+        SELECT workflow_name, TRUE FROM {pauses} AS pause WHERE EXISTS (
+            SELECT 1 FROM {runs} AS run WHERE run.status = 'pending'
+                AND run.workflow_name = pause.workflow_name
+                AND (run.attempt > 0 OR run.closing IS NOT NULL))
     ),
     running AS (
         SELECT workflow_name AS name, COUNT(*) AS number
@@ -83,12 +95,26 @@ SUSPECTS_PENDING = (
     f"SELECT MIN(suspicion) FROM {RUNS.name}"  # noqa: S608 - names are ours
     " WHERE status = 'pending' AND suspicion > 0"
 )
-# The candidates of one workflow of `names`, in the order of the index of pending runs
+# The candidates of one workflow of `names`, in the order of the index of pending runs;
+# {started} is empty, or HAS_STARTED where the workflow is paused.
 NEXT_PENDING = """
     SELECT {columns} FROM {runs}
     WHERE status = 'pending' AND workflow_name = names.name AND suspicion = {suspicion}
+        {started}
     ORDER BY priority DESC, id LIMIT {lookahead}
 """
+HAS_STARTED = "AND (attempt > 0 OR closing IS NOT NULL)"  # `CONTINUES`
+
+
+def next_pending(columns: str, **places: str) -> list[tuple[str, str]]:
+    """Return a condition on `names`, and the candidates where it holds."""
+    common = {"runs": RUNS.name, "columns": columns, **places}
+    return [
+        ("NOT names.is_paused", NEXT_PENDING.format(started="", **common)),
+        ("names.is_paused", NEXT_PENDING.format(started=HAS_STARTED, **common)),
+    ]
+
+
 # The stage that a claim begins, in the form of `StageRow.as_current`: a new run starts at
 # the entry of its graph. Each other run records the stage itself.
 FIRST_STAGE = """

@@ -24,7 +24,7 @@ from workflows.pages.query_string import clean_text, int_in, uuid_in
 from workflows.pages.redaction import by_workflow
 from workflows.pages.render.regions import render_regions
 from workflows.pages.render.zones import zone_in
-from workflows.services import saved_views
+from workflows.services import pauses, saved_views
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ def home_context(query: Mapping[str, str], person: User) -> Context:
         "approvals": open_approvals.by_urgency(granted, SHORTEST_LIST),
         "more": waiting > SHORTEST_LIST,
         "waiting": waiting,
+        "pauses": redacted_for(person, pauses.visible_pauses(person)),
         "running": redacted_for(person, active[:SHORT_LIST]),
         "failed": redacted_for(person, failed[:SHORTEST_LIST]),
         "lately": redacted_for(person, runs[:SHORT_LIST]),
@@ -136,9 +137,12 @@ def workflow_context(query: Mapping[str, str], person: User) -> Context:
     """Return the newest runs of a workflow."""
     name = clean_text(query.get("workflow", ""))
     runs = list_visible_runs(person, workflow=name).prefetch_related("labels")
+    found = pauses.visible_pauses(person).filter(workflow_name=name)
     return {
         "name": name,
         "can_launch": permissions.can_launch(person, name),
+        "can_pause": permissions.can_pause_workflow(person, name),
+        "pause": next(iter(redacted_for(person, found)), None),
         "columns": WORKFLOW_COLUMNS,
         "rows": rows_of(runs[: SHORT_LIST * 2], WORKFLOW_COLUMNS, person),
     }
@@ -192,6 +196,7 @@ LISTS: dict[str, LiveList] = {
         "home.html",
         (
             "home-approvals",
+            "home-pauses",
             "home-metrics",
             "home-running",
             "home-failed",
@@ -209,7 +214,9 @@ LISTS: dict[str, LiveList] = {
         ("workers-alive", "workers-queue", "workers-lost"),
         may=permissions.can_view_workers,
     ),
-    "workflow": LiveList(workflow_context, "workflows/detail.html", ("workflow-runs",)),
+    "workflow": LiveList(
+        workflow_context, "workflows/detail.html", ("workflow-pause", "workflow-runs")
+    ),
     "schedules": LiveList(
         schedules.list_context, "schedules/list.html", ("schedules-rows",)
     ),

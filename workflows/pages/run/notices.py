@@ -23,13 +23,14 @@ from workflows.pages.render.text import readable_name, span
 from workflows.pages.run.closing_notices import closing_text, closing_title
 from workflows.pages.run.hold_notices import blocking_notice, leftover_code_notice
 from workflows.pages.run.recovery_texts import recovery_of, text_after_recovery
+from workflows.services import pauses
 from workflows.system import system
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workflows.access.permissions import Permissions
-    from workflows.models import Approval, Retry
+    from workflows.models import Approval, Retry, WorkflowPause
 
 PENDING_RECHECK_SECONDS = 3.0  # interval at which the queue position is read again
 SUBWORKFLOW_WAIT = "Waiting for a sub-workflow."
@@ -68,7 +69,7 @@ def notice(
     if run.status == Status.WAITING:
         return _waiting(run, approval, permissions)
     if run.status == Status.PENDING:
-        found = _pending(run, permissions)
+        found = _not_started(run, permissions) or _pending(run, permissions)
         return replace(found, title=f"{closing_title(run)} {found.title}".strip())
     if run.status == Status.RUNNING:
         return _running(run, usual or {})
@@ -92,6 +93,12 @@ def recheck_after(run: Run, shown: Notice | None) -> float | None:
 # Pending ---------------------------------------------------------------------------------
 
 
+def _not_started(run: Run, permissions: Permissions) -> Notice | None:
+    """Return why no worker may start a pending run yet, None if any may."""
+    paused = pauses.pause_of(run)
+    return None if paused is None else _paused(paused, permissions)
+
+
 def _pending(run: Run, permissions: Permissions) -> Notice:
     fresh = timezone.now() - dt.timedelta(seconds=settings.LEASE_SECONDS)
     alive = Worker.objects.filter(stopped_at=None, heartbeat_at__gte=fresh)
@@ -113,6 +120,19 @@ def _pending(run: Run, permissions: Permissions) -> Notice:
     if recovery:
         return Notice("warn", recovery, text_after_recovery(run))
     return Notice("quiet", "Queued.", "A worker will start the run shortly.")
+
+
+def _paused(pause: WorkflowPause, permissions: Permissions) -> Notice:
+    may_read = pause.workflow_name in permissions.read
+    return Notice(
+        "warn",
+        f"The workflow is paused{with_reason(pause.reason if may_read else '')}.",
+        "The run starts after the workflow is unpaused.",
+        reverse("workflow", args=[pause.workflow_name]),
+        "Open the workflow",
+        lead=f"Paused by {pause.paused_by_name}",
+        at=pause.paused_at,
+    )
 
 
 def _all_busy(run: Run, title: str, slots: str, permissions: Permissions) -> Notice:

@@ -33,9 +33,11 @@ from workflows.pages.lists.live_lists import LISTS, list_visible_runs
 from workflows.pages.lists.overview import health_of
 from workflows.pages.lists.schedules import of_workflow
 from workflows.pages.lists.usage import usage_of
+from workflows.pages.methods import posts_only
 from workflows.pages.rate_limits import limited
 from workflows.pages.render.shell_commands import LaunchCommands
-from workflows.pages.requests import INVALID
+from workflows.pages.requests import INVALID, reason_of
+from workflows.services import pauses
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -65,7 +67,8 @@ def list_workflows(request: HtmxRequest) -> HttpResponse:
         }
         for one in found
     ]
-    return render(request, "workflows/list.html", {"cards": cards})
+    paused = {one.workflow_name for one in pauses.visible_pauses(request.user)}
+    return render(request, "workflows/list.html", {"cards": cards, "paused": paused})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -111,6 +114,26 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     }
     status = INVALID if form.is_bound and commands is None else 200
     return render(request, "workflows/detail.html", context, status=status)
+
+
+@posts_only
+@members_only
+@answers_request_errors
+def pause(request: HtmxRequest, name: str) -> HttpResponse:
+    """Pause a workflow."""
+    system.pause_workflow(name, by=request.user, reason=reason_of(request))
+    messages.success(request, "Workflow paused.")
+    return redirect("workflow", name=name)
+
+
+@posts_only
+@members_only
+@answers_request_errors
+def unpause(request: HtmxRequest, name: str) -> HttpResponse:
+    """End the pause of a workflow."""
+    system.unpause_workflow(name, by=request.user)
+    messages.success(request, "Workflow unpaused.")
+    return redirect("workflow", name=name)
 
 
 def launch_form(request: HtmxRequest, found: AnyWorkflow) -> SchemaForm:

@@ -1,0 +1,34 @@
+"""Pausing a workflow by the API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.api.conftest import Caller
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+pytestmark = pytest.mark.django_db
+NAME = "summarize"
+API = f"/api/v1/workflows/{NAME}"
+REASON = "The bank is down."
+
+
+def test_the_api_pauses_and_unpauses(alice: User, api_client: Caller) -> None:
+    client = api_client(alice)
+    body: dict[str, Any] = {"reason": REASON}
+    paused = client.post(f"{API}/pause", body, content_type="application/json")
+    assert paused.json()["paused"]["by"] == "alice"
+    assert paused.json()["paused"]["reason"] == REASON
+    listed = {
+        one["name"]: one["paused"] for one in client.get("/api/v1/workflows").json()
+    }
+    assert listed.pop(NAME) == paused.json()["paused"]
+    assert {*listed.values()} == {None}
+    again = client.post(f"{API}/pause", body, content_type="application/json")
+    assert (again.status_code, again.json()["code"]) == (409, "pause_unchanged")
+    assert client.post(f"{API}/unpause").json()["paused"] is None
+    assert client.post(f"{API}/unpause").status_code == 409
