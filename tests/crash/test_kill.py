@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -219,18 +220,7 @@ def test_a_worker_may_be_killed_at_every_boundary_of_a_failure_and_of_what_follo
     installation: Installation,
 ) -> None:
     (run_id,) = installation.launch(name="saga")
-    ended = "SELECT COUNT(*) FROM workflows_run WHERE completed_at IS NOT NULL"
-
-    def is_over(worker: subprocess.Popen[bytes] | None = None) -> bool:
-        is_killed = worker is not None and worker.poll() is not None
-        return is_killed or installation.ask(ended) == [(1,)]
-
-    kills = 0
-    while not is_over():
-        moment = ("before 2", "after 2")[kills % 2]
-        with installation.worker(f"{kills}", KILL_AT=moment) as worker:
-            wait_for(partial(is_over, worker), what="the worker to be killed")
-        kills += 1
+    kills = kill_until_ended(installation, runs=1)
     assert kills > 2 * 5, "two kills for most of the seven nodes"
     report = wait_until_ended(installation)
     assert report["not_as_recorded"] == []
@@ -263,6 +253,47 @@ def test_a_worker_may_be_killed_at_every_boundary_of_a_failure_and_of_what_follo
         f"{run_id}/{node}/{sequence}" for sequence, node, _, _ in recorded
     }
     assert sum(ran.values()) >= kills, "what was not recorded runs again, with its key"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_each_step_launches_one_run_over_kills_at_every_boundary(
+    installation: Installation,
+) -> None:
+    """Two runs of a loop, each of which launches one: four runs, whatever is killed."""
+    installation.launch(name="loop", rounds=2)
+    kills = kill_until_ended(installation, runs=4)
+    assert kills > 2 * 5
+    report = wait_until_ended(installation)
+    assert [run["status"] for run in report["runs"]] == ["completed"] * 4
+    links = installation.ask(
+        "SELECT kind, COUNT(DISTINCT origin_id) FROM workflows_runlink GROUP BY kind ORDER BY kind"
+    )
+    assert links == [("continue", 1), ("launch", 2)]
+    started = [
+        result["started"] for result in report["results"].values() if result["started"]
+    ]
+    launched = installation.ask(
+        "SELECT run_id FROM workflows_runlink WHERE kind = 'launch'"
+    )
+    assert {UUID(one) for one in started} == {UUID(str(one)) for (one,) in launched}
+
+
+def kill_until_ended(installation: Installation, *, runs: int) -> int:
+    """Kill workers before and after their first commits until these runs have ended."""
+    ended = "SELECT COUNT(*) FROM workflows_run WHERE completed_at IS NOT NULL"
+
+    def is_over(worker: subprocess.Popen[bytes] | None = None) -> bool:
+        is_killed = worker is not None and worker.poll() is not None
+        return is_killed or installation.ask(ended) == [(runs,)]
+
+    kills = 0
+    while not is_over():
+        moment = ("before 2", "after 2")[kills % 2]
+        with installation.worker(f"{kills}", KILL_AT=moment) as worker:
+            wait_for(partial(is_over, worker), what="the worker to be killed")
+        kills += 1
+    return kills
 
 
 @pytest.mark.slow

@@ -61,6 +61,10 @@ _detail: dict[str, Any] = {
     "cancel_reason": None,
     "actions": ["cancel", "label", "pin", "rerun", "unlabel"],
     "payload_removed_at": None,
+    "continues": None,
+    "continued_by": None,
+    "launched_by_run": None,
+    "launched_runs": [],
 }
 _stage: dict[str, Any] = {
     "sequence": 1,

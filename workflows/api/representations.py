@@ -32,6 +32,7 @@ from workflows.models import (
 )
 from workflows.pages.lists.columns import labels_of
 from workflows.pages.redaction import is_redacted, redact
+from workflows.pages.run.related_runs import related_runs
 from workflows.pages.visible_rows import visible_runs
 from workflows.services import actions, approvals, pauses
 
@@ -116,6 +117,7 @@ def visible_parents(runs: Iterable[Run], user: User) -> frozenset[UUID]:
 def run_detail(run: Run, user: User) -> RunDetail:
     """Return a run with its data; redact it first if the viewer may not read it."""
     hidden = is_redacted(run)
+    related = related_runs(run, permissions.permissions_for(user).view)
     return RunDetail(
         **_run(run, visible_parents([run], user)),
         hidden=hidden,
@@ -124,7 +126,15 @@ def run_detail(run: Run, user: User) -> RunDetail:
         cancel_reason=run.cancel_reason or None,
         actions=sorted(actions.offered(run, permissions.permissions_for(user))),
         payload_removed_at=run.payload_removed_at,
+        continues=_id(related.continues),
+        continued_by=_id(related.continued_by),
+        launched_by_run=_id(related.launched_by),
+        launched_runs=[one.pk for one in related.launched],
     )
+
+
+def _id(run: Run | None) -> UUID | None:
+    return None if run is None else run.pk
 
 
 def _run(run: Run, parents: frozenset[UUID]) -> dict[str, Any]:

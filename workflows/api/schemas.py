@@ -128,6 +128,14 @@ class RunDetail(RunSummary):
     payload_removed_at: dt.datetime | None = Field(
         description="When retention deleted params, result and states."
     )
+    continues: UUID | None = Field(description="The run that it continues.")
+    continued_by: UUID | None = Field(description="The run that continues it.")
+    launched_by_run: UUID | None = Field(
+        description="The run of which a step launched it without waiting for it."
+    )
+    launched_runs: list[UUID] = Field(
+        description="The runs that its steps launched so, the newest first, up to 500."
+    )
 
 
 class RunPage(Schema):

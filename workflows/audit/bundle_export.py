@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from workflows.audit import bundle_format, keys
 from workflows.audit.verifier import Checker
-from workflows.models import ACTIVE_STATUSES, Run, current_stage
+from workflows.models import ACTIVE_STATUSES, LinkKind, Run, RunLink, current_stage
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -113,12 +113,26 @@ def _run(run: Run) -> dict[str, Any]:
         "steps_undone": run.steps_undone,
         "launched_by": run.launched_by.get_username() if run.launched_by else "",
         "parent": str(run.parent_id) if run.parent_id else None,
+        **_links(run),
         "created_at": _at(run.created_at),
         "started_at": _at(run.started_at),
         "completed_at": _at(run.completed_at),
         "steps": run.sequence,
         "attempts": run.attempt,
     }
+
+
+def _links(run: Run) -> dict[str, Any]:
+    """Return the ids of the runs that launched, precede and continue this one, if any."""
+    origin = RunLink.objects.filter(run=run.pk).first()
+    next_run = RunLink.objects.filter(origin=run.pk, kind=LinkKind.CONTINUE).first()
+    links: dict[str, Any] = {}
+    if origin is not None and origin.origin_id is not None:
+        name = "continues" if origin.kind == LinkKind.CONTINUE else "launched_by_run"
+        links[name] = str(origin.origin_id)
+    if next_run is not None:
+        links["continued_by"] = str(next_run.run_id)
+    return links
 
 
 def _stage(row: Stage) -> dict[str, Any]:

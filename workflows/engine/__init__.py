@@ -13,7 +13,7 @@ os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 
 from .cancellation import Cancellation
 from .checkpoints import CheckpointStore, MemoryStore, stores
-from .child_nodes import subworkflow
+from .child_nodes import continue_as_new, launch, subworkflow
 from .clock import Clock, SystemClock
 from .config import (
     ChainConfig,
@@ -120,9 +120,11 @@ __all__ = [
     "approval",
     "chain",
     "conditional",
+    "continue_as_new",
     "key",
     "key_equals",
     "key_exists",
+    "launch",
     "node",
     "not_",
     "observers",

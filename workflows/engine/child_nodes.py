@@ -1,17 +1,20 @@
-"""Nodes that launch runs of other workflows.
+"""Nodes that launch runs.
 
-Subworkflow   runs a workflow and waits for its result
+- Subworkflow runs another workflow and waits for its result.
+- Launch launches a run of another workflow and does not wait for it.
+- ContinueAsNew ends its run, and launches another one of the same workflow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
-from .context import NodeContext
+from .author_code import await_contained
+from .context import Launcher, NodeContext
 from .errors import (
     DefinitionError,
     NotSerialisable,
@@ -24,6 +27,7 @@ from .frozen import Json, freeze
 from .input_validation import check_launch
 from .nodes import AnyStep, Kind, Node, accepts_arguments, call_function
 from .round_trip import plain
+from .routes import Branch, is_exit
 from .state import State
 
 if TYPE_CHECKING:
@@ -67,32 +71,13 @@ class ChildNode(Node[Any, Any]):
         self.workflow = _name_of(workflow)
         super().__init__(name, doc=doc.format(self.workflow))
         self.child = None if isinstance(workflow, str) else workflow
-        self.params = params
-        self._check_params_type()
+        self.params = checked_params_type(params, f"the workflow “{self.workflow}”")
 
     @property
     def reference(self) -> ChildReference:
         """The workflow that it launches."""
         constant = None if callable(self.params) else self.params
         return ChildReference(self.name, self.workflow, self.child, constant)
-
-    def _check_params_type(self) -> None:
-        if callable(self.params):
-            if accepts_arguments(self.params, 1):
-                return
-            problem = "a function of something else than the state"
-        elif isinstance(self.params, Mapping | BaseModel):
-            return
-        else:
-            problem = repr(self.params)
-        raise DefinitionError(
-            f"The params of the workflow “{self.workflow}” are {problem}: give a function"
-            " of the state that returns them, or the params themselves."
-        )
-
-    def params_for(self, state: Any) -> Any:
-        """Return the params of the child, not validated."""
-        return self.params(state) if callable(self.params) else self.params
 
     async def checked_params(self, params: Any, context: NodeContext) -> Json:
         """Return the child's params as they are stored. Raises SubworkflowFailed."""
@@ -126,7 +111,9 @@ class Subworkflow(ChildNode):
                 "subworkflow",
                 question=f"waits for the workflow “{self.workflow}”",
                 workflow=self.workflow,
-                params=await self.checked_params(self.params_for(value), context),
+                params=await self.checked_params(
+                    params_for(self.params, value), context
+                ),
             )
         if answer.error or answer.expired:
             why = answer.error or "it did not end in time"
@@ -134,6 +121,91 @@ class Subworkflow(ChildNode):
                 f"The workflow “{self.workflow}” did not complete: {why}"
             )
         return await stored_into(self.into, value, answer.value, context)
+
+
+class Launch(ChildNode):
+    """A node that launches a run of another workflow and does not wait for it."""
+
+    kind: ClassVar[Kind] = "launch"
+
+    def __init__(
+        self, workflow: Child, params: Params, into: Into | None, *, name: str
+    ) -> None:
+        super().__init__(workflow, params, name=name, doc="Launch the workflow “{}”.")
+        self.into = None if into is None else checked_into(into, self.workflow)
+
+    async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
+        """Return the state with the id of the run that this step launched."""
+        given = await self.checked_params(params_for(self.params, value), context)
+        what = f"The workflow “{self.workflow}”"
+        launcher = require_launcher(context, what)
+        try:
+            run_id = await launcher.launch(context, self.workflow, given)
+        except RequestError as error:
+            raise SubworkflowFailed(f"{what} was not launched: {error}") from error
+        if self.into is None:
+            return value
+        return await stored_into(self.into, value, run_id, context)
+
+
+class ContinueAsNew(Node[Any, Any]):
+    """An exit that ends the run, and launches a new one of the same workflow."""
+
+    kind: ClassVar[Kind] = "continue"
+
+    def __init__(self, params: Params, *, name: str) -> None:
+        super().__init__(name, doc="End this run, and continue as a new one.")
+        self.params = checked_params_type(params, "the next run")
+
+    async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
+        """Return the state unchanged, with the params of the next run checked."""
+        await self.prepare(value, context)
+        return value
+
+    async def prepare_again(self, state: Any, context: NodeContext) -> None:
+        """Do the same outside of a step, contained like one."""
+        await await_contained(self.prepare(state, context), context)
+
+    async def prepare(self, state: Any, context: NodeContext) -> None:
+        """Let the launcher keep the params of the next run. Raises SubworkflowFailed."""
+        launcher = require_launcher(context, "The run")
+        try:
+            given = plain(params_for(self.params, state))
+            await launcher.prepare_successor(context, given)
+        except (RequestError, NotSerialisable) as error:
+            raise SubworkflowFailed(
+                f"The run cannot continue as a new one: {error}"
+            ) from error
+
+
+def require_launcher(context: NodeContext, what: str) -> Launcher:
+    """Return the launcher. Raises SubworkflowFailed if the graph is executed on its own."""
+    if context.launcher is None:
+        raise SubworkflowFailed(
+            f"{what} was not launched: this graph is executed by itself, without runs."
+        )
+    return context.launcher
+
+
+def checked_params_type(params: Any, of: str) -> Any:
+    """Return the params. Raises DefinitionError if they cannot be those of a run."""
+    if callable(params):
+        if accepts_arguments(params, 1):
+            return params
+        problem = "a function of something else than the state"
+    elif isinstance(params, Mapping | BaseModel):
+        return params
+    else:
+        problem = repr(params)
+    raise DefinitionError(
+        f"The params of {of} are {problem}: give a function of the state that returns them,"
+        " or the params themselves."
+    )
+
+
+def params_for(params: Any, state: Any) -> Any:
+    """Return the params of a run, not validated: a constant, or those for this state."""
+    return params(state) if callable(params) else params
 
 
 async def stored_into(into: Into, state: S, value: Any, context: NodeContext) -> S:
@@ -154,16 +226,41 @@ def checked_into(into: Into, workflow: str) -> Into:
     )
 
 
-def references(workflow: str, nodes: Iterable[Any]) -> tuple[ChildReference, ...]:
-    """Return the workflows that nodes launch.
+def references(
+    workflow: Workflow[Any],
+    nodes: Iterable[Any],
+    routes: Mapping[Any, Sequence[Branch[Any]]],
+) -> tuple[ChildReference, ...]:
+    """Return the other workflows that the nodes of a workflow launch.
 
-    Raises DefinitionError if the params of one that is known here are constant and invalid.
+    Raises DefinitionError for invalid constant params, if the workflow is known here, and for
+    a ContinueAsNew that is no exit.
     """
-    found = tuple(node.reference for node in nodes if isinstance(node, ChildNode))
-    for reference in found:
-        if reference.workflow is not None:
-            reference.check_params(workflow, reference.workflow)
-    return found
+    found = []
+    for node in nodes:
+        if isinstance(node, ContinueAsNew):
+            _check_continuation(workflow, node, routes)
+        if isinstance(node, ChildNode):
+            reference = node.reference
+            if reference.workflow is not None:
+                reference.check_params(workflow.name, reference.workflow)
+            found.append(reference)
+    return tuple(found)
+
+
+def _check_continuation(
+    workflow: Workflow[Any],
+    node: ContinueAsNew,
+    routes: Mapping[Any, Sequence[Branch[Any]]],
+) -> None:
+    if not is_exit(node, routes):
+        raise DefinitionError(
+            f"Workflow “{workflow.name}”: “{node.name}” ends the run, which continues as a new"
+            " one, and has a route: remove it."
+        )
+    if not callable(node.params):
+        itself = ChildReference(node.name, workflow.name, workflow, node.params)
+        itself.check_params(workflow.name, workflow)
 
 
 def subworkflow(
@@ -180,6 +277,32 @@ def subworkflow(
     - `into`: the field for the result, or a function `(state, result)` that returns the state.
     """
     return Subworkflow(workflow, params, into, name=name)
+
+
+def launch(
+    workflow: Child,
+    params: Params,
+    into: Into | None = None,
+    *,
+    name: str = "",
+) -> AnyStep:
+    """Return a node that launches a run of another workflow and does not wait for it.
+
+    - `workflow` and `params`: as for `subworkflow`.
+    - `into`: the field for the id of the run, as text, or a function `(state, id)` that returns
+      the state; None to ignore it.
+
+    A step launches its run exactly once, however often it is repeated.
+    """
+    return Launch(workflow, params, into, name=name)
+
+
+def continue_as_new(params: Params, *, name: str = "") -> AnyStep:
+    """Return an exit that completes the run and launches the next one of the same workflow.
+
+    `params` are those of the next run: a function of the state, or constant params.
+    """
+    return ContinueAsNew(params, name=name)
 
 
 def _name_of(workflow: Any) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 from .cancellation import Cancellation
@@ -24,6 +24,18 @@ CheckChild: TypeAlias = Callable[["NodeContext", str, "Json"], Awaitable["Json"]
 """Takes the node's context, a workflow name and its params; returns the params as stored.
 
 Raises RequestError if the workflow does not exist or does not accept the params."""
+
+
+class Launcher(Protocol):
+    """Launches runs for the nodes of one run. Raises RequestError for runs that cannot start."""
+
+    async def launch(self, context: NodeContext, workflow: str, params: Json) -> str:
+        """Return the id of the run that a step launches, the same for every repetition."""
+
+    async def prepare_successor(self, context: NodeContext, params: Json) -> None:
+        """Check and keep the params with which the run continues as a new one at its end."""
+
+
 SavedItems: TypeAlias = Callable[[], Mapping[int, "Json"]]
 
 
@@ -125,6 +137,7 @@ class NodeContext:
     save_item: SaveItem | None = None  # None: the store does not store items
     saved_items: SavedItems = _no_saved_items
     check_child: CheckChild | None = None  # None: params of children are not checked
+    launcher: Launcher | None = None  # None: nothing can be launched
     item: int | None = None  # index of the item of a parallel node
     outcome: RunOutcome | None = None  # of an on_end node
     abandoned: bool = False  # the try timed out while its thread still runs

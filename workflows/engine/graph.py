@@ -13,7 +13,7 @@ from .cancellation import Cancellation
 from .checkpoints import CheckpointStore, stores
 from .clock import Clock, SystemClock
 from .config import CheckpointConfig, GraphConfig
-from .context import Answer, CheckChild
+from .context import Answer, CheckChild, Launcher
 from .errors import ConfigurationError
 from .graph_checks import (
     check_closing_node,
@@ -46,6 +46,7 @@ class Graph:
         checkpoints: CheckpointStore | None = None,
         clock: Clock | None = None,
         check_child: CheckChild | None = None,
+        launcher: Launcher | None = None,
     ) -> None:
         """Use the given dependencies, or those that `config` names.
 
@@ -55,6 +56,7 @@ class Graph:
         self.config = config or GraphConfig(name=name)
         self.clock = clock or SystemClock()
         self.check_child = check_child  # called before a child run is requested
+        self.launcher = launcher
         self.config.check()
         self.checkpoints = (
             _default_store(self.config.checkpoint)

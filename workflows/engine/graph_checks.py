@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 PAUSES: Final = frozenset({"approval", "wait", "subworkflow"})
+LAUNCHES: Final = frozenset({"launch", "continue"})  # not after the end of a run
 MAX_NAME_CHARS = 200  # of a node; database columns and pages have no room for more
 
 
@@ -67,6 +68,13 @@ def check_closing_node(
             graph,
             f"“{node.name}” cannot undo a step or run at the end: the run is over then, so"
             f" {'an' if node.kind == 'approval' else 'a'} {node.kind} has nothing to continue.",
+        )
+    if node.kind in LAUNCHES:
+        refuse(
+            "build.closing_node",
+            graph,
+            f"“{node.name}” cannot undo a step or run at the end: it launches a run, which"
+            " only a step can do.",
         )
     if any(other is node for other in (*nodes.values(), *others)):
         return

@@ -15,7 +15,7 @@ class NodeShape:
     """A node without code."""
 
     name: str
-    kind: str  # node, parallel, chain, conditional, approval, wait or subworkflow
+    kind: str  # a `Kind` of `nodes.py`
     doc: str = ""
 
 

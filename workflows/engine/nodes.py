@@ -37,7 +37,15 @@ Raw_co = TypeVar("Raw_co", covariant=True)
 T = TypeVar("T")
 
 Kind: TypeAlias = Literal[
-    "node", "parallel", "chain", "conditional", "approval", "wait", "subworkflow"
+    "node",
+    "parallel",
+    "chain",
+    "conditional",
+    "approval",
+    "wait",
+    "subworkflow",
+    "launch",
+    "continue",
 ]
 
 

@@ -254,6 +254,7 @@ class Runner:
             answer=answer,
             emit=self.emit,
             check_child=self.graph.check_child,
+            launcher=self.graph.launcher,
         )
         self._persistence.restore(context)
         return context

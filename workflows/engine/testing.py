@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from .author_code import call_contained
 from .cancellation import Cancellation
 from .checkpoints import MemoryStore
+from .child_nodes import ContinueAsNew
 from .closing_nodes import Closing, StepToUndo
 from .config import CheckpointConfig, GraphConfig
 from .context import Answer, NodeContext
@@ -32,6 +33,7 @@ from .workflow import Workflow
 
 __all__ = [
     "Decision",
+    "Launched",
     "ManualClock",
     "Options",
     "Outcome",
@@ -49,6 +51,16 @@ MAX_PAUSES = 1_000  # more are assumed to be an endless loop
 MAX_DEPTH = 50  # of nested child runs, like the default of a server
 
 
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A run that a `launch` node would launch on a server; it is not executed in memory."""
+
+    node: str
+    workflow: str
+    params: Mapping[str, Any]  # as stored
+    run_id: str
+
+
 @dataclass(slots=True, repr=False)
 class Outcome(Generic[S]):
     """The result of a run in memory."""
@@ -59,6 +71,8 @@ class Outcome(Generic[S]):
     error: ExecutionError | None = None
     pause: Paused | None = None  # of a waiting run
     undone: str = ""  # such as "3 of 4 undone"; "" if no step had to be undone
+    launched: list[Launched] = field(default_factory=list)  # by its `launch` nodes
+    next_params: Mapping[str, Any] | None = None  # of the run that continues it
 
     def __repr__(self) -> str:
         """Return status, path and error, which a failed assertion shows."""
@@ -67,6 +81,8 @@ class Outcome(Generic[S]):
             parts.append(describe(self.error))
         if self.undone:
             parts.append(self.undone)
+        if self.next_params is not None:
+            parts.append(f"continues with {dict(self.next_params)}")
         if self.pause is not None:
             parts.append(f"“{self.pause.node}” {self.pause.question}")
         return f"<Outcome {': '.join(parts)}; {self.state!r}>"
@@ -148,6 +164,23 @@ async def run_in_memory_async(
     return await _MemoryRun(workflow, options).outcome(params)
 
 
+class _Launcher:
+    """Keeps the runs that nodes launch, by step."""
+
+    def __init__(self, run: _MemoryRun[Any]) -> None:
+        self._run = run
+        self.launched: dict[str, Launched] = {}
+        self.next_params: Mapping[str, Any] | None = None
+
+    async def launch(self, context: NodeContext, workflow: str, params: Any) -> str:
+        run_id = f"launched-by-{context.key}"
+        found = Launched(context.node, workflow, params, run_id)
+        return self.launched.setdefault(context.key, found).run_id
+
+    async def prepare_successor(self, context: NodeContext, params: Any) -> None:  # noqa: ARG002
+        self.next_params = check_launch(self._run.workflow, params)
+
+
 class _Store(MemoryStore):
     """Notes whether a failure route has taken the deadline, which is over then."""
 
@@ -175,6 +208,7 @@ class _MemoryRun(Generic[S]):
             name: options.get(name) for name in ("runtime", "cancellation")
         }
         self.store = _Store()
+        self.launcher = _Launcher(self)
         self.deadline_at: float | None = None  # on the clock
         config = GraphConfig(checkpoint=CheckpointConfig(interval=1, preserve=True))
         if workflow.config is not None:
@@ -186,6 +220,7 @@ class _MemoryRun(Generic[S]):
             self.store,
             self.clock,
             self._check_child,
+            self.launcher,
         )
 
     async def outcome(self, params: Any) -> Outcome[S]:
@@ -282,7 +317,15 @@ class _MemoryRun(Generic[S]):
         )
 
     def _make_outcome(self, status: Status, state: Any, **details: Any) -> Outcome[S]:
+        launched = [*self.launcher.launched.values()]
+        is_continued = status == "completed" and self._is_continued(state)
+        next_params = self.launcher.next_params if is_continued else None
+        details |= {"launched": launched, "next_params": next_params}
         return Outcome(status, state, self.recorder.events, **details)
+
+    def _is_continued(self, state: State) -> bool:
+        """Return whether the run ended at a node that continues it as a new one."""
+        return isinstance(self.graph.nodes.get(state.checkpoint_node), ContinueAsNew)
 
     async def _answer(self, pause: Paused) -> Answer | None:
         """Return the answer to a pause, or None."""
@@ -343,8 +386,15 @@ class _MemoryRun(Generic[S]):
             )
         options: Options = {**self.options, "clock": self.clock}
         options.pop("deadline", None)  # a child has that of its workflow
-        child = _MemoryRun(workflow, options, self.depth + 1)
-        outcome = await child.outcome(pause.params)
+        params: Any = pause.params
+        for _ in range(MAX_PAUSES):
+            child = _MemoryRun(workflow, options, self.depth + 1)
+            outcome = await child.outcome(params)
+            params = outcome.next_params
+            if params is None:
+                break
+        else:
+            return Answer(error=f"it continued as a new run {MAX_PAUSES} times")
         if outcome.status == "completed":
             return Answer(outcome.state.data, at=self.clock.now())
         return Answer(error=str(outcome.error or f"it is {outcome.status}"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from workflows.engine.errors import RequestError, describe
 from workflows.execution import pause_records
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.infra.text import clean
@@ -61,11 +63,41 @@ async def end_as_decided(
 ) -> None:
     """Commit the end of a run that was decided; `unfinished` is why its closing stopped."""
     set_columns(recorder, closing=None)
+    await commit_end(
+        recorder,
+        replace(end, message=f"{end.message} {unfinished}".strip()),
+        result,
+    )
+
+
+async def commit_end(recorder: Recorder, end: DecidedEnd, result: str | None) -> None:
+    """Commit the end of a run, with the run that continues it.
+
+    If that cannot be launched, the run fails; a resume tries again.
+    """
+    successor = None
+    if end.next_params is not None:
+        try:
+            successor = await recorder.launcher.successor(end.next_params)
+        except RequestError as error:
+            end, result = _not_continued(recorder, end, error), None
     await recorder.end(
         Status(end.status),
         result=result,
-        message=f"{end.message} {unfinished}".strip(),
+        message=end.message,
         code=end.code,
         node=end.node,
         traceback=end.traceback,
+        successor=successor,
+    )
+
+
+def _not_continued(recorder: Recorder, end: DecidedEnd, error: Exception) -> DecidedEnd:
+    last = recorder.last_state
+    return replace(
+        end,
+        status=Status.FAILED.value,
+        message=f"The run cannot continue as a new one: {describe(error)}",
+        code="node_failed",
+        node="" if last is None else last.checkpoint_node,
     )

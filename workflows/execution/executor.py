@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from asgiref.sync import ThreadSensitiveContext
@@ -48,7 +49,7 @@ from workflows.registry import Registry, registry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from workflows.engine import Cancellation
+    from workflows.engine import Cancellation, State
     from workflows.execution.loop_monitor import Blocked
     from workflows.execution.run_preparation import PreparedRun
     from workflows.execution.writer import Writer
@@ -123,7 +124,7 @@ class Executor:
         if run.parent_id is not None:
             await run_in_db_retrying(queue.wake_parent, run.pk)
             return False
-        return recorder.has_ended
+        return recorder.has_ended and not recorder.has_launched
 
     def has_progressed(self, run: Run) -> bool:
         """Return whether a step was completed since the run was claimed."""
@@ -184,8 +185,7 @@ class Executor:
         except Exception as error:  # the resume was refused
             await _record_no_start(prepared.run, recorder, error)
         else:
-            end = _decided(prepared, recorder, Status.COMPLETED)
-            await _end(prepared, recorder, end, checkpoints.dumps(state.data))
+            await _record_completion(prepared, recorder, state, cancellation)
 
     # -- the end without a record -----------------------------------------------------
 
@@ -254,6 +254,33 @@ async def _record_no_start(run: Run, recorder: Recorder, error: Exception) -> No
     )
 
 
+async def _record_completion(
+    prepared: PreparedRun,
+    recorder: Recorder,
+    state: State,
+    cancellation: Cancellation,
+) -> None:
+    launcher = recorder.launcher
+    try:
+        params = await launcher.params_after(prepared.graph, state, cancellation)
+    except Exception as error:  # of the function that computes the params
+        end = _decided(
+            prepared,
+            recorder,
+            Status.FAILED,
+            message=describe(error),
+            code="node_failed",
+            node=state.checkpoint_node,
+            traceback=format_traceback(error),
+        )
+        await _end(prepared, recorder, end)
+        return
+    end = _decided(prepared, recorder, Status.COMPLETED)
+    if params is not None:
+        end = replace(end, next_params=params)
+    await _end(prepared, recorder, end, checkpoints.dumps(state.data))
+
+
 async def _record_failure(
     prepared: PreparedRun,
     recorder: Recorder,
@@ -285,7 +312,7 @@ async def _record_failure(
 
 
 def _decided(
-    prepared: PreparedRun, recorder: Recorder, status: Status, **details: str
+    prepared: PreparedRun, recorder: Recorder, status: Status, **details: Any
 ) -> DecidedEnd:
     sequence = recorder.buffer.sequence
     return DecidedEnd(status.value, prepared.run.attempt, sequence, **details)
@@ -302,14 +329,7 @@ async def _end(
         await closing_records.decide_end(recorder, end)
         await run_closing.close(prepared, recorder, end, result)
     else:
-        await recorder.end(
-            Status(end.status),
-            result=result,
-            message=end.message,
-            code=end.code,
-            node=end.node,
-            traceback=end.traceback,
-        )
+        await closing_records.commit_end(recorder, end, result)
 
 
 def _describe_wait(worker: str, blocked: Blocked) -> str:

@@ -188,7 +188,11 @@ def _wake_parents() -> Iterable[UUID]:
 def wake_parent(child_id: UUID) -> None:
     """Wake the run that waits for this child run, if the child has ended."""
     parent = Run.objects.filter(
-        children__in=Run.objects.filter(pk=child_id, status__in=ENDED),
+        children__in=Run.objects.filter(
+            pk=child_id,
+            status__in=ENDED,
+            parent_sequence__isnull=False,  # else another run continues or replaces it
+        ),
         status=Status.WAITING,
         waiting_for=WaitKind.SUBWORKFLOW,
     )

@@ -20,11 +20,12 @@ from django.conf import settings
 from workflows.audit import seal_rows
 from workflows.audit.step_records import CheckpointRow, Ending, ItemRow
 from workflows.engine.errors import CheckpointNotFound, Superseded, describe
-from workflows.execution import closing_records, launching, pause_records
+from workflows.execution import closing_records, launching, pause_records, run_links
 from workflows.execution.checkpoints import Encoder, dumps
 from workflows.execution.earlier_attempts import NO_HISTORY
 from workflows.execution.record_buffer import RecordBuffer
 from workflows.execution.record_pipeline import Drained
+from workflows.execution.run_launcher import RunLauncher
 from workflows.execution.stage_events import RECORDED, StageEvents
 from workflows.execution.state_migration import adopt
 from workflows.infra import clock, tracing
@@ -90,6 +91,8 @@ class Recorder:
         self._draining = draining
         self._history = NO_HISTORY
         self._items: Mapping[int, Mapping[int, Any]] = {}  # kept by earlier attempts
+        self.launcher = RunLauncher(run, self.buffer, workflows)
+        self.has_launched = False  # a run that continues this one
         self._child: Run | None = None  # for which the next pause waits
         self._encoder = Encoder()
         self._state: State | None = None  # the last one saved or restored
@@ -282,8 +285,9 @@ class Recorder:
         code: str = "",
         node: str = "",
         traceback: str = "",
+        successor: Run | None = None,
     ) -> None:
-        """Commit the end of the run and of this attempt."""
+        """Commit the end of the run and of this attempt, with the run that continues it."""
         record = self.buffer.record
         record.status, record.completed_at = status, clock.local_now()
         if self.spans is not None:
@@ -305,6 +309,11 @@ class Recorder:
         if self.run.waiting_node and not self.stages.has_started:
             # the pause of an earlier attempt, which this one did not continue
             record.extra_writes.append(partial(seal_rows.interrupt, self.run.pk))
+        if successor is not None:
+            self.has_launched = True
+            place = self.run, self.buffer.sequence
+            write = partial(run_links.insert_successor, successor, *place)
+            record.extra_writes.append(write)
         await self.buffer.flush()
         self.has_ended = True
 

@@ -30,6 +30,7 @@ def cancel(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
     that the end of the child does not wake it. Raises InvalidStatus.
     """
     remaining: Sequence[UUID] = [run.pk]
+    above: Sequence[UUID] = ()
     is_first = True
     while remaining:
         with transaction.atomic():
@@ -40,7 +41,7 @@ def cancel(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
                     raise InvalidStatus(Run.objects.get(pk=run.pk), wanted="cancelled")
                 is_first = False
                 count += len(remaining)
-                remaining = run_tree.under_way_below(remaining, MAX_RUNS)
+                above, remaining = remaining, _below(above, remaining)
 
 
 def cancel_below(run_id: UUID, reason: str) -> None:
@@ -48,6 +49,14 @@ def cancel_below(run_id: UUID, reason: str) -> None:
     while remaining := run_tree.under_way_below([run_id], MAX_RUNS):
         with transaction.atomic():
             _cancel_some(remaining, by=None, reason=reason)
+
+
+def _below(above: Sequence[UUID], cancelled: Sequence[UUID]) -> Sequence[UUID]:
+    """Return the next runs to cancel, below these and the ones before.
+
+    A child that completed meanwhile may have been continued by another child of its parent.
+    """
+    return run_tree.under_way_below([*above, *cancelled], MAX_RUNS)
 
 
 def _cancel_some(

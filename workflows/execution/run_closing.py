@@ -26,7 +26,7 @@ from workflows.infra.text import clean
 from workflows.models import Run, Stage, StageKind, StageStatus, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from workflows.engine import Graph, State
     from workflows.execution.recorder import Recorder
@@ -47,6 +47,7 @@ class DecidedEnd:
     code: str = ""
     node: str = ""
     traceback: str = ""
+    next_params: Mapping[str, Any] | None = None  # of the run that continues it
 
     @classmethod
     def of(cls, run: Run) -> DecidedEnd:
@@ -199,7 +200,7 @@ def decide(runs: RunQuerySet, end: DecidedEnd, **changes: object) -> int:
     return runs.close(end.to_json(), **changes)
 
 
-def decided(run: Run, status: Status, **details: str) -> DecidedEnd:
+def decided(run: Run, status: Status, **details: Any) -> DecidedEnd:
     """Return an end that is decided now, from outside of the worker."""
     return DecidedEnd(status.value, run.attempt, run.sequence, **details)
 

@@ -133,6 +133,7 @@ def _build_graph(
         observer=recorder,
         checkpoints=recorder,
         check_child=check_child,
+        launcher=recorder.launcher,
     )
 
 

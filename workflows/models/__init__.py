@@ -55,6 +55,7 @@ from workflows.models.permissions import WorkflowPermission
 from workflows.models.profiles import Budget, BudgetRaise, Profile, Scope
 from workflows.models.retention import Retention
 from workflows.models.retries import Retry
+from workflows.models.run_links import LinkKind, RunLink
 from workflows.models.runs import Run
 from workflows.models.schedules import (
     CatchUp,
@@ -131,6 +132,7 @@ __all__ = [
     "ItemResult",
     "Kind",
     "Level",
+    "LinkKind",
     "LiveText",
     "LogLine",
     "Mail",
@@ -149,6 +151,7 @@ __all__ = [
     "Retry",
     "Run",
     "RunLabel",
+    "RunLink",
     "RunTally",
     "SavedView",
     "Schedule",

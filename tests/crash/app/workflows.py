@@ -12,6 +12,8 @@ from tests.crash.app import deadly
 from workflows.engine import (
     State,
     Workflow,
+    continue_as_new,
+    launch,
     node,
     otherwise,
     parallel,
@@ -42,6 +44,7 @@ class Count(State):
     done: int = 0
     steps: tuple[str, ...] = ()
     visited: tuple[int, ...] = ()
+    started: str = ""  # id of the run that was launched
 
 
 def leave_trace(state: Count, runtime: Runtime) -> None:
@@ -177,3 +180,28 @@ def all_visits(state: Count) -> list[Visit]:
 visits = parallel(visit, over=all_visits, into="visited", limit=1)
 
 spread = Workflow("spread", state=Count, start=visits, routes={visits: finish})
+
+
+start_count = launch(
+    count, lambda s: {"trace": s.params.trace, "rounds": 0}, into="started"
+)
+
+
+def has_rounds(state: Count) -> bool:
+    """Return whether another run follows."""
+    return state.params.rounds > 1
+
+
+def next_round(state: Count) -> Params:
+    """Return the params of the next run."""
+    return state.params.model_copy(update={"rounds": state.params.rounds - 1})
+
+
+start_next = continue_as_new(next_round)
+loop = Workflow(
+    "loop",
+    state=Count,
+    start=start_count,
+    routes={start_count: [when(has_rounds, start_next), otherwise(finish)]},
+    on_end=notify,
+)

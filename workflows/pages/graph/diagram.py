@@ -46,6 +46,8 @@ KINDS = {
     "approval": "approval",
     "wait": "wait",
     "subworkflow": "sub-workflow",
+    "launch": "launch",
+    "continue": "new run",
 }
 ORDER = {"": 0, "rejected": 1, "taken": 2}  # lines with higher numbers are on top
 UNCONDITIONAL = frozenset({"", "always", "otherwise"})

@@ -19,10 +19,12 @@ from workflows.models import Status
 from workflows.pages.lists.columns import as_text, labels_of
 from workflows.pages.lists.pagination import iter_chunks
 from workflows.pages.redaction import HIDDEN, by_workflow, is_redacted
+from workflows.pages.run.related_runs import Continuation, continuations
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Iterator, Sequence
+    from uuid import UUID
 
     from django.db.models import Q, QuerySet
 
@@ -54,6 +56,8 @@ HEAD = (
     "error_message",
     "cancel_reason",
     "profile",
+    "continues",
+    "continued_by",
     *Usage().columns(),
 )
 
@@ -103,21 +107,19 @@ class Export:
         return "[\n" if self.kind == "json" else ""
 
     def _rows(self, runs: Sequence[Run]) -> str:
-        used = usage.of_runs(run.pk for run in runs)
         return csv_lines(
             [
                 csv_cell(value)
                 for value in (
-                    *run_record(run, used.get(run.pk)).values(),
+                    *record.values(),
                     *(f.of(run) for f in self.columns.fields),
                 )
             ]
-            for run in runs
+            for run, record in _records(runs)
         )
 
     def _objects(self, runs: Sequence[Run]) -> str:
-        used = usage.of_runs(run.pk for run in runs)
-        objects = [_object(run, used.get(run.pk)) for run in runs]
+        objects = [_object(run, record) for run, record in _records(runs)]
         if self.kind == "json":
             return ",\n".join(objects)
         return "".join(f"{one}\n" for one in objects)
@@ -130,7 +132,18 @@ def csv_lines(rows: Iterable[Sequence[Any]]) -> str:
     return out.getvalue()
 
 
-def run_record(run: Run, used: Usage | None) -> dict[str, Any]:
+def _records(runs: Sequence[Run]) -> Iterator[tuple[Run, dict[str, Any]]]:
+    """Yield each run with the fields that all formats have."""
+    used = usage.of_runs(run.pk for run in runs)
+    found = continuations(run.pk for run in runs)
+    for run in runs:
+        continuation = found.get(run.pk, Continuation())
+        yield run, run_record(run, used.get(run.pk), continuation)
+
+
+def run_record(
+    run: Run, used: Usage | None, continuation: Continuation
+) -> dict[str, Any]:
     """Return the fields of a run that all formats have, with its agent usage."""
     elapsed = run.elapsed if run.is_ended else None
     is_failed = run.status == Status.FAILED
@@ -150,17 +163,23 @@ def run_record(run: Run, used: Usage | None) -> dict[str, Any]:
         run.error_text,
         "" if is_failed else run.cancel_reason,
         run.profile_name,
+        _id(continuation.continues),
+        _id(continuation.continued_by),
         *(used or Usage()).columns().values(),
     )
     return dict(zip(HEAD, values, strict=True))
 
 
-def _object(run: Run, used: Usage | None) -> str:
+def _id(run_id: UUID | None) -> str | None:
+    return None if run_id is None else str(run_id)
+
+
+def _object(run: Run, record: dict[str, Any]) -> str:
     values = {"params": run.params, "result": run.result}
     if is_redacted(run):
         values = dict.fromkeys(values, HIDDEN)
     return json.dumps(
-        {**run_record(run, used), **values},
+        {**record, **values},
         ensure_ascii=False,
     )
 

@@ -40,6 +40,10 @@ BASE_SHAPES: Final[dict[str, str]] = {
     "wait": f'<circle cx="8" cy="8" r="6" {STROKE}/><path d="M8 4.6V8l2.4 1.6" {STROKE}/>',
     "subworkflow": f'<rect x="2" y="3" width="12" height="10" rx="1.5" {STROKE}/>'
     f'<path d="M5 3v10M11 3v10" {STROKE}/>',
+    "launch": f'<rect x="2" y="3" width="8" height="10" rx="1.5" {STROKE}/>'
+    f'<path d="M7 8h7M11.4 5.4L14 8l-2.6 2.6" {STROKE}/>',
+    "continue": f'<path d="M3 8a5 5 0 1 1 1.5 3.6" {STROKE}/>'
+    f'<path d="M2.6 14.2V11h3.2M8 5.2V8l2 1.4" {STROKE}/>',
     # actions and objects
     "taken": f'<path d="M2.5 8h10M9 4.2L12.8 8 9 11.8" {STROKE}/>',
     "rejected": f'<path d="M4.6 4.6l6.8 6.8M11.4 4.6l-6.8 6.8" {STROKE}/>',

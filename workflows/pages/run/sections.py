@@ -31,6 +31,7 @@ from workflows.pages.documents import evidence
 from workflows.pages.documents.evidence import Evidence
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.render.json_tree import VIEWER
+from workflows.pages.run.related_runs import RelatedRuns, related_runs
 from workflows.pages.run.rows_at_step import PointInTime, moment_of
 from workflows.pages.run.status_at_step import StatusAt, status_at
 from workflows.pages.run.view_options import RunView
@@ -246,6 +247,11 @@ class ActivitySection(Section):
         """The child runs that the viewer may see."""
         visible = self.permissions.granted.view
         return [child for child in self.children if child.workflow_name in visible]
+
+    @cached_property
+    def related(self) -> RelatedRuns:
+        """The runs that it launched or continues, and the other way round."""
+        return related_runs(self.run, self.permissions.granted.view)
 
     @property
     def parent(self) -> Run | None:
