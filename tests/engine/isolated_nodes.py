@@ -129,3 +129,10 @@ def reports(state: Case, runtime: Runtime) -> Case:
     runtime.progress(1, 3, "pages")
     runtime.progress(2, 3, "pages")
     return state
+
+
+@node(isolate=True)
+def reads_variables(state: Case, runtime: Runtime) -> Case:
+    """Read a variable and a secret."""
+    text = f"{runtime.variables['smtp_host']} {runtime.secrets['bank']}"
+    return state.set(path=text)

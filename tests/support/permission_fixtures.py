@@ -73,6 +73,7 @@ from workflows.models import (
     StageStatus,
     Status,
     Subscription,
+    Variable,
     WebhookDelivery,
     WebhookEndpoint,
     WorkflowPause,
@@ -412,6 +413,7 @@ def _agents(runs: dict[str, Run]) -> tuple[Provider, Agent]:
     unused = Provider.objects.create(name="spare", base_url="http://localhost/v1")
     agent = Agent.objects.create(name="a", provider=provider, model="m")
     Price.objects.create(model="m", per_million_in=1, per_million_out=1)
+    Variable.objects.create(name="host", value="mail.example", workflows=[OURS])
     run = runs[Status.RUNNING]
     call = AgentCall.objects.create(
         run=run,

@@ -28,6 +28,7 @@ SET_UP = (
     "document",
     "retention",
     "destination",
+    "variable",
 )
 ACCOUNTS = ("user", "group")
 

@@ -20,6 +20,7 @@ from workflows.admin import (
     runs,
     schedules,
     tokens,
+    variables,
     webhooks,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "runs",
     "schedules",
     "tokens",
+    "variables",
     "webhooks",
 ]
 

@@ -10,6 +10,7 @@ from workflows.agents.run_keys import NO_KEY, RunKey
 from workflows.documents.images import StoredImages
 from workflows.documents.runtime_documents import StoredDocuments
 from workflows.execution.call_recorder import RunCallRecorder
+from workflows.execution.variables import NO_VARIABLES, RunVariables
 from workflows.models import Level
 from workflows.runtime import Runtime
 from workflows.runtime.profiles import ChosenProfile
@@ -89,10 +90,15 @@ def _formatted(message: str, args: tuple[object, ...]) -> str:
         return f"{message} {args!r}"
 
 
-def build_runtime(run: Run, handle: RecordHandle, key: RunKey = NO_KEY) -> Runtime:
+def build_runtime(
+    run: Run,
+    handle: RecordHandle,
+    key: RunKey = NO_KEY,
+    values: RunVariables = NO_VARIABLES,
+) -> Runtime:
     """Return the services for the nodes of one run.
 
-    `key` is used instead of the keys of providers.
+    `key` is used instead of the keys of providers; `values` are what the run may read.
     """
     return Runtime(
         agents=DatabaseAgents(
@@ -104,4 +110,6 @@ def build_runtime(run: Run, handle: RecordHandle, key: RunKey = NO_KEY) -> Runti
         logger=RunLogger(handle.log),
         scheduled_for=run.scheduled_for,
         reports=RunReports(handle.report_progress),
+        variables=values.variables,
+        secrets=values.secrets,
     )

@@ -28,6 +28,15 @@ class Masker:
         self._plain = _longest_first(plain)
         self._in_json = _longest_first({json.dumps(value)[1:-1] for value in plain})
 
+    def add(self, secret: str) -> None:
+        """Mask one more secret from now on. Thread-safe."""
+        if len(secret) < MIN_CHARS:
+            return
+        forms = _forms(secret)
+        in_json = {json.dumps(form)[1:-1] for form in forms}
+        self._plain = _longest_first({*self._plain, *forms})
+        self._in_json = _longest_first({*self._in_json, *in_json})
+
     def text(self, text: str) -> str:
         """Return a text without the secrets."""
         for secret in self._plain:

@@ -16,6 +16,7 @@ from workflows.execution.build_runtime import build_runtime
 from workflows.execution.earlier_attempts import history_of
 from workflows.execution.masking import Masker
 from workflows.execution.params import check_params
+from workflows.execution.variables import variables_of
 from workflows.infra import clock
 from workflows.infra.database_threads import run_in_db_retrying
 
@@ -92,7 +93,8 @@ async def prepare(run: Run, recorder: Recorder, workflows: Registry) -> Prepared
     history = await history_of(run)
     recorder.continue_from(history)
     workflow = _workflow_of(run, workflows)
-    runtime = build_runtime(run, recorder.buffer, key)
+    values = await variables_of(run.workflow_name, recorder.buffer.masker.add)
+    runtime = build_runtime(run, recorder.buffer, key, values)
     graph = _build_graph(workflow, recorder, workflows)
     recorder.step_limit = graph.config.max_iterations
     recorder.has_fixed_start = workflow.has_fixed_start

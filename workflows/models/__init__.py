@@ -80,6 +80,7 @@ from workflows.models.status import (
 from workflows.models.subscriptions import Followed, Mail, Notification, Subscription
 from workflows.models.tallies import EdgeTally, RunTally, Tally
 from workflows.models.tokens import ApiToken, ServiceAccount, TokenScope
+from workflows.models.variables import Variable
 from workflows.models.webhooks import (
     Deduplication,
     VerificationStyle,
@@ -167,6 +168,7 @@ __all__ = [
     "Suspicion",
     "Tally",
     "TokenScope",
+    "Variable",
     "VerificationStyle",
     "WaitKind",
     "WebhookDelivery",

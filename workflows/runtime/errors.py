@@ -2,6 +2,7 @@
 
     ProviderError          a provider could not fulfil a request
     ├─ NotFound            unknown document, page, agent or profile
+    │  └─ NotDefined       no variable or secret with this name; also a KeyError
     ├─ Duplicate           it exists already
     ├─ Invalid             unusable input: an empty file, an invalid option
     ├─ Unsupported         not supported by the provider
@@ -36,6 +37,12 @@ class Duplicate(ProviderError):
     """The object exists already."""
 
     code = "duplicate"
+
+
+class NotDefined(NotFound, KeyError):
+    """There is no variable or secret with this name for the workflow."""
+
+    __str__ = Exception.__str__  # not that of KeyError, which quotes the message
 
 
 class Invalid(ProviderError):

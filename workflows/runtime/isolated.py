@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from workflows.runtime.errors import Unavailable
@@ -27,6 +28,8 @@ class ChildRuntime:
 
     profiles: Profiles
     scheduled_for: dt.datetime | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def connect(self, context: NodeContext, sender: Sender) -> Runtime:
         """Return the Runtime for the node, in its process."""
@@ -39,6 +42,8 @@ class ChildRuntime:
             context=context,
             scheduled_for=self.scheduled_for,
             reports=_SentProgress(sender),
+            variables=self.variables,
+            secrets=self.secrets,
         )
 
 

@@ -8,8 +8,8 @@ called once per step and returns the provider bound to that node.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -233,6 +233,8 @@ class Runtime:
         None  # the moment of a schedule that launched it
     )
     reports: Reports | None = None  # None: nobody sees progress
+    variables: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, context: NodeContext) -> Runtime:
         """Return this runtime bound to a node: log lines and calls are attributed to it."""
@@ -251,7 +253,9 @@ class Runtime:
         """Return the part that goes with a node into its child process."""
         from workflows.runtime.isolated import ChildRuntime  # noqa: PLC0415 - a cycle
 
-        return ChildRuntime(self.profiles, self.scheduled_for)
+        return ChildRuntime(
+            self.profiles, self.scheduled_for, dict(self.variables), dict(self.secrets)
+        )
 
     @property
     def key(self) -> str:

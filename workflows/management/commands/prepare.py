@@ -18,7 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 from workflows.documents.service import store_document
 from workflows.infra.database import is_postgresql
 from workflows.infra.encryption import renewed
-from workflows.models import Destination, Provider, WebhookEndpoint
+from workflows.models import Destination, Provider, Variable, WebhookEndpoint
 from workflows.runtime.errors import StorageFailed
 from workflows.samples import samples
 
@@ -99,6 +99,9 @@ def _renew_keys() -> None:
     for destination in Destination.objects.exclude(secrets=None):
         secrets = renewed(destination.secrets or b"")
         Destination.objects.filter(pk=destination.pk).update(secrets=secrets)
+    for variable in Variable.objects.exclude(secret=None):
+        secret = renewed(variable.secret or b"")
+        Variable.objects.filter(pk=variable.pk).update(secret=secret)
     for webhook in WebhookEndpoint.objects.all():
         again = renewed(webhook.secrets)
         WebhookEndpoint.objects.filter(pk=webhook.pk).update(secrets=again)
