@@ -18,6 +18,7 @@ from workflows.access import permissions
 from workflows.agents import budgets
 from workflows.audit import audit_events
 from workflows.documents import uses
+from workflows.engine.errors import ResponseRefused
 from workflows.errors import (
     AlreadyAnswered,
     InvalidStatus,
@@ -31,7 +32,7 @@ from workflows.execution import launching, run_cancellation, workers
 from workflows.execution.launch_commits import launch_commits
 from workflows.execution.params import check_params
 from workflows.infra import notifications, tracing
-from workflows.models import Approval, ApprovalKind, Run, Status
+from workflows.models import Approval, ApprovalKind, ApprovalStatus, Run, Status
 from workflows.retention.pin import set_pinned
 from workflows.services import (
     approvals,
@@ -307,24 +308,25 @@ class System(Queries):
     ) -> Run:
         """Respond to the approval that a run waits for, which resumes the run.
 
-        The first response wins; later ones raise AlreadyAnswered.
-        Raises RunNotFound, ApprovalNotFound, NotAllowed, InvalidParams, AlreadyAnswered,
-        ReasonMissing.
+        The first response wins; later ones raise AlreadyAnswered. An approval that needs
+        several votes takes one of each person, and the last one resumes the run.
+        Raises RunNotFound, ApprovalNotFound, NotAllowed, ResponseRefused, InvalidParams,
+        AlreadyAnswered, ReasonMissing.
         """
         run = self.find_run(run_id, by=by)
         approval = self.find_approval(run_id)
         permissions.require(
             permissions.can_approve_run(by, run), "respond to approvals of this run"
         )
-        if not approvals.can_respond(approval, by):
-            raise NotAllowed(
-                f"You are not an approver: members of {' or '.join(approval.groups)} are."
-            )
+        self._require_respondent(approval, by)
         checked = approvals.checked(self._registry, approval, value)
         audit_events.require_reason(comment, by=by)
         with transaction.atomic():
             # the run first, as everywhere: a cancel locks it before its approval
             Run.objects.select_for_update().filter(pk=approval.run_id).first()
+            if approval.votes_needed > 1:
+                self._vote(run_id, checked, by, comment)
+                return self.find_run(run_id)
             mine = Approval.objects.filter(pk=approval.pk)
             if not mine.respond(value=checked, by_id=by.pk, comment=comment):
                 raise AlreadyAnswered(
@@ -339,13 +341,67 @@ class System(Queries):
                 run_cancellation.cancel(approval.run, by=by, reason=comment)
         return self.find_run(run_id)
 
+    @staticmethod
+    def _require_respondent(approval: Approval, by: AbstractBaseUser) -> None:
+        """Raise NotAllowed, ResponseRefused or AlreadyAnswered for a person who may not."""
+        if not approvals.is_for(
+            approval.groups, permissions.permissions_for(by).groups
+        ):
+            raise NotAllowed(
+                f"You are not an approver: members of {' or '.join(approval.groups)} are."
+            )
+        if why := approvals.refusal(approval, by.pk):
+            is_excluded = by.pk in approval.excluded
+            raise ResponseRefused(why) if is_excluded else AlreadyAnswered(why)
+
+    def _vote(
+        self,
+        run_id: UUID | str,
+        value: Mapping[str, Any],
+        by: AbstractBaseUser,
+        comment: str,
+    ) -> None:
+        """Add a vote, with the run's row locked; the last one resumes the run."""
+        approval = self.find_approval(run_id)  # as it is under the lock
+        if approval.status != ApprovalStatus.OPEN:
+            raise AlreadyAnswered(approvals.closed_reason(approval))
+        changed = approvals.vote(approval, value, by=by, comment=comment)
+        votes = approvals.votes_of(approval)
+        if len(votes) < approval.votes_needed:
+            audit_events.record(
+                approval.run,
+                "respond",
+                by=by,
+                reason=comment,
+                after=Status.WAITING,
+                changed=changed,
+            )
+            Run.objects.filter(pk=approval.run_id).touch()
+            notifications.changed_on_commit(approval.run_id)
+            return
+        responses = [one.response for one in votes]
+        Approval.objects.filter(pk=approval.pk).respond(
+            value=responses, by_id=by.pk, comment=comment
+        )
+        self._wake(approval, "respond", by, comment, changed)
+
     def _wake(
-        self, approval: Approval, action: str, by: AbstractBaseUser, reason: str
+        self,
+        approval: Approval,
+        action: str,
+        by: AbstractBaseUser,
+        reason: str,
+        changed: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
     ) -> None:
         """Queue the waiting run, in the transaction of the response."""
         Run.objects.filter(pk=approval.run_id).wake()
         audit_events.record(
-            approval.run, action, by=by, reason=reason, after=Status.PENDING
+            approval.run,
+            action,
+            by=by,
+            reason=reason,
+            after=Status.PENDING,
+            changed=changed,
         )
         notifications.pending_on_commit()
         notifications.changed_on_commit(approval.run_id)

@@ -212,6 +212,14 @@ def _show_approvals(context: typer.Context, run: UUID, json: bool) -> None:
         output.line("The run has no open approval.")
     for one in found:
         output.line(f"Step {one['sequence']}: {one['question']}")
+        if one["votes_needed"] > 1:
+            names = ", ".join(vote["voter"] for vote in one["votes"]) or "nobody yet"
+            output.line(
+                f"  {len(one['votes'])} of {one['votes_needed']} responses: {names}"
+            )
+        if one["refusal"]:
+            output.line(f"  {one['refusal']}")
+            continue
         for name, schema in (one["form"] or {}).get("properties", {}).items():
             choices = ", ".join(map(str, schema.get("enum", ())))
             output.line(

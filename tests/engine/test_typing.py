@@ -15,14 +15,18 @@ from datetime import timedelta
 from typing import assert_type
 from pydantic import BaseModel
 from workflows.engine import (
-    Graph, Node, Retry, State, Workflow, approval, chain, conditional, node, otherwise, parallel,
-    predicate, sleep, subworkflow, when, when_failed, Failure,
+    Graph, Node, Retry, State, Vote, Workflow, approval, chain, conditional, node, otherwise,
+    parallel, predicate, sleep, subworkflow, when, when_failed, Failure,
 )
 
 class Review(BaseModel):
     outcome: str
 
+class Memo(BaseModel):
+    text: str
+
 class Mine(State):
+    votes: tuple[Vote[Review], ...] = ()
     pages: tuple[str, ...] = ()
     review: Review | None = None
 
@@ -98,6 +102,13 @@ closing = Workflow("w", state=Mine, start=booked, routes={booked: judge_all},
                    undo={judge_all: weigh}, on_end=stop)
 assert_type(closing, Workflow[Mine])
 
+def draft(state: Mine) -> Review: return Review(outcome=state.pages[0])
+filled = approval("Right?", answer=Review, into="review", initial=draft, not_by="launcher",
+                  within=lambda s: timedelta(days=len(s.pages)), on_expiry=Review(outcome=""))
+votes = approval("Right?", answer=Review, into="votes", votes=2, not_by="previous",
+                 initial=lambda s: {"outcome": "publish"}, within=timedelta(days=1))
+Workflow("w", state=Mine, start=filled, routes={filled: votes})
+
 async def use() -> None:
     assert_type(await read(Mine()), Mine)
     assert_type(weigh(Mine(), None), Mine)
@@ -132,6 +143,13 @@ Workflow("undo of foreign", state=Mine, start=read, routes={}, undo={foreign: st
 Workflow("foreign end", state=Mine, start=read, routes={}, on_end=foreign)
 Workflow("page at the end", state=Mine, start=read, routes={}, on_end=judge)
 node(undo=foreign)(lambda state: stop(state))
+approval("?", answer=Review, into="review", not_by="approver")
+approval("?", answer=Review, into="review", within=3)
+approval("?", answer=Review, into="review", within=lambda s: 3)
+approval("?", answer=Review, into="review", initial=Review(outcome=""))
+approval("?", answer=Review, into="review", initial=lambda s: Memo(text=""))
+approval("?", answer=Review, into="review", initial=lambda s: 3)
+approval("?", answer=Review, into="review", votes="2")
 async def misuse() -> None: await read(Other())
 def unfit(state: Mine) -> Mine: return state.set(pages=3).pages
 """

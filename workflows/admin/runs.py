@@ -16,6 +16,7 @@ from workflows.admin.read_only import ReadOnlyAdmin, WorkflowFilter, as_json, ru
 from workflows.models import Approval, AuditEvent, Run
 from workflows.pages.query_string import uuid_in
 from workflows.pages.render.text import span
+from workflows.services import approvals
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -173,13 +174,28 @@ class ApprovalAdmin(ReadOnlyAdmin):
     list_filter = ("status", "created_at")
     list_select_related = ("run", "responded_by")
     search_fields = ("question", "comment")
-    exclude = ("form", "evidence", "response", "on_expiry")
-    readonly_fields = ("page", "response_shown", "form_shown", "evidence_shown")
+    exclude = ("form", "evidence", "initial", "response", "on_expiry", "excluded")
+    readonly_fields = (
+        "page",
+        "votes_shown",
+        "response_shown",
+        "form_shown",
+        "evidence_shown",
+    )
 
     @admin.display(description="Run")
     def page(self, approval: Approval) -> SafeString | str:
         """Return a link to the run."""
         return run_link(approval.run)
+
+    @admin.display(description="Votes")
+    def votes_shown(self, approval: Approval) -> str:
+        """Return who has voted, and when."""
+        votes = [
+            f"{vote.voter_name} ({vote.created_at:%Y-%m-%d %H:%M:%S} UTC)"
+            for vote in approvals.votes_of(approval)
+        ]
+        return ", ".join(votes) or "—"
 
     @admin.display(description="Response")
     def response_shown(self, approval: Approval) -> SafeString:

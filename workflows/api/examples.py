@@ -107,6 +107,12 @@ _line: dict[str, Any] = {
     "message": "12 pages read.",
     "created_at": T2,
 }
+_vote: dict[str, Any] = {
+    "voter": "ada",
+    "response": {"level": "PUBLIC"},
+    "comment": "The banner counts.",
+    "created_at": T3,
+}
 _approval: dict[str, Any] = {
     "run": RUN,
     "workflow": WORKFLOW,
@@ -117,8 +123,13 @@ _approval: dict[str, Any] = {
     "question": "Which level does the document have?",
     "form": {"type": "object", "properties": {"level": {"type": "string"}}},
     "evidence": {"confidence": 0.62},
+    "initial": {"level": "PUBLIC"},
     "groups": ["reviewers"],
+    "not_by": "launcher",
+    "votes_needed": 2,
+    "votes": [_vote],
     "can_respond": True,
+    "refusal": "",
     "created_at": T3,
     "expires_at": None,
     "response": None,
@@ -370,6 +381,7 @@ SCHEMAS: Final[dict[str, Any]] = {
     "StateOut": {"sequence": 3, "state": {"confidence": 0.62}},
     "LogPage": _page(_line),
     "ApprovalOut": _approval,
+    "VoteOut": _vote,
     "ApprovalPage": _page(_approval),
     "Response": {"value": {"level": "PUBLIC"}, "reason": "Checked.", "sequence": 4},
     "RunTree": {

@@ -17,6 +17,7 @@ from workflows.api.schemas import (
     RunError,
     RunSummary,
     StageOut,
+    VoteOut,
     Waiting,
     WorkflowDetail,
     WorkflowPauseOut,
@@ -31,7 +32,7 @@ from workflows.models import (
     WaitKind,
 )
 from workflows.pages.lists.columns import labels_of
-from workflows.pages.redaction import is_redacted, redact
+from workflows.pages.redaction import HIDDEN, is_redacted, redact
 from workflows.pages.run.related_runs import related_runs
 from workflows.pages.visible_rows import visible_runs
 from workflows.services import actions, approvals, pauses
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from workflows.models import (
         Approval,
+        ApprovalVote,
         Attempt,
         Decision,
         LogLine,
@@ -259,6 +261,7 @@ def approval(row: Approval, user: User) -> ApprovalOut:
     """Return an approval; redact it first if the viewer may not read its data."""
     hidden = is_redacted(row)
     is_open = row.status == ApprovalStatus.OPEN
+    refusal = approvals.refusal(row, user.pk) if is_open else ""
     return ApprovalOut(
         run=row.run_id,
         workflow=row.run.workflow_name,
@@ -269,14 +272,28 @@ def approval(row: Approval, user: User) -> ApprovalOut:
         question=row.question,
         form=None if hidden else row.form,
         evidence=None if hidden else row.evidence,
+        initial=None if hidden else row.initial,
         groups=row.groups,
+        not_by=row.not_by,
+        votes_needed=row.votes_needed,
+        votes=[_vote(vote, hidden=hidden) for vote in approvals.votes_of(row)],
         can_respond=is_open
         and permissions.can_approve_run(user, row.run)
         and approvals.can_respond(row, user),
+        refusal=refusal,
         created_at=row.created_at,
         expires_at=row.expires_at,
         response=None if hidden else row.response,
         responded_by=row.responded_by.get_username() if row.responded_by else None,
         responded_at=row.responded_at,
         comment=row.comment,
+    )
+
+
+def _vote(row: ApprovalVote, *, hidden: bool) -> VoteOut:
+    return VoteOut(
+        voter=row.voter_name,
+        response=None if hidden else row.response,
+        comment=HIDDEN if hidden and row.comment else row.comment,
+        created_at=row.created_at,
     )

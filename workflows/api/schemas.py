@@ -312,6 +312,15 @@ class AttemptOut(Schema):
 # Approvals ------------------------------------------------------------------------------
 
 
+class VoteOut(Schema):
+    """The response of one person to an approval that needs several."""
+
+    voter: str
+    response: Any | None
+    comment: str
+    created_at: dt.datetime
+
+
 class ApprovalOut(Schema):
     """A question to people that a run waits for."""
 
@@ -324,11 +333,27 @@ class ApprovalOut(Schema):
     question: str
     form: dict[str, Any] | None = Field(description="JSON Schema of the response.")
     evidence: dict[str, Any] | None
+    initial: dict[str, Any] | None = Field(
+        description="The response that the form shows at first, if any."
+    )
     groups: list[str] = Field(description="Groups that may respond; [] = all.")
+    not_by: str = Field(
+        description="Who can’t respond, whatever their permissions: “launcher” of the run,"
+        " or who responded to the “previous” approval; “” = all can."
+    )
+    votes_needed: int = Field(description="Number of people who have to respond.")
+    votes: list[VoteOut] = Field(
+        description="Their responses so far; [] if one is enough."
+    )
     can_respond: bool
+    refusal: str = Field(
+        description="Why you in person can’t respond: excluded, or you have voted."
+    )
     created_at: dt.datetime
     expires_at: dt.datetime | None
-    response: Any | None
+    response: Any | None = Field(
+        description="The response; a list of all responses if several were needed."
+    )
     responded_by: str | None
     responded_at: dt.datetime | None
     comment: str

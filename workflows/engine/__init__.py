@@ -64,6 +64,7 @@ from .predicates import (
 from .retries import Retry
 from .routes import otherwise, when, when_failed
 from .state import State
+from .votes import Vote
 from .workflow import DefinitionWarning, Workflow
 
 __all__ = [
@@ -112,6 +113,7 @@ __all__ = [
     "State",
     "Superseded",
     "SystemClock",
+    "Vote",
     "Workflow",
     "WorkflowError",
     "all_of",

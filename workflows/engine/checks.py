@@ -21,6 +21,7 @@ from .predicates import (
     always,
 )
 from .state import State
+from .votes import answer_in_votes
 
 _STEP = re.compile(r"\.([^.\[]+)|\[([^\]]*)\]")  # of a box such as s.params.names[0]
 
@@ -89,13 +90,40 @@ def _check_answer_type(where: str, node: Approval, state: type[State]) -> None:
     field = state.fields().get(node.into)
     if field is None or any(map(_converts, field.metadata)):
         return
-    if not _accepts(field.annotation, node.answer_type):
+    if node.votes > 1:
+        _check_votes_field(where, node, state, field.annotation)
+    elif not _accepts(field.annotation, node.answer_type):
         raise DefinitionError(
             f"{where} puts a {node.answer_type.__name__} into “{node.into}”, which"
             f" {state.__name__} declares as {_name_of(field.annotation)}: give the field that"
             " type.",
             code="check.answer_type",
         )
+
+
+def _check_votes_field(
+    where: str, node: Approval, state: type[State], annotation: Any
+) -> None:
+    if not _accepts_votes(annotation, node.answer_type):
+        name = node.answer_type.__name__
+        raise DefinitionError(
+            f"{where} puts {node.votes} votes into “{node.into}”, which {state.__name__} declares"
+            f" as {_name_of(annotation)}: declare it as tuple[Vote[{name}], ...] = ().",
+            code="check.answer_type",
+        )
+
+
+def _accepts_votes(annotation: Any, answer: type[BaseModel]) -> bool:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        kind, *metadata = get_args(annotation)
+        return any(map(_converts, metadata)) or _accepts_votes(kind, answer)
+    if origin in {Union, UnionType}:
+        return any(_accepts_votes(arm, answer) for arm in get_args(annotation))
+    if annotation is Any:
+        return True
+    found = answer_in_votes(annotation)
+    return found is not None and _accepts(found, answer)
 
 
 def _accepts(annotation: Any, answer: type[BaseModel]) -> bool:

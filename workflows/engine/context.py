@@ -52,6 +52,7 @@ class Answer:
     comment: str = ""
     expired: bool = False  # there was no response in time
     error: str = ""  # why there is no value: how the child run ended
+    votes: tuple[Answer, ...] = ()  # of distinct persons, to an approval with `votes=`
 
 
 class TryLimit:

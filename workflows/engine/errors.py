@@ -7,6 +7,7 @@ obvious, the remedy.
     ├─ DefinitionError          a mistake in a workflow, raised while its graph is built
     │  └─ ConfigurationError    an invalid limit or interval, or an unregistered name
     ├─ RequestError             a mistake of the caller (subclasses are in workflows/errors.py)
+    │  ├─ ResponseRefused       this person may not respond to the approval (run in memory)
     │  └─ InputInvalid          invalid input of a workflow: messages by field
     └─ RunError                 a failure of a run, stored with the run
        ├─ ExecutionError        one attempt ended: code, node, path, state
@@ -24,6 +25,7 @@ obvious, the remedy.
        ├─ ExitRaised            author code raised something other than an Exception
        ├─ AnswerInvalid         a response does not fit its form
        ├─ ApprovalExpired       an approval expired without a default response
+       ├─ ApprovalNotRequested  a function of an approval failed: node
        ├─ SubworkflowFailed     the child run did not complete
        └─ PatternError          ChainError, ParallelError (ItemError each), ConditionalError
 
@@ -88,6 +90,12 @@ class RequestError(WorkflowError):
     """The request cannot be processed."""
 
     status: ClassVar[int] = 400  # HTTP
+
+
+class ResponseRefused(RequestError):
+    """This person may not respond to the approval."""
+
+    status = 403
 
 
 class InputInvalid(RequestError):
@@ -275,13 +283,22 @@ class AnswerInvalid(RunError):
 class ApprovalExpired(RunError):
     """A question expired and no answer was declared for that."""
 
-    def __init__(self, node: str, within: timedelta | None) -> None:
+    def __init__(self, node: str, within: timedelta | None, votes: int = 0) -> None:
         self.node = node
-        self.within = within
+        self.within = within  # None if a function decides it
         time = f" within {within}" if within else ""
+        who = f"Too few persons ({votes})" if votes else "No one"
         super().__init__(
-            f"No one responded to “{node}”{time}, and no response is declared for expiry."
+            f"{who} responded to “{node}”{time}, and no response is declared for expiry."
         )
+
+
+class ApprovalNotRequested(RunError):
+    """A function of an approval failed, or returned a wrong value."""
+
+    def __init__(self, node: str, why: str) -> None:
+        self.node = node
+        super().__init__(f"The approval “{node}” was not requested: {why}.")
 
 
 class SubworkflowFailed(RunError):
@@ -400,6 +417,9 @@ class Paused(Signal):
         show: Mapping[str, Any] | None = None,
         workflow: str = "",
         params: Mapping[str, Any] | None = None,
+        initial: Any = None,
+        not_by: str = "",
+        votes: int = 1,
     ) -> None:
         super().__init__(kind)
         self.kind = kind  # approval, wait or subworkflow
@@ -411,6 +431,11 @@ class Paused(Signal):
         self.show = show or {}  # data to show to the person
         self.workflow = workflow  # of the child run
         self.params = params or {}
+        self.initial = initial  # the response with which the form begins, as JSON
+        self.not_by = (
+            not_by  # who may not respond: "launcher", "previous", or "" (all may)
+        )
+        self.votes = votes  # number of persons who have to respond
         self.node = ""
         self.sequence = 0
         self.state: State | None = None  # before the node
@@ -425,9 +450,9 @@ def _restore(kind: type[WorkflowError], args: tuple[Any, ...]) -> WorkflowError:
 _CLASS_NAME: Any = type.__dict__["__name__"]
 
 
-def class_name(error: BaseException) -> str:
-    """Return the name of an error's class, whatever an author's metaclass says."""
-    name: str = _CLASS_NAME.__get__(type(error))
+def class_name(value: object) -> str:
+    """Return the name of a value's class, whatever an author's metaclass says."""
+    name: str = _CLASS_NAME.__get__(type(value))
     return name
 
 

@@ -36,6 +36,7 @@ class FactoryWorkflow:
     children: Sequence[Any] = ()  # unknown before its graph is built
     prompts: Mapping[str, Any] = MappingProxyType({})  # a factory declares none
     has_fixed_start = False  # its code decides the initial state, and the first node
+    has_personal_approvals = True  # unknown: its code decides the nodes
 
     def __init__(self, name: str, factory: Factory, *, description: str = "") -> None:
         self.name = name

@@ -25,11 +25,13 @@ def fingerprint(shape: GraphShape) -> str:
         ),
         "fields": sorted(shape.fields),
     }
-    # shapes of older workflows have neither, and keep their fingerprint
+    # shapes of older workflows have none of these, and keep their fingerprint
     if shape.undo:
         parts["undo"] = sorted((of, node.name) for of, node in shape.undo)
     if shape.on_end is not None:
         parts["on_end"] = shape.on_end.name
+    if votes := sorted(_votes(shape).items()):
+        parts["votes"] = votes
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
@@ -45,6 +47,7 @@ def differences(
         *_changes("field", dict(before.fields), dict(after.fields)),
         *_route_changes(before, after),
         *_undo_changes(before, after),
+        *_vote_changes(before, after),
         *_value_change("the entry point", before.entry, after.entry),
         *_value_change("the exits", _listed(before.exits), _listed(after.exits)),
     ]
@@ -82,6 +85,19 @@ def _undo_changes(before: GraphShape, after: GraphShape) -> Iterator[str]:
         yield from _value_change(what, _named(first), _named(second))
     ends = [shape.on_end.name if shape.on_end else "" for shape in (before, after)]
     yield from _value_change("the node at the end", *map(_named, ends))
+
+
+def _votes(shape: GraphShape) -> dict[str, int]:
+    """Return the number of responses by approval, for those that wait for several."""
+    return {node.name: node.votes for node in shape.nodes if node.votes != 1}
+
+
+def _vote_changes(before: GraphShape, after: GraphShape) -> Iterator[str]:
+    was, now = _votes(before), _votes(after)
+    for name in sorted({*before.names} & {*after.names}):
+        first, second = was.get(name, 1), now.get(name, 1)
+        what = f"the number of responses to “{name}”"
+        yield from _value_change(what, str(first), str(second))
 
 
 def _named(name: str) -> str:

@@ -210,9 +210,7 @@ class Graph:
         return GraphShape(
             entry=self._entry,
             exits=self.exits,
-            nodes=tuple(
-                NodeShape(name, n.kind, n.doc) for name, n in self._nodes.items()
-            ),
+            nodes=tuple(_shape_of(n, name) for name, n in self._nodes.items()),
             edges=tuple(
                 EdgeShape(
                     edge.source,
@@ -329,8 +327,8 @@ class Graph:
             )
 
 
-def _shape_of(node: Node[Any, Any]) -> NodeShape:
-    return NodeShape(node.name, node.kind, node.doc)
+def _shape_of(node: Node[Any, Any], name: str = "") -> NodeShape:
+    return NodeShape(name or node.name, node.kind, node.doc, getattr(node, "votes", 1))
 
 
 def _default_store(config: CheckpointConfig) -> CheckpointStore | None:

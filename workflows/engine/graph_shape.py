@@ -17,6 +17,7 @@ class NodeShape:
     name: str
     kind: str  # a `Kind` of `nodes.py`
     doc: str = ""
+    votes: int = 1  # number of persons who respond to an approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,13 @@ class GraphShape:
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape as JSON, to store with a run."""
-        undo = [{"of": name, **asdict(node)} for name, node in self.undo]
+        undo = [{"of": name, **_node_to_json(node)} for name, node in self.undo]
         return {
             **({"undo": undo} if undo else {}),
-            **({"on_end": asdict(self.on_end)} if self.on_end else {}),
+            **({"on_end": _node_to_json(self.on_end)} if self.on_end else {}),
             "entry": self.entry,
             "exits": list(self.exits),
-            "nodes": [asdict(node) for node in self.nodes],
+            "nodes": [_node_to_json(node) for node in self.nodes],
             "edges": [_edge_to_json(edge) for edge in self.edges],
             "fields": [list(field) for field in self.fields],
         }
@@ -118,6 +119,14 @@ class GraphShape:
 
 def _undo_from_json(of: str, **node: Any) -> tuple[str, NodeShape]:
     return of, NodeShape(**node)
+
+
+def _node_to_json(node: NodeShape) -> dict[str, Any]:
+    """Return a node as JSON; most have no `votes`, like those of older runs."""
+    values = asdict(node)
+    if node.votes == 1:
+        del values["votes"]
+    return values
 
 
 def _edge_to_json(edge: EdgeShape) -> dict[str, Any]:

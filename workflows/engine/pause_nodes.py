@@ -9,29 +9,40 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from string import Formatter
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Literal, TypeAlias, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
 from .adapters import codec, schema
+from .author_code import call_contained
 from .context import Answer, NodeContext
 from .errors import (
     AnswerInvalid,
     ApprovalExpired,
+    ApprovalNotRequested,
     DefinitionError,
     NotSerialisable,
     Paused,
+    class_name,
     describe,
 )
 from .frozen import Json, freeze
-from .nodes import AnyStep, Kind, Node
+from .nodes import AnyStep, Kind, Node, is_async
+from .round_trip import abbreviate, error_text
 from .state import State
 from .storable import check_storable
+from .votes import Vote, votes_of
 
 S = TypeVar("S", bound=State)
+A = TypeVar("A", bound=BaseModel)
 Until: TypeAlias = datetime | timedelta | Callable[[Any], datetime | timedelta]
+Within: TypeAlias = timedelta | Callable[[Any], timedelta]
+NotBy: TypeAlias = Literal["launcher", "previous"]
+NOT_BY: Final = get_args(NotBy)
+MAX_VOTES: Final = 1_000
 
 
 class Approval(Node[Any, Any]):
@@ -45,33 +56,48 @@ class Approval(Node[Any, Any]):
         answer: type[BaseModel],
         into: str,
         *,
-        within: timedelta | None,
+        within: Within | None,
         groups: Sequence[str],
         on_expiry: BaseModel | Mapping[str, Any] | None,
         show: Callable[[Any], Mapping[str, Any]] | None,
+        initial: Callable[[Any], BaseModel | Mapping[str, Any] | None] | None,
+        not_by: NotBy | None,
+        votes: int,
         name: str,
     ) -> None:
         super().__init__(name, doc=question)
         _check_question_template(question)
+        _check_options(
+            name or question, within=within, initial=initial, not_by=not_by, votes=votes
+        )
         self.question = question
         self.answer_type = answer
         self.into = into
         self.within = within
         self.groups = tuple(groups)
         self.show = show
+        self.initial = initial
+        self.not_by: str = not_by or ""
+        self.votes = votes
         check_storable(answer, f"The answer to {question!r}")
         self.form: dict[str, Any] = dict(schema(answer))
         self.on_expiry, self._expiry_json = _checked_expiry(answer, on_expiry, question)
 
+    @property
+    def is_personal(self) -> bool:
+        """Whether it depends on the person, not only on permissions, who may respond."""
+        return bool(self.not_by) or self.votes > 1
+
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
-        """Return the state with the answer. Raises Paused without an answer."""
-        if context.answer is None:
+        """Return the state with the answer. Raises Paused without enough responses."""
+        if context.answer is None or self._is_short(context.answer):
             raise self._pause(value, context)
         given = self._read(context.answer, context.node)
         if self.into in value.fields():
             return value.set(self.into, given)
         # an untyped state holds JSON only
-        return value.set(self.into, codec(self.answer_type).encode(given)[0])
+        kind = self.answer_type if self.votes == 1 else votes_of(self.answer_type)
+        return value.set(self.into, codec(kind).encode(given)[0])
 
     def check(self, value: Json, node: str = "") -> BaseModel:
         """Return a person's answer in its type. Raises AnswerInvalid."""
@@ -81,24 +107,86 @@ class Approval(Node[Any, Any]):
             raise AnswerInvalid(node or self.name, error) from error
         return answer
 
-    def _read(self, answer: Answer, node: str) -> BaseModel:
-        if not answer.expired:
+    def _is_short(self, answer: Answer) -> bool:
+        """Return whether votes are missing, as after a change of the workflow."""
+        return self.votes > len(answer.votes) and self.votes > 1 and not answer.expired
+
+    def _read(
+        self, answer: Answer, node: str
+    ) -> BaseModel | tuple[Vote[BaseModel], ...]:
+        if answer.expired and self.on_expiry is None:
+            within = self.within if isinstance(self.within, timedelta) else None
+            raise ApprovalExpired(node, within, len(answer.votes))
+        if self.votes == 1:
+            if answer.expired and self.on_expiry is not None:
+                return self.on_expiry
             return self.check(answer.value, node)
-        if self.on_expiry is None:
-            raise ApprovalExpired(node, self.within)
-        return self.on_expiry
+        votes = [self._vote(one, node) for one in answer.votes]
+        if answer.expired:
+            votes.append(self._vote(Answer(self._expiry_json), node))
+        return tuple(votes)
+
+    def _vote(self, answer: Answer, node: str) -> Vote[BaseModel]:
+        given = self.check(answer.value, node)
+        kind = Vote[self.answer_type]  # type: ignore[name-defined]  # at run time
+        return kind(value=given, by=answer.by, at=answer.at, comment=answer.comment)
 
     def _pause(self, state: S, context: NodeContext) -> Paused:
-        until = None if self.within is None else context.clock.now() + self.within
         return Paused(
             "approval",
             question=self.question.format(s=state),
             form=self.form,
-            until=until,
+            until=self._expiry_time(state, context),
             on_expiry=self._expiry_json,
             groups=self.groups,
             show=_json(self.show(state)) if self.show else {},
+            initial=self._initial_json(state, context.node),
+            not_by=self.not_by,
+            votes=self.votes,
         )
+
+    def _expiry_time(self, state: S, context: NodeContext) -> datetime | None:
+        """Return when the approval expires. Raises ApprovalNotRequested."""
+        within: Any = self.within
+        if callable(within):
+            within = _called(within, state, context.node, "within")
+            if not isinstance(within, timedelta):
+                raise ApprovalNotRequested(
+                    context.node,
+                    f"the function of within= returned {class_name(within)}, which is no"
+                    " timedelta",
+                )
+        if within is None:
+            return None
+        try:
+            until: datetime = context.clock.now() + within
+        except OverflowError as error:
+            raise ApprovalNotRequested(
+                context.node, "within= is longer than the calendar"
+            ) from error
+        return until
+
+    def _initial_json(self, state: S, node: str) -> Json:
+        """Return the response with which the form begins. Raises ApprovalNotRequested."""
+        if self.initial is None:
+            return None
+        given = _called(self.initial, state, node, "initial")
+        if given is None:
+            return None
+        try:
+            encoded, _ = call_contained(partial(codec(self.answer_type).encode, given))
+        except Exception as error:  # an author's validators may raise anything
+            why = (
+                describe(error)
+                if isinstance(error, ValidationError | NotSerialisable)
+                else error_text(error)
+            )
+            raise ApprovalNotRequested(
+                node,
+                f"the function of initial= returned {class_name(given)}, which is no"
+                f" {self.answer_type.__name__}: {why}",
+            ) from error
+        return encoded
 
 
 class Wait(Node[Any, Any]):
@@ -135,6 +223,50 @@ class Wait(Node[Any, Any]):
         return until
 
 
+def _called(
+    function: Callable[[Any], Any], state: State, node: str, option: str
+) -> Any:
+    """Return what an author's function returns. Raises ApprovalNotRequested."""
+    try:
+        return call_contained(partial(function, state))
+    except Exception as error:
+        raise ApprovalNotRequested(
+            node, f"the function of {option}= failed: {error_text(error)}"
+        ) from error
+
+
+def _check_options(
+    name: str, *, within: object, initial: object, not_by: object, votes: object
+) -> None:
+    """Raise DefinitionError for a wrong option of an approval."""
+    where = f"The approval “{name}” has"
+    if not (within is None or isinstance(within, timedelta) or callable(within)):
+        raise DefinitionError(
+            f"{where} within={abbreviate(within)}: give a timedelta, or a function of the state"
+            " that returns one."
+        )
+    if not (initial is None or callable(initial)):
+        raise DefinitionError(
+            f"{where} initial={abbreviate(initial)}: give a function of the state that returns"
+            " a response."
+        )
+    for option, function in (("within", within), ("initial", initial)):
+        if callable(function) and is_async(function):
+            raise DefinitionError(
+                f"{where} an async function as {option}=: make it a plain `def`, and do what"
+                " has to be awaited in a node before."
+            )
+    if not_by is not None and not_by not in NOT_BY:
+        raise DefinitionError(
+            f"{where} not_by={abbreviate(not_by)}: use {' or '.join(map(repr, NOT_BY))}."
+        )
+    if type(votes) is not int or not 1 <= votes <= MAX_VOTES:
+        raise DefinitionError(
+            f"{where} votes={abbreviate(votes)}: use the number of persons who have to respond,"
+            f" from 1 to {MAX_VOTES:,}."
+        )
+
+
 def _checked_expiry(
     answer: type[BaseModel], on_expiry: Any, question: str
 ) -> tuple[BaseModel | None, Json]:
@@ -168,22 +300,31 @@ def _check_question_template(question: str) -> None:
 
 def approval(  # noqa: PLR0913 - all but the first three are options
     question: str,
-    answer: type[BaseModel],
+    answer: type[A],
     into: str,
     *,
-    within: timedelta | None = None,
-    on_expiry: BaseModel | Mapping[str, Any] | None = None,
+    within: Within | None = None,
+    on_expiry: A | Mapping[str, Any] | None = None,
     groups: Sequence[str] = (),
     show: Callable[[Any], Mapping[str, Any]] | None = None,
+    initial: Callable[[Any], A | Mapping[str, Any] | None] | None = None,
+    not_by: NotBy | None = None,
+    votes: int = 1,
     name: str = "",
 ) -> AnyStep:
     """Return a node that shows `question` to a person and stores the answer in field `into`.
 
     - `question`: a template of the state, as in "Is “{s.label}” right?".
     - `answer`: the pydantic model of the answer, from which the form is generated.
-    - `within`: how long to wait; then `on_expiry` is the answer, or the run fails without one.
+    - `within`: how long to wait, or a function of the state that returns it; then `on_expiry` is
+      the answer, or the run fails without one.
     - `groups`: whose members may answer; if empty, all who may approve runs of the workflow.
     - `show`: a function of the state that returns JSON to show to the person.
+    - `initial`: a function of the state that returns the answer with which the form begins; None
+      for an empty form.
+    - `not_by`: who may not answer: who launched the run ("launcher"), or who answered its previous
+      approval ("previous").
+    - `votes`: how many persons have to answer; from 2 on, the field is a `tuple[Vote[…], ...]`.
     """
     return Approval(
         question,
@@ -193,6 +334,9 @@ def approval(  # noqa: PLR0913 - all but the first three are options
         groups=groups,
         on_expiry=on_expiry,
         show=show,
+        initial=initial,
+        not_by=not_by,
+        votes=votes,
         name=name,
     )
 

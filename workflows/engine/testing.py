@@ -10,8 +10,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 
-from pydantic import BaseModel
-
 from .author_code import call_contained
 from .cancellation import Cancellation
 from .checkpoints import MemoryStore
@@ -25,9 +23,9 @@ from .graph import Graph
 from .input_validation import check_launch
 from .manual_clock import ManualClock
 from .memory_records import Decision, Stage, decision_of, stages_of
+from .memory_responses import Responses
 from .outcomes import EndStatus, RunOutcome
 from .protected_loop import ResilientLoop
-from .round_trip import plain
 from .state import State
 from .workflow import Workflow
 
@@ -122,7 +120,8 @@ class _Recorder:
 
 
 GivenAnswer: TypeAlias = Any
-"""A value, an `Answer`, or a function of the Paused that returns either."""
+"""A value, an `Answer`, a list of them for an approval with `votes=`, or a function of the Paused
+that returns one of these."""
 
 
 class Options(TypedDict, total=False):
@@ -139,6 +138,7 @@ class Options(TypedDict, total=False):
     ]  # passed at launch; never stored, nor in the outcome's events
     cancellation: Cancellation  # as for `Graph.execute`
     deadline: float  # seconds from the launch, in place of that of the workflow
+    by: str  # the name of the person who launches the run, for `not_by="launcher"`
 
 
 def run_in_memory(
@@ -198,6 +198,7 @@ class _MemoryRun(Generic[S]):
         self.depth = depth  # number of parent runs
         self.options = options
         self.clock = options.get("clock") or ManualClock()
+        self.responses = Responses(options.get("by", ""), self.clock)
         self.recorder = _Recorder()
         self.secrets = options.get("secrets", {})
         self.answers = {
@@ -330,14 +331,7 @@ class _MemoryRun(Generic[S]):
     async def _answer(self, pause: Paused) -> Answer | None:
         """Return the answer to a pause, or None."""
         if pause.node in self.answers:
-            answer_value = self.answers[pause.node]
-            answer_value = (
-                answer_value(pause) if callable(answer_value) else answer_value
-            )
-            answer = _as_answer(answer_value, self.clock)
-            if answer.expired and pause.until is not None:
-                self.clock.move_to(pause.until)
-            return answer
+            return self._given_answer(pause)
         if pause.kind == "wait" and pause.until is not None:
             self.clock.wait_until(self._end_of_wait(pause.until))
             return Answer(at=self.clock.now())
@@ -351,6 +345,18 @@ class _MemoryRun(Generic[S]):
         given = self.options.get("subworkflows", {}).get(name)
         found: Workflow[Any] | None = getattr(self.graph.nodes[node], "child", None)
         return given or found
+
+    def _given_answer(self, pause: Paused) -> Answer | None:
+        answer_value = self.answers[pause.node]
+        if callable(answer_value):
+            answer_value = answer_value(pause)
+        if pause.kind == "approval":
+            answer = self.responses.accept(pause, answer_value)
+        else:
+            answer = self.responses.as_answer(answer_value)
+        if answer is not None and answer.expired and pause.until is not None:
+            self.clock.move_to(pause.until)
+        return answer
 
     def _end_of_wait(self, until: datetime) -> datetime:
         """Return when a wait ends: at the deadline of the run, if that is before."""
@@ -405,10 +411,3 @@ def _loader(state: State) -> Callable[[], Awaitable[State]]:
         return state
 
     return load
-
-
-def _as_answer(answer_value: Any, clock: ManualClock) -> Answer:
-    if isinstance(answer_value, Answer):
-        return answer_value
-    value = plain(answer_value) if isinstance(answer_value, BaseModel) else answer_value
-    return Answer(value, by="someone", at=clock.now())

@@ -22,6 +22,7 @@ from .fingerprint import differences, fingerprint, type_text
 from .graph import Graph
 from .graph_shape import GraphShape
 from .nodes import Node
+from .pause_nodes import Approval
 from .predicates import Predicate
 from .routes import Branch, Routes, is_exit, undo_table
 from .run_title import RunTitle
@@ -210,6 +211,12 @@ class Workflow(Generic[S]):
     def has_fixed_start(self) -> bool:
         """Whether the params alone decide the initial state."""
         return _is_fixed(self.state_type)
+
+    @cached_property
+    def has_personal_approvals(self) -> bool:
+        """Whether it depends on the person, not only on permissions, who may respond."""
+        nodes = self.graph.nodes.values()
+        return any(isinstance(one, Approval) and one.is_personal for one in nodes)
 
     @property
     def has_closing(self) -> bool:

@@ -85,11 +85,12 @@ class Masker:
         _replace(self.text, ending, "traceback")
 
     def pause(self, paused: Paused) -> None:
-        """Mask the secrets in the question and the evidence of an approval."""
+        """Mask the secrets in what an approval shows: question, evidence, filled form."""
         if not self._plain:
             return
         paused.question = self.text(paused.question)
         paused.show = self.value(dict(paused.show))
+        paused.initial = self.value(paused.initial)
 
     def child(self, paused: Paused) -> bool:
         """Take the secrets out of the params of a child run; return whether any was there."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from django.db.models import Q
+
 from workflows.agents.budgets import BudgetReached
 from workflows.audit.row_adapters import stage_row
 from workflows.engine import Answer
@@ -52,9 +54,9 @@ def pause_write(run: Run, paused: Paused, child: Run | None) -> Callable[[], Non
 
 
 def _open_approval(run: Run, paused: Paused) -> None:
-    """Open the approval; one that was withdrawn by a cancel is opened again."""
+    """Open the approval; one that was withdrawn by a cancel is opened again, without votes."""
     budget_id = paused.budget_id if isinstance(paused, BudgetReached) else None
-    Approval.objects.update_or_create(
+    approval, is_new = Approval.objects.update_or_create(
         run=run,
         sequence=paused.sequence,
         defaults={
@@ -64,7 +66,11 @@ def _open_approval(run: Run, paused: Paused) -> None:
             "question": paused.question,
             "form": paused.form or {},
             "evidence": dict(paused.show),
+            "initial": paused.initial,
             "groups": list(paused.groups),
+            "not_by": paused.not_by,
+            "excluded": _excluded(run, paused),
+            "votes_needed": paused.votes,
             "expires_at": paused.until,
             "on_expiry": paused.on_expiry,
             "status": ApprovalStatus.OPEN,
@@ -74,6 +80,34 @@ def _open_approval(run: Run, paused: Paused) -> None:
             "comment": "",
         },
     )
+    if not is_new:
+        approval.votes.all().delete()
+
+
+def _excluded(run: Run, paused: Paused) -> list[int]:
+    """Return the primary keys of the persons who may not respond.
+
+    The previous approval is the last one that someone responded to.
+    """
+    if paused.not_by == "launcher":
+        return [run.launched_by_id] if run.launched_by_id else []
+    if paused.not_by != "previous":
+        return []
+    earlier = Approval.objects.filter(
+        Q(status=ApprovalStatus.ANSWERED)
+        | Q(status=ApprovalStatus.EXPIRED, votes__isnull=False),
+        run=run,
+        sequence__lt=paused.sequence,
+        kind=ApprovalKind.NODE,
+    )
+    previous = earlier.order_by("-sequence").first()
+    if previous is None:
+        return []
+    persons = [
+        previous.responded_by_id,
+        *previous.votes.values_list("voter_id", flat=True),
+    ]
+    return sorted({one for one in persons if one is not None})
 
 
 def waiting_since(run: Run) -> dt.datetime | None:
@@ -131,6 +165,8 @@ def _response_of(approval: Approval) -> Reply | None:
         return None
     if approval.kind == ApprovalKind.BUDGET:
         return None  # it raised the budget; the node does not read it
+    if approval.votes_needed > 1:
+        return _votes_on(approval)
     person = approval.responded_by
     return Reply(
         Answer(
@@ -141,6 +177,29 @@ def _response_of(approval: Approval) -> Reply | None:
             expired=approval.status == ApprovalStatus.EXPIRED,
         ),
         approval.responded_by_id,
+    )
+
+
+def _votes_on(approval: Approval) -> Reply:
+    """Return the votes, which no single person is the author of."""
+    votes = tuple(
+        Answer(
+            value=vote.response,
+            by=vote.voter_name,
+            at=vote.created_at,
+            comment=vote.comment,
+        )
+        for vote in approval.votes.order_by("id")
+    )
+    names = ", ".join(vote.by for vote in votes)
+    who = f"{names} ({len(votes)} of {approval.votes_needed} responses)"
+    return Reply(
+        Answer(
+            at=approval.responded_at,
+            comment=who if votes else "",
+            expired=approval.status == ApprovalStatus.EXPIRED,
+            votes=votes,
+        )
     )
 
 

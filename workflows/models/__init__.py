@@ -11,7 +11,7 @@ from workflows.models.agents import (
     Provider,
 )
 from workflows.models.alerts import AlertIncident, AlertMetric, AlertRule
-from workflows.models.approvals import Approval
+from workflows.models.approvals import Approval, ApprovalVote
 from workflows.models.bulk_operations import BulkItem, BulkJob, ItemResult
 from workflows.models.current_stages import (
     ACTIVE_STATUSES,
@@ -105,6 +105,7 @@ __all__ = [
     "Approval",
     "ApprovalKind",
     "ApprovalStatus",
+    "ApprovalVote",
     "Attempt",
     "AuditEvent",
     "Budget",

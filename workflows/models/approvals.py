@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.utils import timezone
 
 from workflows.models.exact_json import ExactJSONField
@@ -44,7 +44,7 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
 
 
 class Approval(models.Model):
-    """A question with a form; one person responds, once."""
+    """A question with a form; one person responds, once, or as many as it needs votes."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="approvals")
     sequence = models.PositiveIntegerField()  # of the step that waits
@@ -58,9 +58,15 @@ class Approval(models.Model):
     question = models.TextField()
     form = ExactJSONField(default=dict)  # JSON schema of the response
     evidence = ExactJSONField(default=dict)  # what the response is based on
+    initial = ExactJSONField(null=True)  # the response that the form shows at first
     groups = models.JSONField(
         default=list
     )  # names of groups that can respond; [] = any
+    # who cannot respond, as declared: "launcher", "previous", or "" = all can; and the
+    # primary keys of these persons when the approval was requested
+    not_by = models.CharField(max_length=10, blank=True, default="", db_default="")
+    excluded = models.JSONField(default=list, db_default=Value([], models.JSONField()))
+    votes_needed = models.PositiveSmallIntegerField(default=1, db_default=1)
     status = models.CharField(
         max_length=10, choices=ApprovalStatus.choices, default=ApprovalStatus.OPEN
     )
@@ -101,6 +107,11 @@ class Approval(models.Model):
         return self.question
 
     @property
+    def is_personal(self) -> bool:
+        """Return whether it depends on the person, not only on permissions, who may respond."""
+        return bool(self.not_by) or self.votes_needed > 1
+
+    @property
     def is_urgent(self) -> bool:
         """Return whether the approval expires within URGENT, or has expired."""
         return self.expires_at is not None and self.expires_at - timezone.now() < URGENT
@@ -109,3 +120,30 @@ class Approval(models.Model):
     def is_overdue(self) -> bool:
         """Return whether the approval has expired; the sweep is about to close it."""
         return self.expires_at is not None and self.expires_at <= timezone.now()
+
+
+class ApprovalVote(models.Model):
+    """The response of one person to an approval that several persons respond to."""
+
+    approval = models.ForeignKey(
+        Approval, on_delete=models.CASCADE, related_name="votes"
+    )
+    voter = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    voter_name = models.CharField(max_length=150)  # also of a deleted account
+    response = ExactJSONField(null=True)  # null: deleted by retention
+    comment = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["approval", "voter"], name="vote_once_per_person"
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return the name of the person."""
+        return self.voter_name

@@ -116,6 +116,10 @@ class RunQuerySet(models.QuerySet["Run"]):
             updated_at=timezone.now(),
         )
 
+    def touch(self) -> int:
+        """Count a change of what pages show of waiting runs: a vote."""
+        return self.filter(status=Status.WAITING)._transition()  # noqa: SLF001
+
     def wake(self) -> int:
         """waiting → pending: the response, the child's end or the timer has arrived."""
         return self.filter(status=Status.WAITING)._transition(  # noqa: SLF001

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.decorators import login_required
 
 from workflows.access import permissions
 from workflows.access.permissions import NOTHING, Permissions
+from workflows.errors import WorkflowNotFound
+from workflows.pages.lists.open_approvals import are_personal
+from workflows.registry import registry
 
 if TYPE_CHECKING:
     from workflows.access.permissions import Person
@@ -34,6 +37,10 @@ class RunPermissions:
     note: bool = False
     trace: bool = False  # view tracebacks
     granted: Permissions = NOTHING  # on everything else
+    # the viewer, where it depends on the person who may respond to approvals of the run,
+    # and where it depends on the person how many approvals are open
+    respondent_id: int | None = None
+    inbox_of: int | None = None
 
     @property
     def workers(self) -> bool:
@@ -45,16 +52,38 @@ class RunPermissions:
         """Return the permissions that affect the timeline, as its cache key."""
         return RunPermissions(read=self.read)
 
+    @property
+    def for_frame(self) -> RunPermissions:
+        """Return the permissions that affect status, notice and approval."""
+        return replace(self, inbox_of=None)
+
+    @property
+    def for_navigation(self) -> RunPermissions:
+        """Return the permissions that affect the number of open approvals."""
+        return RunPermissions(granted=self.granted, inbox_of=self.inbox_of)
+
 
 def run_permissions(person: Person, run: Run) -> RunPermissions:
     """Return the permissions of a user on a run."""
     granted, name = permissions.permissions_for(person), run.workflow_name
+    approve = permissions.can_approve_run(person, run)
+    is_personal = approve and has_personal_approvals(name)
     return RunPermissions(
         read=name in granted.read,
         launch=name in granted.launch,
         operate=name in granted.operate,
-        approve=permissions.can_approve_run(person, run),
+        approve=approve,
         note=granted.can_note(name),
         trace=bool(getattr(person, "is_staff", False)) and name in granted.read,
         granted=granted,
+        respondent_id=person.pk if is_personal else None,
+        inbox_of=person.pk if are_personal(granted) else None,
     )
+
+
+def has_personal_approvals(name: str) -> bool:
+    """Return whether it depends on the person who may respond; True if it is unknown."""
+    try:
+        return registry.get(name).has_personal_approvals
+    except WorkflowNotFound:
+        return True

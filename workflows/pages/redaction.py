@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from workflows.models import (
     AgentCall,
     Approval,
+    ApprovalVote,
     Attempt,
     AuditEvent,
     Decision,
@@ -40,6 +41,7 @@ TEXTS: Final[dict[type[Model], tuple[str, ...]]] = {
     Retry: ("error_message",),
     Decision: ("reason", "comment"),
     Approval: ("question", "comment"),
+    ApprovalVote: ("comment",),
     AuditEvent: ("reason",),
     Note: ("text",),
     Schedule: ("pause_reason",),
@@ -54,7 +56,8 @@ VALUES: Final[dict[type[Model], tuple[str, ...]]] = {
     WebhookEndpoint: ("mapping", "filters"),
     WebhookDelivery: ("headers",),
     Decision: ("values",),
-    Approval: ("form", "evidence", "response"),
+    Approval: ("form", "evidence", "initial", "response"),
+    ApprovalVote: ("response",),
     AuditEvent: ("before", "after"),
 }
 EMPTY: Final[dict[type[Model], tuple[str, ...]]] = {

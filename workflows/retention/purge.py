@@ -20,6 +20,7 @@ from workflows.audit import audit_events, seals
 from workflows.infra import notifications
 from workflows.models import (
     Approval,
+    ApprovalVote,
     Attempt,
     Checkpoint,
     Decision,
@@ -137,7 +138,10 @@ def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
     for values in _decisions_without_values(ids):
         Decision.objects.bulk_update(values, ["values", "values_digest"])
     Attempt.objects.filter(run__in=ids).exclude(traceback="").update(traceback="")
-    Approval.objects.filter(run__in=ids).update(evidence={}, response=None)
+    Approval.objects.filter(run__in=ids).update(
+        evidence={}, initial=None, response=None
+    )
+    ApprovalVote.objects.filter(approval__run__in=ids).update(response=None)
     deletion.delete_payloads_of_deliveries(ids)
     Run.objects.filter(pk__in=ids).update(
         title="",

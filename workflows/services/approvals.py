@@ -1,31 +1,77 @@
-"""Responses to approvals: who may respond, validation, and errors for closed ones."""
+"""Responses to approvals: who may respond, validation, votes, and errors for closed ones."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from workflows.access import permissions
 from workflows.agents import budgets
+from workflows.audit import seals
+from workflows.errors import AlreadyAnswered
 from workflows.execution.params import check_response
-from workflows.models import ApprovalKind, ApprovalStatus
+from workflows.models import ApprovalKind, ApprovalStatus, ApprovalVote
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from django.contrib.auth.models import AbstractBaseUser
 
     from workflows.models import Approval
     from workflows.registry import Registry
 
+EXCLUDED: Final = {
+    "launcher": "You launched this run: someone else has to respond.",
+    "previous": "You responded to the previous approval of this run: someone else has to"
+    " respond.",
+}
+RULES: Final = {
+    "launcher": "Not by the person who launched the run.",
+    "previous": "Not by the person who responded to the previous approval.",
+}
+VOTED: Final = "You have responded. The run waits for {}."
+
 
 def can_respond(approval: Approval, user: AbstractBaseUser) -> bool:
-    """Return whether this person is an approver."""
-    return is_for(approval.groups, permissions.permissions_for(user).groups)
+    """Return whether this person is an approver, is not excluded, and has not voted."""
+    groups = permissions.permissions_for(user).groups
+    return is_for(approval.groups, groups) and not refusal(approval, user.pk)
 
 
 def is_for(approvers: Collection[str], groups: frozenset[str] | None) -> bool:
     """Return whether a member of `groups` is an approver; no approvers means everyone."""
     return groups is None or not approvers or not groups.isdisjoint(approvers)
+
+
+def refusal(approval: Approval, person_id: int | None) -> str:
+    """Return why this person cannot respond, whatever their permissions; "" if they can.
+
+    Superusers included. Reads the votes of an approval that needs several.
+    """
+    if person_id is None or not approval.is_personal:
+        return ""
+    if person_id in approval.excluded:
+        return EXCLUDED[approval.not_by]
+    if any(vote.voter_id == person_id for vote in votes_of(approval)):
+        return VOTED.format(missing(approval))
+    return ""
+
+
+def votes_of(approval: Approval) -> Sequence[ApprovalVote]:
+    """Return the votes in their order; none for an approval with a single response."""
+    return list(approval.votes.all()) if approval.votes_needed > 1 else []
+
+
+def progress(approval: Approval) -> str:
+    """Return "1 of 2 responses", "" for an approval with a single response."""
+    if approval.votes_needed == 1:
+        return ""
+    return f"{len(votes_of(approval))} of {approval.votes_needed} responses"
+
+
+def missing(approval: Approval) -> str:
+    """Return how many more have to respond, such as "1 more person"."""
+    count = max(approval.votes_needed - len(votes_of(approval)), 0)
+    return f"{count} more {'person' if count == 1 else 'people'}"
 
 
 def checked(
@@ -41,10 +87,42 @@ def checked(
     return check_response(workflow, approval.node_name, value)
 
 
+def vote(
+    approval: Approval, value: Mapping[str, Any], *, by: AbstractBaseUser, comment: str
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Store the vote of a person; return what the audit event says changed.
+
+    Call it with the run's row locked, which serialises the votes. The digest of the response
+    seals it with the event. Raises AlreadyAnswered.
+    """
+    given = votes_of(approval)
+    if any(one.voter_id == by.pk for one in given):
+        raise AlreadyAnswered(VOTED.format(missing(approval)))
+    approval.votes.create(
+        voter_id=by.pk, voter_name=by.get_username(), response=value, comment=comment
+    )
+    needed, count = approval.votes_needed, len(given)
+    return (
+        {"responses": f"{count} of {needed}"},
+        {
+            "responses": f"{count + 1} of {needed}",
+            "digest": seals.payload_digest(value).hex(),
+        },
+    )
+
+
+def responders(approval: Approval) -> str:
+    """Return the names of those who responded, "" if no one did."""
+    if approval.votes_needed > 1:
+        return ", ".join(one.voter_name for one in votes_of(approval))
+    return approval.responded_by.get_username() if approval.responded_by else ""
+
+
 def closed_reason(approval: Approval) -> str:
     """Return the message for an approval that is not open."""
-    if approval.status == ApprovalStatus.ANSWERED and approval.responded_by:
-        return f"Already answered by {approval.responded_by.get_username()}."
+    by = responders(approval)
+    if approval.status == ApprovalStatus.ANSWERED and by:
+        return f"Already answered by {by}."
     if approval.status == ApprovalStatus.EXPIRED:
         return "The approval has expired."
     return "The approval was withdrawn: its run was cancelled."

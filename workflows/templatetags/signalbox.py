@@ -202,7 +202,7 @@ def readers_zone(context: template.Context, period: Period) -> dict[str, str]:
 @register.simple_tag
 def open_approvals(user: User) -> int:
     """Return the number of open approvals that a user can answer."""
-    return count_open(permissions_for(user))
+    return count_open(permissions_for(user), user.pk)
 
 
 @register.simple_tag

@@ -146,7 +146,10 @@ async def respond(
     value: Annotated[dict[str, Any], Field(description="Fits the form.")],
     reason: Reason,
 ) -> dict[str, Any]:
-    """Respond to the open approval of a run, which resumes the run."""
+    """Respond to the open approval of a run, which resumes the run.
+
+    An approval with `votes_needed` above 1 is resumed by the last of as many people.
+    """
     body = {"value": value, "reason": reason, "sequence": sequence}
     found: dict[str, Any] = await caller.get().post(f"/runs/{run}/respond", body)
     return found

@@ -98,7 +98,9 @@ def approvals_page(size: int) -> Callable[[Viewer], Page]:
 
     def read(viewer: Viewer) -> Page:
         granted = permissions.permissions_for(viewer.user)
-        page = open_approvals.open_page(granted, size=size, whole=True)
+        page = open_approvals.open_page(
+            granted, person_id=viewer.user.pk, size=size, whole=True
+        )
         found = [representations.approval(row, viewer.user) for row in page.rows]
         return Page({(row.run, row.sequence): row for row in found}, _approvals_event)
 

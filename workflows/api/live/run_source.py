@@ -25,6 +25,7 @@ from workflows.models import Approval, StageStatus, Status, current_stage
 from workflows.models.current_stages import ACTIVE_STATUSES
 from workflows.pages.redaction import is_redacted, redact_rows
 from workflows.pages.run.cancelled_stages import as_shown
+from workflows.services.approvals import votes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -221,13 +222,16 @@ def _approvals(run: Run, known: Position) -> list[Approval]:
     """Return the approvals that are new or have changed: only the last one changes."""
     sequence, tag = known.approval
     rows = Approval.objects.filter(run=run, sequence__gte=sequence)
-    found = rows.select_related("run", "responded_by").order_by("sequence")
+    found = rows.select_related("run", "responded_by").prefetch_related("votes")
+    found = found.order_by("sequence")
     return [row for row in found if _approval_key(row) != (sequence, tag)]
 
 
 def _approval_key(row: Approval) -> tuple[int, str]:
+    count = len(votes_of(row))
+    votes = f" {count}" if count else ""
     return row.sequence, sha256(
-        f"{row.status} {row.responded_at}".encode()
+        f"{row.status} {row.responded_at}{votes}".encode()
     ).hexdigest()[:8]
 
 

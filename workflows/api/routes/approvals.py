@@ -30,7 +30,9 @@ def list_approvals(
     """List the open approvals that you may respond to, oldest first."""
     after = paging.after_number
     granted = permissions.permissions_for(request.user)
-    page = open_approvals.open_page(granted, after, size=paging.limit, whole=True)
+    page = open_approvals.open_page(
+        granted, after, person_id=request.user.pk, size=paging.limit, whole=True
+    )
     return {
         "items": [representations.approval(row, request.user) for row in page.rows],
         "next": link_next(request, response, page.after),
@@ -44,6 +46,7 @@ def list_run_approvals(request: ApiRequest, run_id: UUID) -> Any:
     """List the approvals of a run, newest first."""
     run = visible_run(request, run_id)
     rows = Approval.objects.filter(run=run_id).select_related("run", "responded_by")
+    rows = rows.prefetch_related("votes")
     return [
         representations.approval(row, request.user) for row in redact_rows(run, rows)
     ]
@@ -55,7 +58,8 @@ def list_run_approvals(request: ApiRequest, run_id: UUID) -> Any:
 def respond(request: ApiRequest, run_id: UUID, body: Response) -> Any:
     """Respond to the open approval of a run, which resumes the run.
 
-    The first response counts; a later one is refused with 409.
+    The first response counts; a later one is refused with 409. An approval that needs several
+    votes takes one of each person, and the last one resumes the run.
     """
     require_version(request, run_id)
     if body.sequence is not None:

@@ -51,6 +51,13 @@ class LiveList:
     template: str
     regions: tuple[str, ...]
     may: Callable[[User], bool] = permissions.is_member
+    has_approvals: bool = False  # those that a person can respond to
+
+    def shared_by(self, person: User) -> object:
+        """Return what is equal for the viewers of the same rows, with equal queries."""
+        granted = permissions.permissions_for(person)
+        is_personal = self.has_approvals and open_approvals.are_personal(granted)
+        return (granted, person.pk if is_personal else None)
 
     def render(self, query: Mapping[str, str], person: User) -> dict[str, str]:
         """Return the HTML of each region, for htmx out-of-band swaps."""
@@ -118,9 +125,9 @@ def home_context(query: Mapping[str, str], person: User) -> Context:
     active = runs.filter(status__in=(Status.PENDING, Status.RUNNING))
     failed = runs.filter(status=Status.FAILED)
     granted = permissions.permissions_for(person)
-    waiting = open_approvals.count_open(granted)
+    waiting = open_approvals.count_open(granted, person.pk)
     return {
-        "approvals": open_approvals.by_urgency(granted, SHORTEST_LIST),
+        "approvals": open_approvals.by_urgency(granted, SHORTEST_LIST, person.pk),
         "more": waiting > SHORTEST_LIST,
         "waiting": waiting,
         "pauses": redacted_for(person, pauses.visible_pauses(person)),
@@ -180,11 +187,12 @@ def approvals_context(query: Mapping[str, str], person: User) -> Context:
     granted = permissions.permissions_for(person)
     after = int_in(query, "after")
     found = open_approvals.open_page(granted, after)
+    rows = open_approvals.with_refusals(found.rows, person.pk)
     return {
         "found": found,
         "after": after,
-        "groups": open_approvals.by_group(found.rows),
-        "waiting": open_approvals.count_open(granted),
+        "groups": open_approvals.by_group(rows),
+        "waiting": open_approvals.count_open(granted, person.pk),
         "answered": open_approvals.list_answered(granted, SHORT_LIST),
     }
 
@@ -203,6 +211,7 @@ LISTS: dict[str, LiveList] = {
             "home-recent",
             "nav-approvals",
         ),
+        has_approvals=True,
     ),
     "job": LiveList(bulk_operations.context, "runs/job.html", ("job-state",)),
     "decisions": LiveList(
@@ -229,5 +238,6 @@ LISTS: dict[str, LiveList] = {
         approvals_context,
         "approvals/list.html",
         ("approvals-open", "approvals-answered", "nav-approvals"),
+        has_approvals=True,
     ),
 }

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import BooleanField, F, Func
+from django.db.models import (
+    BooleanField,
+    Exists,
+    F,
+    Func,
+    OuterRef,
+    prefetch_related_objects,
+)
 
-from workflows.models import Approval, ApprovalStatus
+from workflows.models import Approval, ApprovalStatus, ApprovalVote
 from workflows.pages.lists.pagination import Page, forward_page
+from workflows.registry import registry
+from workflows.services import approvals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from workflows.access.permissions import Permissions, WorkflowSet
     from workflows.models.approvals import ApprovalQuerySet
 
 MAX_COUNTED = 1_000  # approvals; more are shown as "1,000+"
 WORKFLOW = "run__workflow_name"
-UNUSED = ("run__result", "run__graph", "run__secrets", "evidence", "form")
+UNUSED = (
+    *("run__result", "run__graph", "run__secrets"),
+    *("evidence", "form", "initial"),
+)
 
 
 class IsForGroups(Func):
@@ -57,39 +69,104 @@ class IsForGroups(Func):
         return sql, [*params, *params, list(self.names)]
 
 
-def open_for(granted: Permissions) -> ApprovalQuerySet:
-    """Return the open approvals that these permissions allow to answer."""
+class Excludes(Func):
+    """SQL condition that a JSON list has the primary key of a person."""
+
+    output_field = BooleanField()
+
+    def __init__(self, column: F, person_id: int, **extra: Any) -> None:
+        super().__init__(column, **extra)
+        self.person_id = person_id
+
+    def as_sqlite(
+        self,
+        compiler: Any,
+        connection: Any,  # noqa: ARG002 - Django's signature
+        **_: Any,
+    ) -> tuple[str, tuple[Any, ...]]:
+        column, params = compiler.compile(self.get_source_expressions()[0])
+        sql = (
+            f"EXISTS (SELECT 1 FROM JSON_EACH({column}) AS named"  # noqa: S608 - places for parameters
+            " WHERE named.value = %s)"
+        )
+        return sql, (*params, self.person_id)
+
+    def as_postgresql(
+        self,
+        compiler: Any,
+        connection: Any,  # noqa: ARG002 - Django's signature
+        **_: Any,
+    ) -> tuple[str, list[Any]]:
+        column, params = compiler.compile(self.get_source_expressions()[0])
+        return f"({column} @> %s::jsonb)", [*params, f"[{int(self.person_id)}]"]
+
+
+def open_for(granted: Permissions, person_id: int | None = None) -> ApprovalQuerySet:
+    """Return the open approvals that these permissions allow to answer.
+
+    With a person, without those from which this person is excluded or that have their vote.
+    """
     waiting = Approval.objects.open()
     if not _mine(granted).are_all:
         waiting = waiting.filter(_mine(granted).q(WORKFLOW))
     if granted.groups is not None:
         names = tuple(sorted(granted.groups))
         waiting = waiting.filter(IsForGroups(F("groups"), names))
+    if person_id is not None:
+        votes = ApprovalVote.objects.filter(approval=OuterRef("pk"), voter=person_id)
+        waiting = waiting.exclude(Excludes(F("excluded"), person_id))
+        waiting = waiting.exclude(Exists(votes))
     return waiting
+
+
+def are_personal(granted: Permissions) -> bool:
+    """Return whether it can depend on the person who may respond, by installed workflows."""
+    mine = _mine(granted)
+    return any(
+        one.has_personal_approvals and one.name in mine for one in registry.list()
+    )
 
 
 def open_page(
     granted: Permissions,
     after: int | None = None,
     *,
+    person_id: int | None = None,
     size: int | None = None,
     whole: bool = False,
 ) -> Page[Approval]:
     """Return a page of the open approvals, oldest first; `whole` with form and evidence."""
-    rows = open_for(granted)
-    rows = rows.select_related("run") if whole else _with_runs(rows)
+    rows = open_for(granted, person_id)
+    rows = (
+        rows.select_related("run").prefetch_related("votes")
+        if whole
+        else _with_runs(rows)
+    )
     return forward_page(rows, after=after, size=size)
 
 
-def by_urgency(granted: Permissions, count: int) -> list[Approval]:
+def by_urgency(granted: Permissions, count: int, person_id: int) -> list[Approval]:
     """Return the open approvals that expire first; those without expiry last."""
     by_expiry = (F("expires_at").asc(nulls_last=True), "id")
-    return list(_with_runs(open_for(granted)).order_by(*by_expiry)[:count])
+    rows = _with_runs(open_for(granted, person_id)).order_by(*by_expiry)
+    return list(with_refusals(rows[:count], person_id))
 
 
-def count_open(granted: Permissions) -> int:
-    """Return the number of open approvals, up to MAX_COUNTED + 1."""
-    return open_for(granted).order_by().values("pk")[: MAX_COUNTED + 1].count()
+def count_open(granted: Permissions, person_id: int | None = None) -> int:
+    """Return the number of open approvals of a person, up to MAX_COUNTED + 1."""
+    rows = open_for(granted, person_id).order_by()
+    return rows.values("pk")[: MAX_COUNTED + 1].count()
+
+
+def with_refusals(rows: Iterable[Approval], person_id: int) -> Iterator[Approval]:
+    """Yield approvals with `refusal`, why this person cannot respond, and `progress`."""
+    found = list(rows)
+    several = [row for row in found if row.votes_needed > 1]
+    prefetch_related_objects(several, "votes")
+    for row in found:
+        row.refusal = approvals.refusal(row, person_id)  # type: ignore[attr-defined]  # for templates
+        row.progress = approvals.progress(row)  # type: ignore[attr-defined]  # for templates
+        yield row
 
 
 def _with_runs(rows: ApprovalQuerySet) -> ApprovalQuerySet:
@@ -108,7 +185,11 @@ def list_answered(granted: Permissions, count: int) -> list[Approval]:
     )
     if not granted.read.are_all:
         closed = closed.filter(granted.read.q(WORKFLOW))
-    return list(closed.defer(*UNUSED).order_by("-responded_at")[:count])
+    rows = list(closed.defer(*UNUSED).order_by("-responded_at")[:count])
+    prefetch_related_objects([row for row in rows if row.votes_needed > 1], "votes")
+    for row in rows:
+        row.responders = approvals.responders(row)  # type: ignore[attr-defined]  # for templates
+    return rows
 
 
 def by_group(approvals: Iterable[Approval]) -> list[tuple[str, list[Approval]]]:

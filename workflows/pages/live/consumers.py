@@ -38,6 +38,7 @@ from workflows.pages.render.zones import in_zone, zone_in
 from workflows.pages.run.page import RunPage
 from workflows.pages.run.shared_regions import (
     FRAME,
+    FRAME_ALONE,
     POINT_IN_TIME,
     Part,
     parts_of,
@@ -317,13 +318,14 @@ class ListConsumer(LivePageConsumer):
         """Read list, filters and the viewer's permissions."""
         self.kind = self.scope["url_route"]["kwargs"]["kind"]
         self.query = parse_query(self.scope["query_string"])
-        self.permissions = await run_in_db(permissions.permissions_for, self.person)
+        await run_in_db(permissions.permissions_for, self.person)  # cached for the key
         return self.kind in LISTS and LISTS[self.kind].may(self.person)
 
     def key(self) -> Hashable:
         """Return list, filters, permissions and zone: the rows depend on all of them."""
         filters = tuple(sorted(self.query.items()))
-        return ("list", self.kind, filters, self.permissions, self._zone)
+        shared = LISTS[self.kind].shared_by(self.person)
+        return ("list", self.kind, filters, shared, self._zone)
 
     async def render(self) -> RenderedRegions:
         """Render the list."""
@@ -349,7 +351,7 @@ def render_run_part(part: Part) -> RenderedRegions:
     page = RunPage(run, part.permissions, view=part.view)
     regions = render_part(page, part.regions)
     seconds = None
-    if part.regions == FRAME:
+    if part.regions in {FRAME, FRAME_ALONE}:
         seconds = page.recheck_after
     elif part.regions == POINT_IN_TIME:
         seconds = page.grow_again

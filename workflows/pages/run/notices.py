@@ -24,6 +24,7 @@ from workflows.pages.run.closing_notices import closing_text, closing_title
 from workflows.pages.run.hold_notices import blocking_notice, leftover_code_notice
 from workflows.pages.run.recovery_texts import recovery_of, text_after_recovery
 from workflows.services import pauses
+from workflows.services.approvals import RULES, progress
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -61,13 +62,15 @@ def notice(
     usual: Mapping[str, float] | None = None,
     *,
     permissions: Permissions,
+    refusal: str = "",
 ) -> Notice | None:
     """Return the notice for a viewer with these permissions, None if there is none.
 
-    `usual` has the median milliseconds of each step, by node.
+    `usual` has the median milliseconds of each step, by node; `refusal` is why the viewer
+    in person cannot respond to the approval.
     """
     if run.status == Status.WAITING:
-        return _waiting(run, approval, permissions)
+        return _waiting(run, approval, permissions, refusal)
     if run.status == Status.PENDING:
         found = _not_started(run, permissions) or _pending(run, permissions)
         return replace(found, title=f"{closing_title(run)} {found.title}".strip())
@@ -269,9 +272,11 @@ def _slow(run: Run, usual: Mapping[str, float], now: dt.datetime) -> Notice | No
 # Waiting ---------------------------------------------------------------------------------
 
 
-def _waiting(run: Run, approval: Approval | None, permissions: Permissions) -> Notice:
+def _waiting(
+    run: Run, approval: Approval | None, permissions: Permissions, refusal: str = ""
+) -> Notice:
     if run.waiting_for == WaitKind.APPROVAL and approval:
-        return _waiting_for_approval(run, approval, permissions)
+        return _waiting_for_approval(run, approval, permissions, refusal)
     if child := _visible_child(run, permissions):
         return _waiting_for_child(child, permissions)
     node = readable_name(run.waiting_node)
@@ -288,16 +293,21 @@ def _waiting(run: Run, approval: Approval | None, permissions: Permissions) -> N
 
 
 def _waiting_for_approval(
-    run: Run, approval: Approval, permissions: Permissions
+    run: Run, approval: Approval, permissions: Permissions, refusal: str
 ) -> Notice:
-    can_respond = run.workflow_name in (permissions.approve & permissions.read)
-    if approval.groups:
+    is_approver = run.workflow_name in (permissions.approve & permissions.read)
+    can_respond = is_approver and not refusal
+    if refusal:
+        approvers = refusal
+    elif can_respond and not approval.groups and approval.not_by:
+        approvers = RULES[approval.not_by]
+    elif approval.groups:
         approvers = f"Members of {' or '.join(approval.groups)} can respond."
     else:
         approvers = "Anyone can respond." if can_respond else "You are not an approver."
     return Notice(
-        "warn",
-        "Waiting for approval.",
+        "quiet" if refusal else "warn",
+        f"Waiting for approval{f': {count}' if (count := progress(approval)) else ''}.",
         approvers,
         "#run-approval" if can_respond else "",
         "Respond" if can_respond else "",

@@ -94,6 +94,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
             self.approval,
             usual_ms(self.run),
             permissions=self.permissions.granted,
+            refusal=self.refusal,
         )
 
     @cached_property
@@ -127,7 +128,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
     @cached_property
     def waiting(self) -> int:
         """The number of open approvals of the viewer, for the navigation."""
-        return count_open(self.permissions.granted)
+        return count_open(self.permissions.granted, self.permissions.inbox_of)
 
     # -- time travel --------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from workflows.access.permissions import documents_for
 from workflows.models import (
     Approval,
     ApprovalStatus,
+    ApprovalVote,
     Attempt,
     AuditEvent,
     Note,
@@ -35,7 +36,8 @@ from workflows.pages.run.related_runs import RelatedRuns, related_runs
 from workflows.pages.run.rows_at_step import PointInTime, moment_of
 from workflows.pages.run.status_at_step import StatusAt, status_at
 from workflows.pages.run.view_options import RunView
-from workflows.services.approvals import is_for
+from workflows.services import approvals
+from workflows.services.approvals import RULES, is_for
 
 RESPONSE_PREFIX = "response"  # of the form fields of a response
 MAX_ROWS = 500  # of attempts, audit events, notes, children and retries
@@ -77,8 +79,8 @@ class ApprovalSection(Section):
 
     @cached_property
     def approval(self) -> Approval | None:
-        approvals = self.run.approvals.select_related("responded_by")
-        newest = redaction.redact_rows(self.run, approvals.order_by("-sequence")[:1])
+        rows = self.run.approvals.select_related("responded_by").order_by("-sequence")
+        newest = redaction.redact_rows(self.run, rows[:1])
         return newest[0] if newest else None
 
     @property
@@ -88,14 +90,43 @@ class ApprovalSection(Section):
         return bool(is_open) and self.moment.is_now
 
     @property
-    def can_respond(self) -> bool:
-        """Whether the viewer may respond."""
+    def is_approver(self) -> bool:
+        """Whether the viewer may respond, as far as permissions decide it."""
         approval = self.approval
         return bool(
             approval
             and self.permissions.approve
             and is_for(approval.groups, self.permissions.granted.groups)
         )
+
+    @cached_property
+    def refusal(self) -> str:
+        """Why the viewer cannot respond in person: excluded, or has voted; else ""."""
+        if self.approval is None or not self.has_open_approval or not self.is_approver:
+            return ""
+        return approvals.refusal(self.approval, self.permissions.respondent_id)
+
+    @property
+    def can_respond(self) -> bool:
+        """Whether the viewer may respond."""
+        return self.is_approver and not self.refusal
+
+    @cached_property
+    def votes(self) -> Sequence[ApprovalVote]:
+        """The responses so far to an approval that needs several."""
+        if self.approval is None or self.approval.votes_needed == 1:
+            return []
+        return redaction.redact_rows(self.run, approvals.votes_of(self.approval))
+
+    @property
+    def vote_progress(self) -> str:
+        """The number of responses, such as "1 of 2 responses"; "" for a single one."""
+        return approvals.progress(self.approval) if self.approval else ""
+
+    @property
+    def exclusion(self) -> str:
+        """Who cannot respond, as a sentence; "" if all approvers can."""
+        return RULES.get(self.approval.not_by, "") if self.approval else ""
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -113,7 +144,11 @@ class ApprovalSection(Section):
 def response_form(approval: Approval, **options: Any) -> SchemaForm:
     """Return the form of a response to an approval."""
     return SchemaForm(
-        approval.form, prefix=RESPONSE_PREFIX, auto_id="response-%s", **options
+        approval.form,
+        prefix=RESPONSE_PREFIX,
+        auto_id="response-%s",
+        initial=approval.initial,
+        **options,
     )
 
 

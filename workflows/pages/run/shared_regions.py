@@ -1,10 +1,11 @@
 """The live regions of a run page, in parts that many viewers share.
 
-    frame    depends on all permissions of the viewer, at a point in time: status, notice,
-             approval, details
-    point    graph, timeline and steps at a point in time
-    panel    the selected node or edge
-    log      the lines of a filter
+    frame       depends on all permissions of the viewer, at a point in time: status, notice,
+                approval, details, and the number of open approvals
+    navigation  that number alone, where it depends on the viewer
+    point       graph, timeline and steps at a point in time
+    panel       the selected node or edge
+    log         the lines of a filter
 
 Each part is rendered once for a version of the run, for all its viewers.
 """
@@ -36,6 +37,8 @@ FRAME = (
     "run-details",
     "nav-approvals",
 )
+NAVIGATION = ("nav-approvals",)
+FRAME_ALONE = FRAME[:-1]  # where the number of open approvals depends on the viewer
 POINT_IN_TIME = (
     "run-stepper",
     "run-graph",
@@ -63,7 +66,11 @@ def parts_of(
 ) -> Iterator[Part]:
     """Yield the parts of the page; parts with the same HTML are equal."""
     shared = permissions.for_timeline
-    yield Part(run_id, FRAME, RunView(at=view.at), permissions)
+    if permissions.inbox_of is None:
+        yield Part(run_id, FRAME, RunView(at=view.at), permissions)
+    else:
+        yield Part(run_id, FRAME_ALONE, RunView(at=view.at), permissions.for_frame)
+        yield Part(run_id, NAVIGATION, RunView(), permissions.for_navigation)
     yield Part(run_id, POINT_IN_TIME, RunView(at=view.at, scale=view.scale), shared)
     selected = RunView(at=view.at, node=view.node, edge=view.edge)
     yield Part(run_id, PANEL, selected, shared)

@@ -59,8 +59,10 @@ class Step:
 
     @property
     def answered(self) -> Decision | None:
-        """Return the decision that a person made, if any."""
-        return next((one for one in self.decisions if one.decided_by_id), None)
+        """Return the decision of a person, or of several, who are in its comment, if any."""
+        return next(
+            (one for one in self.decisions if one.decided_by_id or one.comment), None
+        )
 
     @property
     def is_routed(self) -> bool:

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from workflows.errors import AlreadyAnswered, InvalidParams, ReasonMissing
-from workflows.models import Approval, ApprovalStatus, Run
+from workflows.models import Approval, ApprovalStatus, ApprovalVote, Run, Status
 from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
@@ -23,6 +23,7 @@ from workflows.pages.views.runs import after, run_response, visible_run
 from workflows.system import system
 
 if TYPE_CHECKING:
+    from django.contrib.auth.models import User
     from django.http import HttpResponse
 
     from workflows.pages.forms.schema_form import SchemaForm
@@ -51,8 +52,11 @@ def respond(request: HtmxRequest, run_id: UUID) -> HttpResponse:
         approval, data=request.POST, files=request.FILES, by=request.user
     )
     if form.is_valid() and submit(request, found, form):
-        messages.success(request, "Decision saved. Run resumed.")
-        return after(request, system.find_run(run_id, by=request.user))
+        run = system.find_run(run_id, by=request.user)
+        is_waiting = run.status == Status.WAITING  # for further votes
+        what_next = "The run waits for others." if is_waiting else "Run resumed."
+        messages.success(request, f"Decision saved. {what_next}")
+        return after(request, run)
     page = RunPage(found, access.run_permissions(request.user, found), form)
     return run_response(request, found, page, status=INVALID)
 
@@ -66,13 +70,21 @@ def has_responded(request: HtmxRequest, found: Run) -> bool:
     question = int_in(request.POST, "question")
     if question is None:
         return False
-    own = found.approvals.filter(
-        sequence=question, responded_by=request.user.pk
-    ).first()
-    if own is None or own.comment != reason_of(request):
+    approval = found.approvals.filter(sequence=question).first()
+    own = approval and response_of(approval, request.user)
+    if approval is None or own is None or own.comment != reason_of(request):
         return False
-    form = response_form(own, data=request.POST, files=request.FILES, by=request.user)
+    form = response_form(
+        approval, data=request.POST, files=request.FILES, by=request.user
+    )
     return form.is_valid() and form.values().items() <= (own.response or {}).items()
+
+
+def response_of(approval: Approval, user: User) -> Approval | ApprovalVote | None:
+    """Return the row with the response of a user to an approval, None without one."""
+    if approval.votes_needed > 1:
+        return approval.votes.filter(voter=user.pk).first()
+    return approval if approval.responded_by_id == user.pk else None
 
 
 def open_approval(found: Run, sequence: str) -> Approval:
