@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
     """Adds columns whose defaults the database fills in for servers of the old version."""
 
     dependencies = [
-        ("workflows", "0041_run_links"),
+        ("workflows", "0042_variables"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
