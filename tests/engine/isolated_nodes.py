@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from workflows.engine import Failed, Isolation, Retry, State, node
+from workflows.engine import Failed, Isolation, Retry, State, node, resource
 from workflows.runtime import Runtime
 
 
@@ -136,3 +137,15 @@ def reads_variables(state: Case, runtime: Runtime) -> Case:
     """Read a variable and a secret."""
     text = f"{runtime.variables['smtp_host']} {runtime.secrets['bank']}"
     return state.set(path=text)
+
+
+@resource
+def a_resource() -> Iterator[int]:
+    """Yield a number."""
+    yield 1
+
+
+@node(isolate=True)
+def gets_a_resource(state: Case, runtime: Runtime) -> Case:
+    """Get what only the process of the run has."""
+    return state.set(pid=runtime.get(a_resource))

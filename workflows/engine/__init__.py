@@ -35,6 +35,7 @@ from .errors import (
     NotSerialisable,
     Paused,
     ProcessDied,
+    ResourceFailed,
     ResumeError,
     Superseded,
     WorkflowError,
@@ -61,6 +62,7 @@ from .predicates import (
     not_,
     predicate,
 )
+from .resources import Resource, resource
 from .retries import Retry
 from .routes import otherwise, when, when_failed
 from .state import State
@@ -107,6 +109,8 @@ __all__ = [
     "Paused",
     "Predicate",
     "ProcessDied",
+    "Resource",
+    "ResourceFailed",
     "ResumeError",
     "Retry",
     "RunOutcome",
@@ -133,6 +137,7 @@ __all__ = [
     "otherwise",
     "parallel",
     "predicate",
+    "resource",
     "sleep",
     "stores",
     "subworkflow",

@@ -219,6 +219,11 @@ def set_current_context(context: NodeContext) -> None:
         _context_by_task[task] = context
 
 
+def attribute_task(task: asyncio.Task[Any], context: NodeContext) -> None:
+    """Count a task as part of this try."""
+    _context_by_task[task] = context
+
+
 def inherit_context(task: asyncio.Task[Any]) -> None:
     """Count a new task as part of the try whose code starts it, if the current task has one."""
     # of the task's loop, which may not run: others make tasks on it when they close it

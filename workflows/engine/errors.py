@@ -19,6 +19,7 @@ obvious, the remedy.
        ├─ PredicateFailed       a predicate raised: edge, evaluation
        ├─ NodeTimedOut          a try took too long; also a TimeoutError
        │  └─ NodeSilent         a try reported no progress within its heartbeat
+       ├─ ResourceFailed        a resource of the workflow could not be opened
        ├─ ProcessDied           the process of an isolated node ended: node, end
        │  └─ LimitExceeded      it exceeded its memory or CPU time
        ├─ IsolationFailed       a node could not be isolated, or its result not returned
@@ -241,6 +242,10 @@ class NodeSilent(NodeTimedOut):
     def __init__(self, node: str, seconds: float) -> None:
         super().__init__(node, seconds)
         self.args = (f"“{node}” reported no progress for {seconds:g} s.",)
+
+
+class ResourceFailed(RunError):
+    """A resource that the workflow declares could not be opened."""
 
 
 class ProcessDied(RunError):

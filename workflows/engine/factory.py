@@ -14,7 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from workflows.engine import Graph, GraphConfig, GraphShape, State
+from workflows.engine import Graph, GraphConfig, GraphShape, Resource, State
 from workflows.engine.author_code import call_contained
 from workflows.engine.fingerprint import differences, fingerprint
 from workflows.engine.run_title import RunTitle
@@ -35,6 +35,7 @@ class FactoryWorkflow:
     run_title: RunTitle | None = None
     children: Sequence[Any] = ()  # unknown before its graph is built
     prompts: Mapping[str, Any] = MappingProxyType({})  # a factory declares none
+    resources: tuple[Resource[Any], ...] = ()  # likewise
     has_fixed_start = False  # its code decides the initial state, and the first node
     has_personal_approvals = True  # unknown: its code decides the nodes
 

@@ -24,6 +24,7 @@ from .graph_shape import GraphShape
 from .nodes import Node
 from .pause_nodes import Approval
 from .predicates import Predicate
+from .resources import Resource
 from .routes import Branch, Routes, is_exit, undo_table
 from .run_title import RunTitle
 from .state import State
@@ -68,6 +69,7 @@ class Workflow(Generic[S]):
         compatible_with: Iterable[str] = (),
         migrations: Mapping[str, Migration] | Iterable[tuple[str, Migration]] = (),
         prompts: Mapping[str, Any] | None = None,
+        resources: Iterable[Resource[Any]] = (),
     ) -> None:
         """Check the routes and name unnamed nodes after the caller's variables.
 
@@ -80,6 +82,7 @@ class Workflow(Generic[S]):
         - `compatible_with`: fingerprints whose runs may continue under this workflow unchanged.
         - `migrations`: by fingerprint, functions that convert the data of such runs.
         - `prompts`: by name, prompts for language models; profiles may replace them.
+        - `resources`: opened once per worker, before its first run; `runtime.get(resource)`.
         """
         self.name = _checked_name(name)
         self.title = title or name.replace("-", " ").replace("_", " ").capitalize()
@@ -95,7 +98,7 @@ class Workflow(Generic[S]):
         }
         self.deadline = _checked_deadline(name, deadline)
         self._undo = undo_table(name, nodes := self._all_nodes(), undo)
-        self._on_end = on_end
+        self._on_end, self.resources = on_end, _checked_resources(name, resources)
         closing = self._closing_nodes()
         caller = sys._getframe(1)  # noqa: SLF001 - where the nodes' variables are
         _name_nodes([*nodes, *closing], caller.f_locals, caller.f_globals)
@@ -222,6 +225,19 @@ class Workflow(Generic[S]):
     def has_closing(self) -> bool:
         """Whether nodes run after the end of a run was decided."""
         return bool(self._undo) or self._on_end is not None
+
+
+def _checked_resources(
+    workflow: str, resources: Iterable[Resource[Any]]
+) -> tuple[Resource[Any], ...]:
+    given = tuple(resources)
+    for one in given:
+        if not isinstance(one, Resource):
+            raise DefinitionError(
+                f"Workflow “{workflow}”: {one!r} is no resource: decorate its function with"
+                " @resource."
+            )
+    return given
 
 
 def _checked_deadline(workflow: str, deadline: timedelta | None) -> timedelta | None:

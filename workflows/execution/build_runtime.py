@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from workflows.agents.provider import DatabaseAgents
 from workflows.agents.run_keys import NO_KEY, RunKey
@@ -16,11 +17,15 @@ from workflows.runtime import Runtime
 from workflows.runtime.profiles import ChosenProfile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from workflows.engine import Resource
     from workflows.execution.masking import Masker
     from workflows.models import Run
     from workflows.runtime import NodeContext, Progress
+
+
+NO_RESOURCES: Final[Mapping[Resource[Any], Any]] = MappingProxyType({})
 
 
 class RecordHandle(Protocol):
@@ -95,10 +100,12 @@ def build_runtime(
     handle: RecordHandle,
     key: RunKey = NO_KEY,
     values: RunVariables = NO_VARIABLES,
+    resources: Mapping[Resource[Any], Any] = NO_RESOURCES,
 ) -> Runtime:
     """Return the services for the nodes of one run.
 
-    `key` is used instead of the keys of providers; `values` are what the run may read.
+    `key` is used instead of the keys of providers; `values` are what the run may read;
+    `resources` are open.
     """
     return Runtime(
         agents=DatabaseAgents(
@@ -112,4 +119,5 @@ def build_runtime(
         reports=RunReports(handle.report_progress),
         variables=values.variables,
         secrets=values.secrets,
+        resources=resources,
     )

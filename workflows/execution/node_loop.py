@@ -21,6 +21,7 @@ from workflows.agents.provider_api import pooled
 from workflows.engine.context import inherit_context
 from workflows.engine.errors import describe
 from workflows.engine.protected_loop import ResilientLoop, run_resilient
+from workflows.engine.resources import open_resources
 from workflows.execution.node_connections import CleaningThreads
 from workflows.infra import notifications
 
@@ -180,6 +181,7 @@ class NodeLoop:
             async with asyncio.timeout(STOP_SECONDS / 2):
                 await notifications.announcer().drain()
                 await pooled().close()
+            await open_resources().close()
         except Exception as error:
             logger.warning("%s: its connections were not closed: %s", self.name, error)
         own = asyncio.current_task()

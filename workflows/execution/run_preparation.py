@@ -11,6 +11,7 @@ from workflows.engine import CheckpointConfig, Graph, GraphConfig, State
 from workflows.engine.author_code import call_contained
 from workflows.engine.errors import CheckpointMismatch
 from workflows.engine.failures import Failure
+from workflows.engine.resources import open_resources
 from workflows.execution import masking
 from workflows.execution.build_runtime import build_runtime
 from workflows.execution.earlier_attempts import history_of
@@ -94,7 +95,8 @@ async def prepare(run: Run, recorder: Recorder, workflows: Registry) -> Prepared
     recorder.continue_from(history)
     workflow = _workflow_of(run, workflows)
     values = await variables_of(run.workflow_name, recorder.buffer.masker.add)
-    runtime = build_runtime(run, recorder.buffer, key, values)
+    resources = await open_resources().open(workflow.resources, str(run.pk))
+    runtime = build_runtime(run, recorder.buffer, key, values, resources)
     graph = _build_graph(workflow, recorder, workflows)
     recorder.step_limit = graph.config.max_iterations
     recorder.has_fixed_start = workflow.has_fixed_start

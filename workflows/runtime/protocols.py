@@ -18,6 +18,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from workflows.engine.outcomes import RunOutcome
+from workflows.engine.resources import Resource
 from workflows.runtime.conversations import (
     Prompt,
     Reply,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer", bound=BaseModel)
 Part = TypeVar("Part")
+Opened = TypeVar("Opened")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +237,7 @@ class Runtime:
     reports: Reports | None = None  # None: nobody sees progress
     variables: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    resources: Mapping[Resource[Any], Any] = field(default_factory=dict)
 
     def at(self, context: NodeContext) -> Runtime:
         """Return this runtime bound to a node: log lines and calls are attributed to it."""
@@ -294,6 +297,17 @@ class Runtime:
             beat()
         if self.reports is not None and not report.is_empty:
             self.reports.report(report)
+
+    def get(self, resource: Resource[Opened]) -> Opened:
+        """Return the value of a resource that the workflow declares. Raises Unavailable."""
+        if resource not in self.resources:
+            raise Unavailable(
+                f"The resource “{resource.name}” is not open here: declare it with"
+                " Workflow(resources=[…]), or give it to a test as"
+                " FakeRuntime(resources={…}). A node with isolate= has none."
+            )
+        opened: Opened = self.resources[resource]
+        return opened
 
     @property
     def outcome(self) -> RunOutcome:
