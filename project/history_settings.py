@@ -35,6 +35,14 @@ class RetentionSettings(BaseSettings):
         "if a retention rule deletes the data of the workflow's runs earlier.",
     )
 
+    event_keep_days: int = Field(
+        30,
+        ge=1,
+        le=3_650,
+        description="Days for which a message of an event is kept until a run waits for it, "
+        "and after which messages are deleted.",
+    )
+
     @field_validator("audit_keys")
     @classmethod
     def _long_enough(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from signalbox.commands import launching, login, runs
+from signalbox.commands import launching, login, runs, sending
 from signalbox.session import Session
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ for command in (
     runs.logs,
     runs.decisions,
     runs.respond,
+    sending.send,
     runs.cancel,
     runs.resume,
     runs.schedules,

@@ -108,6 +108,15 @@ class ApprovalNotFound(NotFound):
         super().__init__(f"Run {run_id} has no approval.")
 
 
+class EventNotFound(NotFound):
+    """Event not found."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"No workflow that you can see waits for an event “{name}”. Check the name."
+        )
+
+
 class ViewNotFound(NotFound):
     """View not found. It may have been deleted, or is no longer shared."""
 
@@ -211,6 +220,19 @@ class KeyReused(RequestError):
         super().__init__(
             f"This idempotency key launched run {run.short_id} with other parameters."
             " Use a new key for another launch."
+        )
+
+
+class MessageKeyReused(RequestError):
+    """The idempotency key was used for another message."""
+
+    status = 409
+
+    def __init__(self, message: object) -> None:
+        """Name the message that has the key."""
+        super().__init__(
+            f"This idempotency key sent message {message} with another key or value. Use a new"
+            " idempotency key for another message."
         )
 
 
@@ -369,6 +391,10 @@ class InvalidView(RequestError):
 
 class InvalidParams(InputInvalid):
     """Some parameters are invalid."""
+
+
+class InvalidMessage(InputInvalid):
+    """Some fields of a message are invalid."""
 
 
 class InvalidToken(InputInvalid):

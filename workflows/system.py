@@ -28,7 +28,12 @@ from workflows.errors import (
     WorkerAlive,
     WorkflowNotFound,
 )
-from workflows.execution import launching, run_cancellation, workers
+from workflows.execution import (
+    event_delivery,
+    launching,
+    run_cancellation,
+    workers,
+)
 from workflows.execution.launch_commits import launch_commits
 from workflows.execution.params import check_params
 from workflows.infra import notifications, tracing
@@ -37,6 +42,7 @@ from workflows.retention.pin import set_pinned
 from workflows.services import (
     approvals,
     deletion,
+    events,
     labels,
     notes,
     pauses,
@@ -52,6 +58,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, User
 
     from workflows.models import Note, SavedView, WorkflowPause
+    from workflows.services.events import Sent
 
 
 class System(Queries):
@@ -385,6 +392,50 @@ class System(Queries):
         )
         self._wake(approval, "respond", by, comment, changed)
 
+    def send(  # noqa: PLR0913 - fields of a message
+        self,
+        name: str,
+        key: str = "",
+        value: Mapping[str, Any] | None = None,
+        *,
+        by: AbstractBaseUser | None,
+        workflow: str = "",
+        idempotency_key: str | None = None,
+    ) -> list[Sent]:
+        """Send a message to every run that waits for an event with this name and key.
+
+        1. Check the value against the type of every workflow that waits for the event, or of
+           `workflow` alone: nothing is stored on an error.
+        2. Insert the message, with an audit event for each workflow. An idempotency key in use
+           returns the existing message, if it is the same.
+        3. Move the runs that wait. A message that nobody waits for is kept for EVENT_KEEP_DAYS;
+           kept messages are taken in the order of their receipt.
+
+        Returns the message of each workflow, with the runs that it moved. Raises EventNotFound,
+        NotAllowed, InvalidParams, InvalidMessage, MessageKeyReused.
+        """
+        return events.send(
+            self._registry,
+            name,
+            key,
+            value or {},
+            by=by,
+            workflow=workflow,
+            idempotency_key=idempotency_key,
+        )
+
+    def check_event(
+        self,
+        name: str,
+        key: str,
+        value: Mapping[str, Any],
+        *,
+        by: AbstractBaseUser | None,
+        workflow: str = "",
+    ) -> None:
+        """Return if `send` would accept the message. Raises its errors."""
+        events.checked(self._registry, name, key, value, by=by, workflow=workflow)
+
     def _wake(
         self,
         approval: Approval,
@@ -394,6 +445,7 @@ class System(Queries):
         changed: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
     ) -> None:
         """Queue the waiting run, in the transaction of the response."""
+        event_delivery.withdraw([approval.run_id])
         Run.objects.filter(pk=approval.run_id).wake()
         audit_events.record(
             approval.run,

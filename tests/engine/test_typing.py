@@ -16,7 +16,7 @@ from typing import assert_type
 from pydantic import BaseModel
 from workflows.engine import (
     Graph, Node, Retry, State, Vote, Workflow, approval, chain, conditional, node, otherwise,
-    parallel, predicate, sleep, subworkflow, when, when_failed, Failure,
+    parallel, predicate, sleep, subworkflow, when, when_failed, Failure, event,
 )
 
 class Review(BaseModel):
@@ -68,6 +68,7 @@ child = subworkflow("child", params=lambda s: {}, into="x")
 called = Workflow("called", state=Other, start=foreign, routes={})
 given = subworkflow(called, params={"a": 1}, into=lambda s, result: s)
 with_model = subworkflow(called, params=Review(outcome="x"), into="x")
+paid = event("payment", answer=Review, into="review", key=lambda s: s.run_id)
 """
 
 RIGHT = """
@@ -109,6 +110,10 @@ votes = approval("Right?", answer=Review, into="votes", votes=2, not_by="previou
                  initial=lambda s: {"outcome": "publish"}, within=timedelta(days=1))
 Workflow("w", state=Mine, start=filled, routes={filled: votes})
 
+waiting = Workflow("w", state=Mine, start=paid, routes={
+    paid: [when(fine, stop), when_failed(nap), otherwise(paid)]})
+assert_type(waiting, Workflow[Mine])
+
 async def use() -> None:
     assert_type(await read(Mine()), Mine)
     assert_type(weigh(Mine(), None), Mine)
@@ -142,6 +147,11 @@ Workflow("foreign undo", state=Mine, start=read, routes={}, undo={read: foreign}
 Workflow("undo of foreign", state=Mine, start=read, routes={}, undo={foreign: stop})
 Workflow("foreign end", state=Mine, start=read, routes={}, on_end=foreign)
 Workflow("page at the end", state=Mine, start=read, routes={}, on_end=judge)
+Workflow("event behind", state=Mine, start=read, routes={read: paid, paid: foreign})
+event("payment", answer=3, into="review")
+event("payment", answer=Review, into="review", key=lambda s: None)
+event("payment", answer=Review, into="review", key="42")
+event("payment", answer=Review, into="review", within=3)
 node(undo=foreign)(lambda state: stop(state))
 approval("?", answer=Review, into="review", not_by="approver")
 approval("?", answer=Review, into="review", within=3)

@@ -27,6 +27,7 @@ BODIES: dict[str, Any] = {
     "add_label": {"name": "new"},
     "add_note": {"text": "new"},
     "respond": {"value": {}, **REASON},
+    "send_event": {"name": "payment", "workflow": OURS},
     "preview_bulk_action": {"action": "cancel", "filters": {}},
     "start_bulk_action": {"action": "cancel", "filters": {}, **REASON},
 }

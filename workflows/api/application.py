@@ -14,6 +14,7 @@ from workflows.api.routes import (
     bulk,
     destinations,
     documents,
+    events,
     exports,
     history,
     live,
@@ -56,6 +57,8 @@ api.add_router("/approvals", live.approvals_router)
 api.add_router("/runs", approvals.of_run_router)
 api.add_router("/decisions", history.decisions_router)
 api.add_router("/approvals", approvals.router)
+api.add_router("/events", events.router)
+api.add_router("/runs", events.of_run_router)
 api.add_router("/runs", relations.router)
 api.add_router("/runs", exports.bundle_router)
 api.add_router("/compare", relations.compare_router)

@@ -14,6 +14,7 @@ from workflows.api.example_values import (
     T3,
     WORKFLOW,
 )
+from workflows.api.examples_events import EVENT_SCHEMAS
 from workflows.api.examples_messages import MESSAGE_SCHEMAS
 
 _workflow: dict[str, Any] = {
@@ -306,6 +307,7 @@ WEBHOOK_SCHEMAS: Final[dict[str, Any]] = {
 SCHEMAS: Final[dict[str, Any]] = {
     **WEBHOOK_SCHEMAS,
     **MESSAGE_SCHEMAS,
+    **EVENT_SCHEMAS,
     "AgentOut": {
         "name": "default",
         "model": "small-1",

@@ -34,6 +34,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     ),
     "Workflows": ("pause workflow", "unpause workflow"),
     "Approvals": ("respond", "raise budget"),
+    "Events": ("send event", "receive event"),
     "Documents": ON_DOCUMENTS,
     "Agents, profiles and budgets": tuple(
         f"{verb} {kind}"

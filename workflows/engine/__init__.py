@@ -40,6 +40,7 @@ from .errors import (
     Superseded,
     WorkflowError,
 )
+from .event_nodes import event
 from .events import Event, EventType
 from .failures import Failure
 from .graph import Graph
@@ -127,6 +128,7 @@ __all__ = [
     "chain",
     "conditional",
     "continue_as_new",
+    "event",
     "key",
     "key_equals",
     "key_exists",

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from .errors import DefinitionError
+from .event_nodes import MessageNode
 from .nodes import Node
 from .pause_nodes import Approval
 from .predicates import (
@@ -67,9 +68,10 @@ def check_against_state(
     if not state.fields():
         return  # an untyped state accepts any key
     for node in nodes:
-        if isinstance(node, Approval):
-            where = f"Workflow “{workflow}”: approval “{node.name}”"
+        where = f"Workflow “{workflow}”: {node.kind} “{node.name}”"
+        if isinstance(node, Approval | MessageNode):
             _check_answer_type(where, node, state)
+        if isinstance(node, Approval):
             _check_template_fields(
                 f"{where} asks {node.question!r}", node.question, state
             )
@@ -86,7 +88,9 @@ def check_against_state(
 # Answers ----------------------------------------------------------------------------
 
 
-def _check_answer_type(where: str, node: Approval, state: type[State]) -> None:
+def _check_answer_type(
+    where: str, node: Approval | MessageNode, state: type[State]
+) -> None:
     field = state.fields().get(node.into)
     if field is None or any(map(_converts, field.metadata)):
         return

@@ -53,6 +53,7 @@ class Answer:
     expired: bool = False  # there was no response in time
     error: str = ""  # why there is no value: how the child run ended
     votes: tuple[Answer, ...] = ()  # of distinct persons, to an approval with `votes=`
+    choice: str = ""  # which of several waits ended, by the name of its node
 
 
 class TryLimit:

@@ -27,13 +27,14 @@ obvious, the remedy.
        ├─ AnswerInvalid         a response does not fit its form
        ├─ ApprovalExpired       an approval expired without a default response
        ├─ ApprovalNotRequested  a function of an approval failed: node
+       ├─ EventExpired          an event did not arrive in time, without a default value
        ├─ SubworkflowFailed     the child run did not complete
        └─ PatternError          ChainError, ParallelError (ItemError each), ConditionalError
 
     Signal (BaseException)      control flow, which a node's `except Exception` does not catch
     ├─ Cancelled                the run was cancelled
     ├─ DeadlinePassed           the run passed its deadline
-    ├─ Paused                   the run waits for a person, a time or another run
+    ├─ Paused                   the run waits for a person, a time, an event or another run
     └─ Superseded               this attempt no longer owns the run
 """
 
@@ -306,6 +307,18 @@ class ApprovalNotRequested(RunError):
         super().__init__(f"The approval “{node}” was not requested: {why}.")
 
 
+class EventExpired(RunError):
+    """No message arrived in time and no value was declared for that."""
+
+    def __init__(self, node: str, waited_for: str, within: timedelta | None) -> None:
+        self.node = node
+        self.within = within
+        time = f" within {within}" if within else ""
+        super().__init__(
+            f"“{node}” received no {waited_for}{time}, and no value is declared for expiry."
+        )
+
+
 class SubworkflowFailed(RunError):
     """The child run did not complete."""
 
@@ -425,9 +438,11 @@ class Paused(Signal):
         initial: Any = None,
         not_by: str = "",
         votes: int = 1,
+        event: str = "",
+        key: str = "",
     ) -> None:
         super().__init__(kind)
-        self.kind = kind  # approval, wait or subworkflow
+        self.kind = kind  # of `nodes.Kind`
         self.question = question
         self.form = form  # JSON schema of the response
         self.until = until  # when the wait ends or the question expires
@@ -441,6 +456,8 @@ class Paused(Signal):
             not_by  # who may not respond: "launcher", "previous", or "" (all may)
         )
         self.votes = votes  # number of persons who have to respond
+        self.event = event  # the name of the event, and its key
+        self.key = key
         self.node = ""
         self.sequence = 0
         self.state: State | None = None  # before the node

@@ -46,6 +46,9 @@ Kind: TypeAlias = Literal[
     "subworkflow",
     "launch",
     "continue",
+    "event",
+    "callback",
+    "first_of",
 ]
 
 

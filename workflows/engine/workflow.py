@@ -18,6 +18,7 @@ from .checks import check_against_state
 from .child_nodes import references
 from .config import GraphConfig
 from .errors import DefinitionError
+from .event_nodes import check_events
 from .fingerprint import differences, fingerprint, type_text
 from .graph import Graph
 from .graph_shape import GraphShape
@@ -283,7 +284,7 @@ def _name_nodes(nodes: Iterable[Node[Any, Any]], *scopes: Mapping[str, Any]) -> 
         node.name = next(names, "")
 
 
-def _check_nodes(workflow: str, nodes: Iterable[Any]) -> None:
+def _check_nodes(workflow: str, nodes: Sequence[Any]) -> None:
     for node in nodes:
         if not isinstance(node, Node):
             raise DefinitionError(
@@ -295,6 +296,7 @@ def _check_nodes(workflow: str, nodes: Iterable[Any]) -> None:
                 f"Workflow “{workflow}”: a {node.kind} node has no name: assign it to a variable "
                 "before, or give it name=…."
             )
+    check_events(workflow, nodes)
 
 
 def _check_fields_exist(

@@ -31,6 +31,7 @@ from workflows.engine.errors import (
 from workflows.execution import (
     checkpoints,
     closing_records,
+    event_delivery,
     node_connections,
     queue,
     rewinds,
@@ -121,6 +122,9 @@ class Executor:
             thread.end()
             if self._recorders.get(run.pk) is recorder:
                 del self._recorders[run.pk]
+        if recorder.awaits_event:
+            await run_in_db_retrying(event_delivery.deliver_to, run.pk)
+            return False
         if run.parent_id is not None:
             await run_in_db_retrying(queue.wake_parent, run.pk)
             return False

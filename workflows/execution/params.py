@@ -48,11 +48,13 @@ def check_response(
     node = workflow.graph.nodes.get(node_name)
     if node is None:
         raise ApprovalNotFound(node_name)
+    return check_answer(getattr(node, "answer_type", None), given, of="The response")
+
+
+def check_answer(kind: Any, given: Mapping[str, Any], *, of: str) -> dict[str, Any]:
+    """Return a value that a node waits for as JSON. Raises InvalidParams."""
     try:
-        response = check_input(
-            getattr(node, "answer_type", None), given, what="field", of="The response"
-        )
-        return _with_size_checked(response)
+        return _with_size_checked(check_input(kind, given, what="field", of=of))
     except InputInvalid as error:
         raise InvalidParams(error.errors) from error
 

@@ -1,4 +1,4 @@
-"""What a paused run waits for, as rows: an approval or a child run."""
+"""What a paused run waits for, as rows: an approval, a message or a child run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from django.db.models import Q
 from workflows.agents.budgets import BudgetReached
 from workflows.audit.row_adapters import stage_row
 from workflows.engine import Answer
-from workflows.execution import launching, run_tree
+from workflows.execution import event_delivery, launching, run_tree
 from workflows.infra import clock
 from workflows.models import (
     Approval,
     ApprovalKind,
     ApprovalStatus,
+    EventWait,
+    EventWaitKind,
+    EventWaitStatus,
     Run,
     Stage,
     StageStatus,
@@ -47,10 +50,33 @@ def pause_write(run: Run, paused: Paused, child: Run | None) -> Callable[[], Non
             return
         if paused.kind == WaitKind.APPROVAL:
             _open_approval(run, paused)
+        elif paused.kind == WaitKind.EVENT:
+            _open_wait(run, paused)
         elif child is not None:
             launching.insert_child(child)
 
     return write
+
+
+def _open_wait(run: Run, paused: Paused) -> None:
+    """Open the wait for a message; one that was withdrawn by a cancel is opened again."""
+    EventWait.objects.update_or_create(
+        run=run,
+        sequence=paused.sequence,
+        position=0,
+        defaults={
+            "workflow_name": run.workflow_name,
+            "node_name": paused.node,
+            "kind": EventWaitKind.EVENT,
+            "name": paused.event,
+            "key": paused.key,
+            "status": EventWaitStatus.OPEN,
+            "message": None,
+            "expires_at": paused.until,
+            "created_at": clock.local_now(),
+            "closed_at": None,
+        },
+    )
 
 
 def _open_approval(run: Run, paused: Paused) -> None:
@@ -152,6 +178,13 @@ def reply_to(run: Run) -> Reply | None:
     approval = Approval.objects.filter(run=run, sequence=step).first()
     if approval is not None:
         return _response_of(approval)
+    waits = EventWait.objects.filter(run=run, sequence=step)
+    wait = waits.select_related("message__sender").first()
+    return _message_of(wait) if wait is not None else _other_reply(run, step)
+
+
+def _other_reply(run: Run, step: int) -> Reply | None:
+    """Return the end of a child run or of a timer, None while it lasts."""
     child = run_tree.child_at(run, step)
     if child is not None:
         return Reply(_outcome_of(child)) if child.is_ended else None
@@ -200,6 +233,24 @@ def _votes_on(approval: Approval) -> Reply:
             expired=approval.status == ApprovalStatus.EXPIRED,
             votes=votes,
         )
+    )
+
+
+def _message_of(wait: EventWait) -> Reply | None:
+    """Return the message that a wait received, or its expiry; None if it was withdrawn."""
+    if wait.status == EventWaitStatus.EXPIRED:
+        return Reply(Answer(at=wait.closed_at, expired=True))
+    message = wait.message
+    if wait.status != EventWaitStatus.RECEIVED or message is None:
+        return None
+    return Reply(
+        Answer(
+            value=message.value,
+            by=message.sender_name,
+            at=message.created_at,
+            comment=event_delivery.described(message),
+        ),
+        message.sender_id,
     )
 
 

@@ -14,7 +14,7 @@ from django.db.models import F, OuterRef, Subquery
 from django.utils import timezone
 
 from workflows.audit import seal_rows
-from workflows.execution import recovery, run_cancellation, sql
+from workflows.execution import event_delivery, recovery, run_cancellation, sql
 from workflows.infra import clock, notifications
 from workflows.models import (
     ENDED,
@@ -108,7 +108,7 @@ def sweep(
     1. Runs whose worker was lost go back to the queue, or are ended. `lost` selects them
        from the runs whose lease has expired.
     2. Runs whose wait is over are woken: a time that has come, an approval that expired,
-       a child run whose end was missed.
+       a child run whose end was missed, a message that was not delivered.
     """
     now = clock.now()
     changed = [
@@ -116,6 +116,7 @@ def sweep(
         *_wake_due(now),
         *_wake_overdue(now),
         *_wake_parents(),
+        *event_delivery.deliver_missed(),
     ]
     for run_id in changed:
         notifications.changed_on_commit(run_id)
@@ -154,6 +155,8 @@ def _wake_due(now: dt.datetime) -> Iterable[UUID]:
             overdue.open().update(
                 status=ApprovalStatus.EXPIRED, response=F("on_expiry"), responded_at=now
             )
+            event_delivery.expire(run_id, now)
+            event_delivery.withdraw([run_id])
         yield run_id
 
 
@@ -164,8 +167,7 @@ def _wake_overdue(now: dt.datetime) -> Iterable[UUID]:
         with transaction.atomic():
             if not Run.objects.filter(pk=run_id, deadline_at__lte=now).wake():
                 continue
-            approvals = Approval.objects.filter(run=run_id)
-            approvals.close(ApprovalStatus.WITHDRAWN)
+            event_delivery.withdraw([run_id])
         run_cancellation.cancel_below(
             run_id, "The deadline of the parent run has passed."
         )

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from workflows.models import Run
     from workflows.registry import AnyWorkflow
 
+AWAITS_EVENT = (WaitKind.EVENT, WaitKind.FIRST_OF)
 NOT_REQUESTED = (
     "The task of the run was cancelled by code in its worker, without a request of"
     " a person or a shutdown."
@@ -60,6 +61,10 @@ NOT_REQUESTED = (
 MASKED_PARAMS = (
     "The params of the subworkflow “{}” contained a secret of this run. It was replaced"
     " by “•••”, because params are stored as plain text."
+)
+EVENT_KEY_REFUSED = (
+    "The key of the event “{}” contains a secret of this run, and keys are stored as plain"
+    " text. Use another value."
 )
 
 
@@ -99,6 +104,7 @@ class Recorder:
         self._migrated_to: AnyWorkflow | None = None
         self.has_progressed = False  # this attempt finished a step
         self.has_ended = False  # the end of the run is committed
+        self.awaits_event = False  # it is committed that the run waits for one
         self.spans: RunSpans | None = None  # if tracing is on
         self._holds: dict[
             str, float
@@ -205,8 +211,11 @@ class Recorder:
     async def check_pause(self, pause: Paused) -> None:
         """Make the child run that a node is about to wait for, without inserting it.
 
-        Raises the errors of `launching.new_child`: the node fails with them.
+        Raises ValueError for a key that contains a secret, and the errors of
+        `launching.new_child`: the node fails with them.
         """
+        if pause.key and self.buffer.masker.text(pause.key) != pause.key:
+            raise ValueError(EVENT_KEY_REFUSED.format(pause.event))
         if pause.kind == WaitKind.SUBWORKFLOW:
             if self.buffer.masker.child(pause):
                 self.buffer.log(Level.WARNING, MASKED_PARAMS.format(pause.workflow))
@@ -334,6 +343,7 @@ class Recorder:
             pause_records.pause_write(self.run, paused, self._child)
         )
         await self.buffer.flush()
+        self.awaits_event = paused.kind in AWAITS_EVENT
 
     async def release(self, *, requested: bool = True) -> None:
         """Give the run back to the queue in the middle of a node.

@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from workflows.audit import audit_events, seal_rows
 from workflows.errors import InvalidStatus
-from workflows.execution import run_closing, run_tree
+from workflows.execution import event_delivery, run_closing, run_tree
 from workflows.infra import notifications
-from workflows.models import CANCELLABLE, Approval, ApprovalStatus, Run, Status
+from workflows.models import CANCELLABLE, Run, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,7 @@ def _cancel_some(
         _queue_closing(run, person, reason)
     ended = [pk for pk in idle if pk not in {run.pk for run in closing}]
     Run.objects.filter(pk__in=ended).cancel(by_id=person, reason=reason)
-    Approval.objects.filter(run__in=idle).close(ApprovalStatus.WITHDRAWN)
+    event_delivery.withdraw(idle)
     seal_rows.cancel_waiting(runs, reason)
     audit_events.record_each(
         audit_events.entry(

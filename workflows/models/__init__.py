@@ -30,6 +30,7 @@ from workflows.models.destinations import (
     DestinationState,
 )
 from workflows.models.documents import Document, DocumentUse, PageImage
+from workflows.models.events import EventMessage, EventWait
 from workflows.models.history import (
     PROCESS_DIED,
     SUSPICION_LIFTED,
@@ -70,6 +71,8 @@ from workflows.models.status import (
     RESUMABLE,
     ApprovalKind,
     ApprovalStatus,
+    EventWaitKind,
+    EventWaitStatus,
     Level,
     StageKind,
     StageStatus,
@@ -128,6 +131,10 @@ __all__ = [
     "DocumentUse",
     "EdgeTally",
     "EventKind",
+    "EventMessage",
+    "EventWait",
+    "EventWaitKind",
+    "EventWaitStatus",
     "Followed",
     "HistoryHead",
     "Interest",

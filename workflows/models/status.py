@@ -86,6 +86,27 @@ class WaitKind(models.TextChoices):
     APPROVAL = "approval", "approval"
     WAIT = "wait", "timer"
     SUBWORKFLOW = "subworkflow", "sub-workflow"
+    EVENT = "event", "event"
+    CALLBACK = "callback", "callback"
+    FIRST_OF = "first_of", "the first of several"
+
+
+class EventWaitKind(models.TextChoices):
+    """What a step waits for; the last two only among others, of which the first counts."""
+
+    EVENT = "event", "Event"  # a message with its name and key
+    CALLBACK = "callback", "Callback"  # a message to the address of this wait
+    APPROVAL = "approval", "Approval"
+    TIMER = "timer", "Timer"
+
+
+class EventWaitStatus(models.TextChoices):
+    """Status of a wait for a message."""
+
+    OPEN = "open", "Open"
+    RECEIVED = "received", "Received"
+    EXPIRED = "expired", "Expired"
+    WITHDRAWN = "withdrawn", "Withdrawn"  # the run ended, or something else came first
 
 
 class Level(models.IntegerChoices):

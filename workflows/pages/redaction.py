@@ -17,6 +17,8 @@ from workflows.models import (
     Attempt,
     AuditEvent,
     Decision,
+    EventMessage,
+    EventWait,
     Note,
     Retry,
     Run,
@@ -49,6 +51,8 @@ TEXTS: Final[dict[type[Model], tuple[str, ...]]] = {
     WorkflowPause: ("reason",),
     WebhookDelivery: ("message", "event", "body"),
     AgentCall: ("error_message",),
+    EventWait: ("key",),
+    EventMessage: ("key",),
 }
 VALUES: Final[dict[type[Model], tuple[str, ...]]] = {
     Run: ("params", "result"),
@@ -59,6 +63,7 @@ VALUES: Final[dict[type[Model], tuple[str, ...]]] = {
     Approval: ("form", "evidence", "initial", "response"),
     ApprovalVote: ("response",),
     AuditEvent: ("before", "after"),
+    EventMessage: ("value",),
 }
 EMPTY: Final[dict[type[Model], tuple[str, ...]]] = {
     Run: ("title",),

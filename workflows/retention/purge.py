@@ -24,6 +24,7 @@ from workflows.models import (
     Attempt,
     Checkpoint,
     Decision,
+    EventMessage,
     LogLine,
     RemovedRun,
     Run,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZE: Final = 50  # runs in one transaction
 DELIVERIES_BATCH_SIZE: Final = 500  # deliveries in one statement
+MESSAGES_BATCH_SIZE: Final = 500  # messages of events in one statement
 VALUES_BATCH_SIZE: Final = 500  # decisions whose values are deleted in one statement
 
 
@@ -57,11 +59,13 @@ class PurgeCounts:
     histories: int = 0
     jobs: int = 0  # bulk operations
     deliveries: int = 0  # to incoming webhooks
+    messages: int = 0  # of events
 
     @property
     def total(self) -> int:
-        """The number of runs, jobs and deliveries of which something was deleted."""
-        return self.payloads + self.runs + self.histories + self.jobs + self.deliveries
+        """The number of runs, jobs, deliveries and messages of which something was deleted."""
+        rows = self.jobs + self.deliveries + self.messages
+        return self.payloads + self.runs + self.histories + rows
 
 
 def purge_due(
@@ -80,6 +84,7 @@ def purge_due(
     if not only:
         counts.jobs = _delete_jobs(more)
         counts.deliveries = _delete_deliveries(more)
+        counts.messages = _delete_messages(more)
     return counts
 
 
@@ -102,6 +107,18 @@ def _delete_deliveries(more: Callable[[], bool]) -> int:
             count += len(ids)
             if len(ids) < DELIVERIES_BATCH_SIZE:
                 break
+    return count
+
+
+def _delete_messages(more: Callable[[], bool]) -> int:
+    """Delete old messages of events, in batches; return their number."""
+    due, count = rules.messages_due(), 0
+    while more():
+        ids = list(due.values_list("pk", flat=True)[:MESSAGES_BATCH_SIZE])
+        EventMessage.objects.filter(pk__in=ids).delete()
+        count += len(ids)
+        if len(ids) < MESSAGES_BATCH_SIZE:
+            break
     return count
 
 
@@ -143,6 +160,7 @@ def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
     )
     ApprovalVote.objects.filter(approval__run__in=ids).update(response=None)
     deletion.delete_payloads_of_deliveries(ids)
+    deletion.delete_payloads_of_messages(ids)
     Run.objects.filter(pk__in=ids).update(
         title="",
         params={},
@@ -181,6 +199,7 @@ def _delete_runs(runs: Sequence[Run], rule: Rule) -> None:
         )
     notifications.changed_on_commit(*(run.pk for run in runs))
     deletion.delete_payloads_of_deliveries([run.pk for run in runs])
+    deletion.delete_payloads_of_messages([run.pk for run in runs])
     Run.objects.filter(pk__in=[run.pk for run in runs]).delete()
 
 

@@ -18,6 +18,8 @@ from workflows.models import (
     ENDED,
     BulkItem,
     BulkJob,
+    EventMessage,
+    EventWait,
     RemovedRun,
     Retention,
     Run,
@@ -136,6 +138,17 @@ def deliveries_due() -> Iterator[QuerySet[WebhookDelivery]]:
         yield WebhookDelivery.objects.filter(
             endpoint__workflow_name=name, last_at__lt=_days_ago(days)
         ).order_by("received_at")
+
+
+def messages_due() -> QuerySet[EventMessage]:
+    """Return the messages that nobody waited for, or whose runs have all ended, in time."""
+    active = EventWait.objects.filter(message=OuterRef("pk")).exclude(
+        run__status__in=ENDED
+    )
+    rows = EventMessage.objects.filter(
+        created_at__lt=_days_ago(settings.EVENT_KEEP_DAYS)
+    )
+    return rows.exclude(Exists(active)).order_by("created_at")
 
 
 def _ended_before(rule: Rule, days: int) -> QuerySet[Run]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.db.models import Exists, OuterRef
+
 from workflows.audit import audit_events
 from workflows.errors import InUse, InvalidStatus
-from workflows.models import RemovedRun, Run, WebhookDelivery
+from workflows.models import EventMessage, EventWait, RemovedRun, Run, WebhookDelivery
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +37,7 @@ def delete(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
     run.stages.all().delete()
     run.decisions.all().delete()
     delete_payloads_of_deliveries([run.pk])
+    delete_payloads_of_messages([run.pk])
     run.delete()
 
 
@@ -42,6 +45,15 @@ def delete_payloads_of_deliveries(run_ids: Sequence[UUID]) -> None:
     """Delete body and headers of the deliveries to webhooks that launched these runs."""
     rows = WebhookDelivery.objects.filter(run_id__in=run_ids).exclude(body="")
     rows.update(body="", headers={})
+
+
+def delete_payloads_of_messages(run_ids: Sequence[UUID]) -> None:
+    """Delete the values of messages that these runs received, and no other run with data."""
+    others = EventWait.objects.filter(
+        message=OuterRef("pk"), run__payload_removed_at=None
+    ).exclude(run__in=run_ids)
+    rows = EventMessage.objects.filter(waits__run__in=run_ids).exclude(Exists(others))
+    EventMessage.objects.filter(pk__in=rows.values("pk")).update(value=None)
 
 
 def _waiting_parent(run: Run) -> Run | None:

@@ -17,7 +17,7 @@ from workflows.errors import ApprovalNotFound, RunNotFound, RunRemoved, Workflow
 from workflows.execution import queue_position, state_changes
 from workflows.models import Approval, Decision, RemovedRun, Run, Stage, with_current
 from workflows.registry import AnyWorkflow, Registry, registry
-from workflows.services import run_order, state_diff
+from workflows.services import events, run_order, state_diff
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -48,6 +48,10 @@ class Queries:
         if name not in visible:
             raise WorkflowNotFound(name, list(visible))
         return visible[name]
+
+    def list_events(self, *, by: Person | None = None) -> Mapping[str, Sequence[str]]:
+        """Return the events that `by` may send: names of workflows by name of the event."""
+        return events.events_for(self._registry, by)
 
     def list_runs(
         self,

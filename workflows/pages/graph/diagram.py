@@ -48,6 +48,9 @@ KINDS = {
     "subworkflow": "sub-workflow",
     "launch": "launch",
     "continue": "new run",
+    "event": "event",
+    "callback": "callback",
+    "first_of": "first of several",
 }
 ORDER = {"": 0, "rejected": 1, "taken": 2}  # lines with higher numbers are on top
 UNCONDITIONAL = frozenset({"", "always", "otherwise"})

@@ -44,6 +44,12 @@ BASE_SHAPES: Final[dict[str, str]] = {
     f'<path d="M7 8h7M11.4 5.4L14 8l-2.6 2.6" {STROKE}/>',
     "continue": f'<path d="M3 8a5 5 0 1 1 1.5 3.6" {STROKE}/>'
     f'<path d="M2.6 14.2V11h3.2M8 5.2V8l2 1.4" {STROKE}/>',
+    "event": f'<path d="M1.8 4h12.4v8.4H1.8z" {STROKE}/>'
+    f'<path d="M2.2 4.4L8 9l5.8-4.6" {STROKE}/>',
+    "callback": f'<path d="M13.6 3.4v4.2a2.4 2.4 0 0 1-2.4 2.4H3" {STROKE}/>'
+    f'<path d="M6.4 6.4L2.8 10l3.6 3.6" {STROKE}/>',
+    "first_of": f'<path d="M2 3l6 5M2 13l6-5M8 8h6" {STROKE}/>'
+    f'<path d="M11.4 5.4L14 8l-2.6 2.6" {STROKE}/>',
     # actions and objects
     "taken": f'<path d="M2.5 8h10M9 4.2L12.8 8 9 11.8" {STROKE}/>',
     "rejected": f'<path d="M4.6 4.6l6.8 6.8M11.4 4.6l-6.8 6.8" {STROKE}/>',

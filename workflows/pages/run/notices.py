@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -21,11 +21,15 @@ from workflows.models.status import CANCEL_AGAIN
 from workflows.pages.redaction import is_redacted, redact
 from workflows.pages.render.text import readable_name, span
 from workflows.pages.run.closing_notices import closing_text, closing_title
+from workflows.pages.run.event_notices import WAITS_FOR_MESSAGES, event_notice
 from workflows.pages.run.hold_notices import blocking_notice, leftover_code_notice
+from workflows.pages.run.notice import Notice
 from workflows.pages.run.recovery_texts import recovery_of, text_after_recovery
 from workflows.services import pauses
 from workflows.services.approvals import RULES, progress
 from workflows.system import system
+
+__all__ = ["Notice", "notice", "recheck_after", "with_reason"]
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,23 +41,6 @@ PENDING_RECHECK_SECONDS = 3.0  # interval at which the queue position is read ag
 SUBWORKFLOW_WAIT = "Waiting for a sub-workflow."
 RECHECK_DELAY_SECONDS = 0.5  # after the end of a lease or of a retry backoff
 SLOW_FACTOR, SLOW_SECONDS = 2.0, 5.0  # a step is slow above both limits over the median
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """One notice: tone, title, text and an optional link or shell command."""
-
-    tone: str  # busy, warn, bad, quiet: a colour and a shape
-    title: str
-    text: str = ""
-    href: str = ""
-    link: str = ""
-    lead: str = ""  # precedes the time: "Requested", "Retrying"
-    at: dt.datetime | None = None
-    command: str = ""  # shell command
-    again: float | None = None  # seconds after which it can change without a message
-    until_lead: str = ""  # precedes the deadline, after the text: "Due"
-    until: dt.datetime | None = None
 
 
 def notice(
@@ -70,7 +57,12 @@ def notice(
     in person cannot respond to the approval.
     """
     if run.status == Status.WAITING:
-        return _waiting(run, approval, permissions, refusal)
+        is_for_message = run.waiting_for in WAITS_FOR_MESSAGES
+        return (
+            event_notice(run, permissions)
+            if is_for_message
+            else _waiting(run, approval, permissions, refusal)
+        )
     if run.status == Status.PENDING:
         found = _not_started(run, permissions) or _pending(run, permissions)
         return replace(found, title=f"{closing_title(run)} {found.title}".strip())

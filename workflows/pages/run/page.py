@@ -179,6 +179,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
         """The newest steps, with loops folded."""
         step_list = list_steps(self.run, self.moment, self.rows)
         steps = [entry for entry in step_list.entries if isinstance(entry, Step)]
+        run_steps.add_waits(steps, self.waits)
         self._add_notices(steps)
         run_steps.add_durations(steps, self.timeline.durations)
         return step_list
@@ -237,7 +238,11 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
         approvals = self.run.approvals.order_by("sequence")
         light = approvals.only("sequence", "created_at", "responded_at", "run_id")
         return Events(
-            attempts, list(light[:MAX_ROWS]), self.children, self.audit_events
+            attempts,
+            list(light[:MAX_ROWS]),
+            self.children,
+            self.audit_events,
+            self.waits,
         )
 
     # -- panel and log ------------------------------------------------------------------

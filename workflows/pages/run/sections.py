@@ -21,6 +21,7 @@ from workflows.models import (
     ApprovalVote,
     Attempt,
     AuditEvent,
+    EventWait,
     Note,
     Outcome,
     Run,
@@ -31,6 +32,7 @@ from workflows.pages.access import RunPermissions
 from workflows.pages.documents import evidence
 from workflows.pages.documents.evidence import Evidence
 from workflows.pages.forms.schema_form import SchemaForm
+from workflows.pages.lists.event_waits import waits_of
 from workflows.pages.render.json_tree import VIEWER
 from workflows.pages.run.related_runs import RelatedRuns, related_runs
 from workflows.pages.run.rows_at_step import PointInTime, moment_of
@@ -258,6 +260,11 @@ class ActivitySection(Section):
             for event in self.audit_events
             if last is None or event.created_at <= last
         ]
+
+    @cached_property
+    def waits(self) -> Sequence[EventWait]:
+        """What the run waited for besides approvals, with the messages received, newest first."""
+        return waits_of(self.run, until=self.moment.time)
 
     @cached_property
     def notes(self) -> Sequence[Note]:

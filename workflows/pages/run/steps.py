@@ -18,6 +18,8 @@ from workflows.infra.page_cache import page_cache
 from workflows.models import (
     ACTIVE_STATUSES,
     Decision,
+    EventWait,
+    EventWaitStatus,
     Retry,
     Run,
     Stage,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 MAX_ENTRIES = 40  # newest steps and folds; the page of all steps has the rest
 MAX_FAILED = 5  # newest failed steps that are listed first
 MIN_STEPS_FOR_FAILED = 12  # runs up to this length have no list of failed steps
+SHOWN_WAITS = (EventWaitStatus.RECEIVED, EventWaitStatus.EXPIRED)
 DECISIONS_PER_STEP = 20  # average that bounds the rows that are read
 
 
@@ -54,6 +57,7 @@ class Step:
     retries: list[Retry] = field(default_factory=list)
     changes: Changes | None = None
     notice: Notice | None = None  # at the first step of a later attempt
+    wait: EventWait | None = None  # that ended, with its message
     is_redacted: bool = False  # the viewer may not read its values
     duration: StepDuration | None = None  # None while it runs
 
@@ -174,6 +178,14 @@ def add_durations(steps: Iterable[Step], known: Mapping[Place, StepDuration]) ->
             step.duration = step_duration(step.stage, known)
 
 
+def add_waits(steps: Iterable[Step], waits: Iterable[EventWait]) -> None:
+    """Set what ended the wait of each step, if it waited for a message."""
+    ended = {wait.sequence: wait for wait in waits if wait.status in SHOWN_WAITS}
+    for step in steps:
+        if step.stage is not None and step.stage.kind == StageKind.NODE:
+            step.wait = ended.get(step.sequence)
+
+
 def add_changes(run: Run, steps: Sequence[Step]) -> str:
     """Set the state changes of each step; return why they can't be read, "" if they can.
 
@@ -257,6 +269,7 @@ def _key(run: Run, step: Step) -> Hashable:
         step.notice,
         step.changes,
         step.is_redacted,
+        step.wait and (step.wait.pk, step.wait.status, step.wait.message_id),
         tuple(one.pk for one in step.retries),
     )
     if stage is None:

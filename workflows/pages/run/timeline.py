@@ -26,6 +26,7 @@ from workflows.pages.run.timeline_axis import Axis, Idle, Tick, axis_of, ticks_o
 from workflows.pages.run.timeline_waits import (
     APPROVAL,
     CHILD,
+    EVENT,
     QUEUE,
     STOPPED,
     TIMER,
@@ -44,6 +45,7 @@ LABELS = {
     QUEUE: "queued",
     APPROVAL: "waiting for approval",
     CHILD: "waiting for sub-workflow",
+    EVENT: "waiting for an event",
     TIMER: "waiting for timer",
     RETRY: "retry backoff",
 }

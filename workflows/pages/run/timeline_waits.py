@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from workflows.models import Outcome
 
 if TYPE_CHECKING:
-    from workflows.models import Approval, Attempt, AuditEvent, Run
+    from workflows.models import Approval, Attempt, AuditEvent, EventWait, Run
 
 QUEUE, APPROVAL, CHILD, TIMER = "queue", "approval", "child", "timer"
+EVENT = "event"  # or a callback
 STOPPED = "stopped"  # ended, and resumed later
 
 
@@ -37,6 +38,7 @@ class Events:
     approvals: Sequence[Approval]
     children: Sequence[Run]
     audit_events: Sequence[AuditEvent]
+    waits: Sequence[EventWait] = ()
 
     def first(
         self, action: str, start: dt.datetime, end: dt.datetime | None
@@ -92,6 +94,9 @@ def _wait(
     over = _first(responses, start, end)
     if over is not None or requested or (end is None and pending):
         return APPROVAL, over or end
+    messages = [one for one in events.waits if _is_near(one.created_at, start)]
+    if messages:
+        return EVENT, messages[0].closed_at or end
     started = [one for one in events.children if _is_near(one.created_at, start)]
     ended = _first((one.completed_at for one in events.children), start, end)
     if started or ended is not None:
