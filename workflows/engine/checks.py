@@ -94,7 +94,7 @@ def _check_answer_type(
     field = state.fields().get(node.into)
     if field is None or any(map(_converts, field.metadata)):
         return
-    if node.votes > 1:
+    if isinstance(node, Approval) and node.votes > 1:
         _check_votes_field(where, node, state, field.annotation)
     elif not _accepts(field.annotation, node.answer_type):
         raise DefinitionError(
