@@ -127,8 +127,10 @@ class ApprovalSection(Section):
 
     @property
     def exclusion(self) -> str:
-        """Who cannot respond, as a sentence; "" if all approvers can."""
-        return RULES.get(self.approval.not_by, "") if self.approval else ""
+        """Who cannot respond, as a sentence; "" if all can, or the viewer reads why not."""
+        if self.approval is None or self.refusal:
+            return ""
+        return RULES.get(self.approval.not_by, "")
 
     @cached_property
     def evidence(self) -> Evidence:
