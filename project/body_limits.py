@@ -1,9 +1,9 @@
 """Limits on the bodies of requests, enforced while they arrive.
 
-Django reads a body to its end before it looks at the session. So that nobody can fill the
-disk without an account, only a body of the size of a form is read without a session, and
-all such bodies together have a limit. A refused body is read to its end and discarded: a
-browser shows no response that comes while it is still sending.
+Django reads a body to its end before it looks at the session. Clients without
+an account must not fill the disk: without a session, only a body of the size of a form is
+read, and all such bodies together have a limit. A refused body is read to its end and
+discarded: a browser shows no response that it receives while it is still sending.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 uvicorn limits neither: a client that sends a header a second, or reads nothing, keeps its
 connection for ever. These subclasses of its protocols close such connections. A server that
 is full closes the connection that has been idle for longest, as nginx does, so that idle
-connections keep nobody out. A connection with a request is never closed for another one:
+connections do not exclude new clients. A connection with a request is never closed for another one:
 `project.admission` limits requests.
 """
 

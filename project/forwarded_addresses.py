@@ -37,8 +37,8 @@ def behind_proxies(application: Application, proxies: int) -> Application:
 def client_of(headers: Iterable[tuple[bytes, bytes]], proxies: int) -> str:
     """Return the client's address by the X-Forwarded-For headers, "" if there is none.
 
-    If there are fewer entries than proxies, the first one counts: a request that came past
-    the outermost proxies.
+    If there are fewer entries than proxies, the first one counts: the request did not pass
+    through the outermost proxies.
     """
     values = [value for name, value in headers if name.lower() == HEADER]
     entries = b",".join(values).decode("latin-1").split(",")

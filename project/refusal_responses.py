@@ -33,7 +33,7 @@ async def is_signed_in(scope: MutableMapping[str, Any]) -> bool:
     Raises Refusal during an outage of the database, and for a delivery to a webhook, which
     may only be as large as a form.
     """
-    if scope["path"].startswith(HOOKS):  # there is nobody to sign in
+    if scope["path"].startswith(HOOKS):  # webhooks have no session
         raise Refusal(413, "too_large", *TOO_LARGE)
     headers = [(name, value.decode("latin-1")) for name, value in scope["headers"]]
     cookies = "; ".join(value for name, value in headers if name == b"cookie")

@@ -58,10 +58,10 @@ class Server(uvicorn.Server):
         limits: ConnectionLimits,
         max_socket_bytes: int,
         worker: Callable[[], Works] | None,
-        tell: Callable[[str], object],
+        write: Callable[[str], object],
         end_streams: Callable[[], object] = lambda: None,
     ) -> None:
-        """`tell` gets the messages for the operator; `end_streams` is called at shutdown."""
+        """`write` gets the messages for the operator; `end_streams` is called at shutdown."""
         config = uvicorn.Config(
             application,
             http=Connection,
@@ -90,7 +90,7 @@ class Server(uvicorn.Server):
         self._make_worker = worker
         self._worker: Works | None = None
         self._working: asyncio.Task[None] | None = None
-        self._tell = tell
+        self._write = write
         self._end_streams = end_streams
 
     # -- start ------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Server(uvicorn.Server):
         assert self._listener is not None  # noqa: S101 - run has opened it
         host, port = self._listener.getsockname()[:2]
         name = f"[{host}]" if ":" in host else host
-        self._tell(f"Signalbox is ready at http://{name}:{port}/ (Ctrl-C stops it)")
+        self._write(f"Signalbox is ready at http://{name}:{port}/ (Ctrl-C stops it)")
 
     def _stop(self) -> None:
         """Stop gracefully; a second Ctrl-C ends the process at once."""
@@ -166,7 +166,9 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         if self._worker is not None:
-            self._tell("Stopping: work in hand may finish; Ctrl-C again stops at once.")
+            self._write(
+                "Stopping: work in hand may finish; Ctrl-C again stops at once."
+            )
         self._end_streams()
         await super().shutdown(sockets)
 

@@ -192,7 +192,7 @@ def midnight() -> dt.datetime:
 
 
 def server_day() -> dt.date:
-    """Return the current date in the server's time zone, whatever zone a request uses."""
+    """Return the current date in the server's time zone, independent of the zone of a request."""
     return timezone.localdate(timezone=timezone.get_default_timezone())
 
 

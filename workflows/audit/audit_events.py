@@ -191,7 +191,7 @@ def changing(
     """Append an event with the changes that the block makes to a row, in one transaction.
 
     The block may add or delete the row. `reason` defaults to the name of the row.
-    `workflow` is the name of one whose readers alone may see the values.
+    `workflow`: only people who may read its values may see those of the event.
     """
     with transaction.atomic():
         before = snapshots.of(row)

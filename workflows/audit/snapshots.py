@@ -1,6 +1,6 @@
 """Snapshots of rows for audit events: stored field values by name.
 
-Secrets are compared but not stored: an event says only that one exists or was replaced.
+Secrets are compared but not stored: an event records only that one exists or was replaced.
 Times are omitted: the event has its own.
 """
 

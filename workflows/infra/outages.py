@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 FIRST_PAUSE_SECONDS = 0.1  # doubled up to the last during an outage of the database
 LAST_PAUSE_SECONDS = 5.0
 
-# SQLSTATEs of connections that PostgreSQL closed, whatever class the driver raises:
+# SQLSTATEs of connections that PostgreSQL closed, independent of the class that the driver raises:
 # idle in a transaction, shut down, crashed, starting.
 _CLOSED_STATES = {"25P03", "57P01", "57P02", "57P03"}
 _CONFLICT_STATES = {"40001", "40P01"}  # a serialization failure, a deadlock

@@ -6,8 +6,8 @@ moment later (DNS rebinding) is of no use, and neither are other notations of an
 such as 0x7f000001. Clients must not follow redirects: each has one origin.
 
 Behind a proxy of the environment (HTTPS_PROXY and similar variables) the proxy resolves the
-name. The host is then checked by what it resolves to here, if anything; names that only
-the proxy can resolve are up to the proxy.
+name. The host is then checked by the addresses that it has here; a name that only the
+proxy can resolve is not checked.
 """
 
 from __future__ import annotations

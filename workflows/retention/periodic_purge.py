@@ -1,6 +1,6 @@
 """Periodic purge: one worker at a time, for a limited time each hour, if enabled.
 
-A worker first moves the due time, by one conditional UPDATE. If it dies during its purge,
+A worker first moves the due time, by one conditional UPDATE. If it is killed during its purge,
 only whole batches are deleted, and the next purge continues.
 """
 

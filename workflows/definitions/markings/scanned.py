@@ -1,6 +1,6 @@
 """Read the markings of a page from its image, in one or several variants.
 
-The level is never lower than what any variant of the image shows, and whatever cannot be
+The level is never lower than what any variant of the image shows, and text that cannot be
 read becomes a doubt for the reviewer. Doubts are
 
 - a possible marking with letters missing in every variant, or of which one variant shows

@@ -5,7 +5,7 @@
 2. The confidence is that of the level where it was found, reduced by each consideration:
    pages that are unreadable, contradictory or without a banner, portion marks above the
    banners, a declassification stamp.
-3. Contradictions are listed separately: they need a reviewer whatever the confidence.
+3. Contradictions are listed separately: they need a reviewer at any confidence.
 """
 
 from __future__ import annotations

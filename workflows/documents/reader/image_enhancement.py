@@ -126,8 +126,8 @@ def ink_around(
 ) -> tuple[float, float]:
     """Return the amount of ink before and after the letters of a line, in letter widths.
 
-    About 0 when every letter was read; more when something stands beside them that was
-    not: what is left of the "TOP" that wore off before a SECRET.
+    About 0 when every letter was read; more when there is unread ink beside them, such
+    as the remains of a worn-off "TOP" before a SECRET.
     """
     ink = ink.copy()
     for other in others:

@@ -67,7 +67,7 @@ class Command(BaseCommand):
             limits=limits,
             max_socket_bytes=settings.MAX_SOCKET_BYTES,
             worker=_worker() if embeds_worker else None,
-            tell=self._write,
+            write=self._write,
             end_streams=streams.drain,
         )
         freeze_loaded_objects()
