@@ -63,7 +63,7 @@ class Worker:
 
 server = Server(
     application, host="127.0.0.1", port=0, limits=limits, max_socket_bytes=1000,
-    worker=Worker, tell=lambda line: print(line, flush=True),
+    worker=Worker, write=lambda line: print(line, flush=True),
 )
 server.run()
 sys.exit(server.failure or 0)

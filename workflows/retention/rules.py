@@ -141,7 +141,7 @@ def deliveries_due() -> Iterator[QuerySet[WebhookDelivery]]:
 
 
 def messages_due() -> QuerySet[EventMessage]:
-    """Return the messages that no run waited for in time, or whose runs have all ended."""
+    """Return old messages: unused ones, and those used by runs that have all ended."""
     active = EventWait.objects.filter(message=OuterRef("pk")).exclude(
         run__status__in=ENDED
     )
