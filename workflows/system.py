@@ -31,6 +31,7 @@ from workflows.errors import (
 from workflows.execution import (
     event_delivery,
     launching,
+    resumption,
     run_cancellation,
     workers,
 )
@@ -46,7 +47,6 @@ from workflows.services import (
     labels,
     notes,
     pauses,
-    resumption,
     saved_views,
 )
 from workflows.services.queries import Queries
@@ -172,7 +172,7 @@ class System(Queries):
         """Queue a failed or cancelled run again, from its last checkpoint; return it as queued.
 
         A failed or cancelled child run is resumed too, regardless of its permissions, or
-        replaced if it cannot be resumed (`services/resumption.py`).
+        replaced if it cannot be resumed (`execution/resumption.py`).
         Raises RunNotFound, NotAllowed, InvalidStatus, WorkflowNotFound,
         FingerprintChanged, PayloadRemoved, StepsUndone, DeadlineOver, ReasonMissing.
         """

@@ -279,6 +279,24 @@ def test_each_step_launches_one_run_over_kills_at_every_boundary(
     assert {UUID(one) for one in started} == {UUID(str(one)) for (one,) in launched}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_each_element_has_one_child_run_over_kills_at_every_boundary(
+    installation: Installation,
+) -> None:
+    elements = 3
+    (run_id,) = installation.launch(name="family", rounds=elements)
+    kills = kill_until_ended(installation, runs=1 + elements)
+    assert kills > 2 * elements
+    report = wait_until_ended(installation)
+    assert [run["status"] for run in report["runs"]] == ["completed"] * (1 + elements)
+    results = report["results"][run_id]["children"]
+    seconds = [result["params"]["seconds"] for result in results]
+    assert seconds == [number / 1_000 for number in range(elements)]
+    children = "SELECT COUNT(*), COUNT(DISTINCT child_id) FROM workflows_childitem"
+    assert installation.ask(children) == [(elements, elements)]
+
+
 def kill_until_ended(installation: Installation, *, runs: int) -> int:
     """Kill workers before and after their first commits until these runs have ended."""
     ended = "SELECT COUNT(*) FROM workflows_run WHERE completed_at IS NOT NULL"

@@ -13,6 +13,7 @@ os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")
 
 from .cancellation import Cancellation
 from .checkpoints import CheckpointStore, MemoryStore, stores
+from .child_groups import subworkflows
 from .child_nodes import continue_as_new, launch, subworkflow
 from .clock import Clock, SystemClock
 from .config import (
@@ -143,6 +144,7 @@ __all__ = [
     "sleep",
     "stores",
     "subworkflow",
+    "subworkflows",
     "wait",
     "when",
     "when_failed",

@@ -71,7 +71,7 @@ class ChildNode(Node[Any, Any]):
         self.workflow = _name_of(workflow)
         super().__init__(name, doc=doc.format(self.workflow))
         self.child = None if isinstance(workflow, str) else workflow
-        self.params = checked_params_type(params, f"the workflow “{self.workflow}”")
+        self.params = params
 
     @property
     def reference(self) -> ChildReference:
@@ -101,6 +101,7 @@ class Subworkflow(ChildNode):
         self, workflow: Child, params: Params, into: Into, *, name: str
     ) -> None:
         super().__init__(workflow, params, name=name, doc="Run the workflow “{}”.")
+        checked_params_type(params, f"the workflow “{self.workflow}”")
         self.into = checked_into(into, self.workflow)
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
@@ -132,6 +133,7 @@ class Launch(ChildNode):
         self, workflow: Child, params: Params, into: Into | None, *, name: str
     ) -> None:
         super().__init__(workflow, params, name=name, doc="Launch the workflow “{}”.")
+        checked_params_type(params, f"the workflow “{self.workflow}”")
         self.into = None if into is None else checked_into(into, self.workflow)
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002

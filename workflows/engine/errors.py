@@ -418,6 +418,21 @@ class Superseded(Signal):
     """This attempt is over without an end: another one has the run, or will."""
 
 
+@dataclass(slots=True)
+class ChildRuns:
+    """The child runs for which a node waits, one per element."""
+
+    params: list[Any]  # as stored, by element
+    limit: int  # so many at once
+    need: int | None = None  # so many have to complete; None: all
+    fail_fast: bool = False
+
+    @property
+    def needed(self) -> int:
+        """The number of runs that have to complete."""
+        return len(self.params) if self.need is None else self.need
+
+
 class Paused(Signal):
     """The run waits. The runner sets node, sequence and state."""
 
@@ -440,6 +455,7 @@ class Paused(Signal):
         votes: int = 1,
         event: str = "",
         key: str = "",
+        children: ChildRuns | None = None,
     ) -> None:
         super().__init__(kind)
         self.kind = kind  # of `nodes.Kind`
@@ -458,6 +474,7 @@ class Paused(Signal):
         self.votes = votes  # number of persons who have to respond
         self.event = event  # the name of the event, and its key
         self.key = key
+        self.children = children  # in place of `params`, if there are several
         self.node = ""
         self.sequence = 0
         self.state: State | None = None  # before the node

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 PAUSES: Final = frozenset(
-    {"approval", "wait", "subworkflow", "event", "callback", "first_of"}
+    {
+        *("approval", "wait", "subworkflow", "subworkflows"),
+        *("event", "callback", "first_of"),
+    }
 )
 LAUNCHES: Final = frozenset({"launch", "continue"})  # not after the end of a run
 MAX_NAME_CHARS = 200  # of a node; database columns and pages have no room for more

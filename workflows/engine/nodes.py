@@ -44,6 +44,7 @@ Kind: TypeAlias = Literal[
     "approval",
     "wait",
     "subworkflow",
+    "subworkflows",
     "launch",
     "continue",
     "event",

@@ -13,11 +13,12 @@ from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar, Unpack
 from .author_code import call_contained
 from .cancellation import Cancellation
 from .checkpoints import MemoryStore
+from .child_groups import Counts, failure_text
 from .child_nodes import ContinueAsNew
 from .closing_nodes import Closing, StepToUndo
 from .config import CheckpointConfig, GraphConfig
 from .context import Answer, NodeContext
-from .errors import ExecutionError, Paused, RequestError, describe
+from .errors import ChildRuns, ExecutionError, Paused, RequestError, describe
 from .events import Event, EventType
 from .graph import Graph
 from .input_validation import check_launch
@@ -335,10 +336,17 @@ class _MemoryRun(Generic[S]):
         if pause.kind == "wait" and pause.until is not None:
             self.clock.wait_until(self._end_of_wait(pause.until))
             return Answer(at=self.clock.now())
-        child = self._child_workflow(pause.workflow, pause.node)
-        if pause.kind == "subworkflow" and child is not None:
-            return await self._child(child, pause)
+        if pause.kind == "subworkflow":
+            return await self._answer_of_children(pause)
         return None
+
+    async def _answer_of_children(self, pause: Paused) -> Answer | None:
+        child = self._child_workflow(pause.workflow, pause.node)
+        if child is None:
+            return None
+        if pause.children is not None:
+            return await self._children(child, pause, pause.children)
+        return await self._child(child, pause)
 
     def _child_workflow(self, name: str, node: str) -> Workflow[Any] | None:
         """Return the workflow that a node launches: a given one, or that of the node itself."""
@@ -383,7 +391,32 @@ class _MemoryRun(Generic[S]):
             )
         return answer_value
 
-    async def _child(self, workflow: Workflow[Any], pause: Paused) -> Answer:
+    async def _children(
+        self, workflow: Workflow[Any], pause: Paused, runs: ChildRuns
+    ) -> Answer:
+        """Run a child per element, one after another, until the node has what it needs."""
+        results: list[Any] = [None] * len(runs.params)
+        errors: list[str] = []
+        counts = Counts(len(runs.params))
+        for index, params in enumerate(runs.params):
+            answer = await self._child(workflow, pause, params)
+            if answer.error:
+                errors.append(answer.error)
+            else:
+                results[index] = answer.value
+            counts = Counts(
+                len(runs.params), index + 1 - len(errors), failed=len(errors)
+            )
+            verdict = counts.verdict(runs.need, fail_fast=runs.fail_fast)
+            if verdict == "failed":
+                return Answer(error=failure_text(counts, runs.need, errors[0]))
+            if verdict:
+                break
+        return Answer(results, at=self.clock.now())
+
+    async def _child(
+        self, workflow: Workflow[Any], pause: Paused, given: Any = None
+    ) -> Answer:
         if self.depth >= MAX_DEPTH:
             return Answer(
                 error=f"this run is {MAX_DEPTH} levels below the run"
@@ -392,7 +425,7 @@ class _MemoryRun(Generic[S]):
             )
         options: Options = {**self.options, "clock": self.clock}
         options.pop("deadline", None)  # a child has that of its workflow
-        params: Any = pause.params
+        params: Any = pause.params if given is None else given
         for _ in range(MAX_PAUSES):
             child = _MemoryRun(workflow, options, self.depth + 1)
             outcome = await child.outcome(params)

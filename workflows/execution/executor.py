@@ -30,10 +30,10 @@ from workflows.engine.errors import (
 )
 from workflows.execution import (
     checkpoints,
+    child_groups,
     closing_records,
     event_delivery,
     node_connections,
-    queue,
     rewinds,
     run_closing,
 )
@@ -122,11 +122,13 @@ class Executor:
             thread.end()
             if self._recorders.get(run.pk) is recorder:
                 del self._recorders[run.pk]
+        if recorder.has_children_to_launch:
+            await run_in_db_retrying(child_groups.advance, run.pk, self._registry)
         if recorder.awaits_event:
             await run_in_db_retrying(event_delivery.deliver_to, run.pk)
             return False
         if run.parent_id is not None:
-            await run_in_db_retrying(queue.wake_parent, run.pk)
+            await run_in_db_retrying(child_groups.child_ended, run.pk, self._registry)
             return False
         return recorder.has_ended and not recorder.has_launched
 

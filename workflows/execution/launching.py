@@ -18,12 +18,13 @@ from workflows.documents import uses
 from workflows.engine.errors import SubworkflowFailed
 from workflows.errors import InvalidDeadline
 from workflows.execution import run_titles, run_tree
-from workflows.models import Run
+from workflows.models import ChildGroup, Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workflows.engine import Paused
+    from workflows.engine.errors import ChildRuns
     from workflows.registry import AnyWorkflow, Registry
 
 MAX_DEADLINE: Final = dt.timedelta(days=3_650)
@@ -82,13 +83,7 @@ def new_child(
     """
     if run_tree.child_at(run, paused.sequence) is not None:
         return None
-    limit = settings.MAX_SUBWORKFLOW_DEPTH
-    if run_tree.depth_of(run.pk, limit) >= limit:
-        raise SubworkflowFailed(
-            f"The workflow “{paused.workflow}” was not launched: this run is"
-            f" {limit} levels below the run that was launched, the maximum"
-            " (MAX_SUBWORKFLOW_DEPTH). Check for a workflow that launches itself."
-        )
+    check_depth(run, paused.workflow)
     return new_run(
         workflows.get(paused.workflow),
         paused.params or {},
@@ -98,6 +93,38 @@ def new_child(
         priority=run.priority,
         scheduled_for=run.scheduled_for,
         traceparent=traceparent or run.traceparent,
+    )
+
+
+def check_depth(run: Run, workflow: str) -> None:
+    """Raise SubworkflowFailed if a run may have no children: it is at the limit of depth."""
+    limit = settings.MAX_SUBWORKFLOW_DEPTH
+    if run_tree.depth_of(run.pk, limit) >= limit:
+        raise SubworkflowFailed(
+            f"The workflow “{workflow}” was not launched: this run is"
+            f" {limit} levels below the run that was launched, the maximum"
+            " (MAX_SUBWORKFLOW_DEPTH). Check for a workflow that launches itself."
+        )
+
+
+def new_group(
+    run: Run, paused: Paused, runs: ChildRuns, workflows: Registry, traceparent: str
+) -> ChildGroup:
+    """Return the row for the child runs of a step, not inserted.
+
+    The first of them is made, to check that they can be: raises the errors of `new_child`.
+    """
+    check_depth(run, paused.workflow)
+    new_run(workflows.get(paused.workflow), runs.params[0])
+    return ChildGroup(
+        parent_id=run.pk,
+        sequence=paused.sequence,
+        workflow_name=paused.workflow,
+        total=len(runs.params),
+        limit=runs.limit,
+        need=runs.need,
+        fail_fast=runs.fail_fast,
+        traceparent=traceparent,
     )
 
 

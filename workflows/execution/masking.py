@@ -94,7 +94,13 @@ class Masker:
 
     def child(self, paused: Paused) -> bool:
         """Take the secrets out of the params of a child run; return whether any was there."""
-        masked = self.value(paused.params) if self._plain else paused.params
+        if not self._plain:
+            return False
+        if paused.children is not None:
+            before = paused.children.params
+            paused.children.params = [self.value(params) for params in before]
+            return paused.children.params != before
+        masked = self.value(paused.params)
         is_masked: bool = masked != paused.params
         paused.params = masked
         return is_masked

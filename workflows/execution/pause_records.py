@@ -10,12 +10,18 @@ from django.db.models import Q
 from workflows.agents.budgets import BudgetReached
 from workflows.audit.row_adapters import stage_row
 from workflows.engine import Answer
-from workflows.execution import event_delivery, launching, run_tree
+from workflows.execution import (
+    child_group_rows,
+    event_delivery,
+    launching,
+    run_tree,
+)
 from workflows.infra import clock
 from workflows.models import (
     Approval,
     ApprovalKind,
     ApprovalStatus,
+    ChildGroup,
     EventWait,
     EventWaitKind,
     EventWaitStatus,
@@ -34,7 +40,9 @@ if TYPE_CHECKING:
     from workflows.engine import Paused
 
 
-def pause_write(run: Run, paused: Paused, child: Run | None) -> Callable[[], None]:
+def pause_write(
+    run: Run, paused: Paused, child: Run | ChildGroup | None
+) -> Callable[[], None]:
     """Return the write of a pause's rows, for the transaction of its record.
 
     A run whose cancel was requested in between does not wait: it goes back to the queue,
@@ -52,6 +60,8 @@ def pause_write(run: Run, paused: Paused, child: Run | None) -> Callable[[], Non
             _open_approval(run, paused)
         elif paused.kind == WaitKind.EVENT:
             _open_wait(run, paused)
+        elif isinstance(child, ChildGroup):
+            child_group_rows.insert(run, child, paused)
         elif child is not None:
             launching.insert_child(child)
 
@@ -185,9 +195,11 @@ def reply_to(run: Run) -> Reply | None:
 
 def _other_reply(run: Run, step: int) -> Reply | None:
     """Return the end of a child run or of a timer, None while it lasts."""
+    group = child_group_rows.group_at(run, step)
     child = run_tree.child_at(run, step)
-    if child is not None:
-        return Reply(_outcome_of(child)) if child.is_ended else None
+    if group is not None or child is not None:
+        outcome = _outcome_of_children(group, child)
+        return None if outcome is None else Reply(outcome)
     if run.wake_at is not None and run.wake_at <= clock.now():
         return Reply(Answer(at=run.wake_at))
     return None
@@ -252,6 +264,13 @@ def _message_of(wait: EventWait) -> Reply | None:
         ),
         message.sender_id,
     )
+
+
+def _outcome_of_children(group: ChildGroup | None, child: Run | None) -> Answer | None:
+    """Return the result of what a step launched, None if that has not ended."""
+    if group is not None:
+        return child_group_rows.outcome_of(group)
+    return None if child is None or not child.is_ended else _outcome_of(child)
 
 
 def _outcome_of(child: Run) -> Answer:

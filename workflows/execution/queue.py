@@ -10,7 +10,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from django.db import transaction
-from django.db.models import F, OuterRef, Subquery
+from django.db.models import Exists, F, OuterRef, Subquery
 from django.utils import timezone
 
 from workflows.audit import seal_rows
@@ -20,6 +20,7 @@ from workflows.models import (
     ENDED,
     Approval,
     ApprovalStatus,
+    ChildGroup,
     Run,
     Status,
     Suspicion,
@@ -182,14 +183,24 @@ def _wake_parents() -> Iterable[UUID]:
     waiting = Run.objects.filter(
         status=Status.WAITING, waiting_for=WaitKind.SUBWORKFLOW
     ).annotate(child_status=Subquery(child.values("status")[:1]))
+    waiting = waiting.exclude(_has_group())
     for run_id in waiting.filter(child_status__in=ENDED).values_list("pk", flat=True):
         if Run.objects.filter(pk=run_id, waiting_for=WaitKind.SUBWORKFLOW).wake():
             yield run_id
 
 
+def _has_group() -> Exists:
+    """Return whether a run waits for several children: `child_groups.py` wakes it."""
+    return Exists(
+        ChildGroup.objects.filter(
+            parent=OuterRef("pk"), sequence=OuterRef("sequence") + 1
+        )
+    )
+
+
 def wake_parent(child_id: UUID) -> None:
     """Wake the run that waits for this child run, if the child has ended."""
-    parent = Run.objects.filter(
+    parent = Run.objects.exclude(_has_group()).filter(
         children__in=Run.objects.filter(
             pk=child_id,
             status__in=ENDED,

@@ -33,6 +33,7 @@ from workflows.infra.database_threads import run_in_db_retrying
 from workflows.infra.text import clean
 from workflows.models import (
     SUSPICION_LIFTED,
+    ChildGroup,
     Level,
     Outcome,
     StageStatus,
@@ -98,7 +99,7 @@ class Recorder:
         self._items: Mapping[int, Mapping[int, Any]] = {}  # kept by earlier attempts
         self.launcher = RunLauncher(run, self.buffer, workflows)
         self.has_launched = False  # a run that continues this one
-        self._child: Run | None = None  # for which the next pause waits
+        self._child: Run | ChildGroup | None = None  # for which the next pause waits
         self._encoder = Encoder()
         self._state: State | None = None  # the last one saved or restored
         self._migrated_to: AnyWorkflow | None = None
@@ -219,13 +220,16 @@ class Recorder:
         if pause.kind == WaitKind.SUBWORKFLOW:
             if self.buffer.masker.child(pause):
                 self.buffer.log(Level.WARNING, MASKED_PARAMS.format(pause.workflow))
-            self._child = await run_in_db_retrying(
-                launching.new_child,
-                self.run,
-                pause,
-                self._workflows,
-                tracing.traceparent(),  # of the step: the thread has another context
-            )
+            traceparent = tracing.traceparent()  # the thread has another context
+            given = self._workflows, traceparent
+            if pause.children is None:
+                self._child = await run_in_db_retrying(
+                    launching.new_child, self.run, pause, *given
+                )
+            else:
+                self._child = await run_in_db_retrying(
+                    launching.new_group, self.run, pause, pause.children, *given
+                )
 
     async def flush(self) -> None:
         """Return once everything observed so far is committed.
@@ -344,6 +348,11 @@ class Recorder:
         )
         await self.buffer.flush()
         self.awaits_event = paused.kind in AWAITS_EVENT
+
+    @property
+    def has_children_to_launch(self) -> bool:
+        """Whether the run waits for child runs that are to be launched one after another."""
+        return isinstance(self._child, ChildGroup)
 
     async def release(self, *, requested: bool = True) -> None:
         """Give the run back to the queue in the middle of a node.

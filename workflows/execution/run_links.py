@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from workflows.audit import audit_events
 from workflows.documents import uses
 from workflows.execution import launching, queue
-from workflows.models import LinkKind, Run, RunLink, Status
+from workflows.models import ChildItem, LinkKind, Run, RunLink, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,6 +93,7 @@ def insert_successor(run: Run, origin: Run, sequence: int) -> None:
         return
     row.update(parent_sequence=None)  # its parent waits for the successor
     _insert(run, origin, sequence, LinkKind.CONTINUE, f"Continues run {origin.pk}.")
+    ChildItem.objects.filter(child=origin.pk).update(child=run.pk)
 
 
 def _insert(run: Run, origin: Run, sequence: int, kind: LinkKind, reason: str) -> None:

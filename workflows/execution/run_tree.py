@@ -1,8 +1,8 @@
 """Parent and child runs, read by recursive SQL.
 
-Only a waiting run has a child that has not ended, and it waits for one at a time. The
-unfinished runs below a run are therefore a chain, at most as long as the depth limit; a
-tree from before the limit existed may be much deeper.
+Only a waiting run has children that have not ended: one, or as many at once as the node
+for a list permits. The tree is at most as deep as the depth limit; one from before the limit
+existed may be much deeper.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ _BELOW = f"""
     )
     SELECT id FROM below ORDER BY depth, id LIMIT %s
 """  # noqa: S608 - names are ours
-_CANCELLABLE = "run.cancel_requested_at IS NULL AND run.status IN ({statuses})"
+_CANCELLABLE = (
+    "run.cancel_requested_at IS NULL AND run.closing IS NULL"
+    " AND run.status IN ({statuses})"
+)
 
 
 def depth_of(run_id: UUID, limit: int) -> int:

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from workflows.execution import queue, recovery
+from workflows.execution import child_groups, queue, recovery
 from workflows.execution.child_process import ChildProcess
 from workflows.infra import process_metrics
 from workflows.infra.database_threads import run_in_db, run_in_db_retrying
 from workflows.models import Run, Status, Suspicion
+from workflows.registry import registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -126,7 +127,7 @@ class Quarantine:
             process_metrics.SUSPECT_DEATHS.inc()
             logger.error("The process of run %s ended with %s.", run.pk, end)
         if run.parent_id is not None:
-            await run_in_db_retrying(queue.wake_parent, run.pk)
+            await run_in_db_retrying(child_groups.child_ended, run.pk, registry)
 
     def _held_suspects(self) -> list[Run]:
         held = self._held.snapshot().values()

@@ -23,6 +23,7 @@ from django.conf import settings
 from workflows.execution import (
     background,
     blocked_run_ends,
+    child_groups,
     hourly_counts,
     queue,
     workers,
@@ -303,6 +304,7 @@ class Worker:
     async def _sweep(self) -> None:
         await asyncio.sleep(settings.POLL_INTERVAL_SECONDS)
         await run_in_db(queue.sweep, self._lost)
+        await run_in_db(child_groups.sweep, self._workflows)
         self.wake()
 
     async def _wake_due(self) -> None:

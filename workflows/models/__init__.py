@@ -13,6 +13,7 @@ from workflows.models.agents import (
 from workflows.models.alerts import AlertIncident, AlertMetric, AlertRule
 from workflows.models.approvals import Approval, ApprovalVote
 from workflows.models.bulk_operations import BulkItem, BulkJob, ItemResult
+from workflows.models.child_groups import ChildGroup, ChildItem, ItemStatus
 from workflows.models.current_stages import (
     ACTIVE_STATUSES,
     add_current,
@@ -119,6 +120,8 @@ __all__ = [
     "Capability",
     "CatchUp",
     "Checkpoint",
+    "ChildGroup",
+    "ChildItem",
     "Decision",
     "Deduplication",
     "Delivery",
@@ -139,6 +142,7 @@ __all__ = [
     "HistoryHead",
     "Interest",
     "ItemResult",
+    "ItemStatus",
     "Kind",
     "Level",
     "LinkKind",

@@ -23,6 +23,7 @@ from workflows.models import (
     ApprovalVote,
     Attempt,
     Checkpoint,
+    ChildItem,
     Decision,
     EventMessage,
     LogLine,
@@ -161,6 +162,7 @@ def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
     ApprovalVote.objects.filter(approval__run__in=ids).update(response=None)
     deletion.delete_payloads_of_deliveries(ids)
     deletion.delete_payloads_of_messages(ids)
+    ChildItem.objects.filter(group__parent__in=ids).update(params={})
     Run.objects.filter(pk__in=ids).update(
         title="",
         params={},

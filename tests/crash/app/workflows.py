@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -17,6 +18,7 @@ from workflows.engine import (
     node,
     otherwise,
     parallel,
+    subworkflows,
     when,
     when_failed,
 )
@@ -45,6 +47,7 @@ class Count(State):
     steps: tuple[str, ...] = ()
     visited: tuple[int, ...] = ()
     started: str = ""  # id of the run that was launched
+    children: tuple[dict[str, Any], ...] = ()  # results of child runs
 
 
 def leave_trace(state: Count, runtime: Runtime) -> None:
@@ -205,3 +208,19 @@ loop = Workflow(
     routes={start_count: [when(has_rounds, start_next), otherwise(finish)]},
     on_end=notify,
 )
+
+
+def elements(state: Count) -> list[int]:
+    """Return an element for each round."""
+    return list(range(state.params.rounds))
+
+
+def params_of_child(state: Count, number: int) -> Params:
+    """Return the params of the child run of an element, whose number is its duration."""
+    return Params(trace=state.params.trace, rounds=0, seconds=number / 1_000)
+
+
+each_child = subworkflows(
+    count, over=elements, params=params_of_child, into="children", limit=2
+)
+family = Workflow("family", state=Count, start=each_child, routes={})

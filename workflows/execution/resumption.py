@@ -32,9 +32,9 @@ from workflows.errors import (
     StepsUndone,
     WorkflowNotFound,
 )
-from workflows.execution import run_tree
+from workflows.execution import child_group_rows, run_tree
 from workflows.infra import notifications
-from workflows.models import RESUMABLE, Run, Status
+from workflows.models import ENDED, RESUMABLE, ChildGroup, Run, Status
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -58,6 +58,9 @@ class Link:
 
     run: Run
     replaced: Run | None = None
+    group: ChildGroup | None = (
+        None  # its runs are resumed when this one waits for them again
+    )
 
 
 def resume(
@@ -102,6 +105,10 @@ def _line(run: Run, workflows: Registry) -> list[Link]:
     """Return the run and the runs below it to resume, from the top down."""
     links: list[Link] = []
     while True:
+        group = child_group_rows.group_at(run, run.sequence + 1)
+        if group is not None:
+            _require_none_cancelling(links[0].run if links else run, group)
+            return [*links, Link(run, group=group)]
         child = run_tree.child_at(run, run.sequence + 1)
         if child is None or child.status not in RESUMABLE:
             _require_not_cancelling(links[0].run if links else run, child)
@@ -126,6 +133,15 @@ def _require_not_cancelling(run: Run, child: Run | None) -> None:
         )
 
 
+def _require_none_cancelling(run: Run, group: ChildGroup) -> None:
+    """Raise InvalidStatus if a child run of an element is being cancelled."""
+    items = group.items.filter(child__cancel_requested_at__isnull=False)
+    cancelling = items.exclude(child__status__in=ENDED).select_related("child")
+    item = cancelling.first()
+    if item is not None:
+        _require_not_cancelling(run, item.child)
+
+
 def _resume_one(
     link: Link, *, by: AbstractBaseUser | None, reason: str, token: str = ""
 ) -> bool:
@@ -137,6 +153,10 @@ def _resume_one(
         if not resumable.resume(**secrets):
             return False
         changed = None
+        if link.group is not None:
+            child_group_rows.reopen(
+                link.group, by_id=by.pk if by else None, reason=reason
+            )
         if replaced is not None:
             Run.objects.filter(pk=replaced.pk).update(parent_sequence=None)
             changed = {"child run": str(replaced.pk)}, {"child run": None}
