@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from workflows.engine import (
     Graph, Node, Retry, State, Vote, Workflow, approval, chain, conditional, node, otherwise,
     parallel, predicate, sleep, subworkflow, when, when_failed, Failure, event,
+    continue_as_new, launch, subworkflows,
 )
 
 class Review(BaseModel):
@@ -67,6 +68,10 @@ nap = sleep(timedelta(1))
 child = subworkflow("child", params=lambda s: {}, into="x")
 called = Workflow("called", state=Other, start=foreign, routes={})
 given = subworkflow(called, params={"a": 1}, into=lambda s, result: s)
+each = subworkflows(called, over="pages", params=lambda page: {"page": page}, into="x")
+each_of = subworkflows(called, over=lambda s: s.pages, params=lambda s, page: {}, into="x")
+launched = launch(called, {"a": 1}, into="x")
+again = continue_as_new(lambda s: {"a": 1})
 with_model = subworkflow(called, params=Review(outcome="x"), into="x")
 paid = event("payment", answer=Review, into="review", key=lambda s: s.run_id)
 """
@@ -85,6 +90,10 @@ odd_ways = [when(odd, nap), otherwise(nap)]
 foreign_ways = [when(odd, foreign), otherwise(nap)]
 ways = [when(fine, nap), otherwise(review)]
 more = [when(fine, weigh), when(~fine, stop), otherwise(nap)]
+family = Workflow("w", state=Mine, start=read, routes={
+    read: each, each: launched, launched: [when(fine, again), otherwise(stop)],
+})
+assert_type(family, Workflow[Mine])
 in_variables = Workflow("w", state=Mine, start=read, routes={
     read: ways, nap: more, review: stop, weigh: stop,
 })
@@ -146,6 +155,11 @@ Workflow("no test", state=Mine, start=read, routes={read: [when_failed(stop, on=
 Workflow("foreign undo", state=Mine, start=read, routes={}, undo={read: foreign})
 Workflow("undo of foreign", state=Mine, start=read, routes={}, undo={foreign: stop})
 Workflow("foreign end", state=Mine, start=read, routes={}, on_end=foreign)
+Workflow("foreign behind children", state=Mine, start=each, routes={each: foreign})
+subworkflows(weigh, over="pages", params=lambda page: {}, into="x")
+launch(7, {}, into="x")
+subworkflow(called, 7, into="x")
+continue_as_new("params")
 Workflow("page at the end", state=Mine, start=read, routes={}, on_end=judge)
 Workflow("event behind", state=Mine, start=read, routes={read: paid, paid: foreign})
 event("payment", answer=3, into="review")

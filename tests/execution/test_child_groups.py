@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pydantic import BaseModel
@@ -28,7 +29,14 @@ from workflows.errors import InvalidStatus
 from workflows.execution import child_groups
 from workflows.execution.child_group_rows import counts_of
 from workflows.infra.database_threads import run_in_db
-from workflows.models import ENDED, ChildGroup, ChildItem, Run, Status
+from workflows.models import (
+    ENDED,
+    ChildGroup,
+    ChildItem,
+    Run,
+    Status,
+    WorkflowPermission,
+)
 from workflows.registry import Registry
 from workflows.system import System
 
@@ -100,7 +108,7 @@ def child_of(world: World) -> Workflow[Any]:
     return Workflow("child", state=Child, start=double, routes={})
 
 
-def asking() -> Workflow[Any]:
+def with_approval() -> Workflow[Any]:
     """Return a workflow that waits for a person."""
     ask = approval("Is it fine?", answer=Yes, into="answer", name="ask")
     return Workflow("child", state=Child, start=ask, routes={})
@@ -274,7 +282,9 @@ async def test_with_fail_fast_the_first_failure_cancels_the_rest(
 async def test_a_cancel_of_the_parent_cancels_its_children_and_a_resume_resumes_them(
     registry: Registry, person: User
 ) -> None:
-    system, top = await launch(registry, parent(asking(), limit=2), [1, 2, 3], person)
+    system, top = await launch(
+        registry, parent(with_approval(), limit=2), [1, 2, 3], person
+    )
     async with working(registry):
         await until(top.pk, lambda run: _waiting(run) == 2)
         await run_in_db(system.cancel, top.pk, by=person, reason="by mistake")
@@ -402,3 +412,50 @@ def test_a_thousand_children_take_a_bounded_number_of_queries_each(
         child_groups.child_ended(child.pk, registry)
     assert len(captured) < 25
     assert counts_of(group).active == 10
+
+
+# What is shown --------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_page_of_the_parent_shows_progress_and_the_children(
+    registry: Registry, admin: User, client: Client
+) -> None:
+    top, _ = waiting_parent(registry, [1, 2, 3, 4], limit=3)
+    child_groups.advance(top.pk, registry)
+    first, second, third = children_of(top)
+    for child, status in ((first, "completed"), (second, "failed")):
+        Run.objects.filter(pk=child.pk).update(
+            status=status, completed_at=timezone.now()
+        )
+    client.force_login(admin)
+    page = client.get(f"/runs/{top.pk}/").content.decode()
+    for text in (
+        "2 of 4 child runs have ended.",
+        "2 of 4 ended",
+        "1 completed",
+        "1 failed or cancelled",
+        "1 active",
+        "1 not launched",
+        'value="2"',
+    ):
+        assert text in page
+    table = page.partition('id="run-children"')[2].partition("</section>")[0]
+    order = [table.index(str(run.pk)) for run in (second, third, first)]
+    assert order == sorted(order), "those that failed are first"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_children_are_hidden_from_those_who_may_not_see_their_workflow(
+    registry: Registry, client: Client
+) -> None:
+    top, _ = waiting_parent(registry, [1, 2])
+    child_groups.advance(top.pk, registry)
+    others = Group.objects.create(name="those who may see the children")
+    WorkflowPermission.objects.create(
+        group=others, workflow_name="child", can_view=True
+    )
+    client.force_login(make_user("viewer"))
+    page = client.get(f"/runs/{top.pk}/").content.decode()
+    assert "have ended" not in page
+    assert "Runs of child" not in page

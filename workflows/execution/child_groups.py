@@ -55,7 +55,7 @@ def child_ended(child_id: UUID, workflows: Registry) -> None:
 
 
 def sweep(workflows: Registry) -> None:
-    """Continue the parents that wait although none of their child runs is under way."""
+    """Continue the parents that wait although none of their child runs is active."""
     under_way = ChildItem.objects.filter(
         group=OuterRef("pk"), status=ItemStatus.LAUNCHED, child__isnull=False
     ).exclude(child__status__in=ENDED)
@@ -87,6 +87,8 @@ def _advance_once(parent_id: UUID, workflows: Registry) -> bool:
         if parent is None or group is None or group.is_decided:
             return False
         counts = counts_of(group)
+        # pages are rendered once for each version
+        Run.objects.filter(pk=parent.pk).update(version=F("version") + 1)
         notifications.changed_on_commit(parent.pk)
         if counts.verdict(group.need, fail_fast=group.fail_fast):
             _decide(parent, group)
@@ -97,7 +99,7 @@ def _advance_once(parent_id: UUID, workflows: Registry) -> bool:
 
 
 def _decide(parent: Run, group: ChildGroup) -> None:
-    """Launch nothing more, cancel what is under way and wake the parent."""
+    """Launch nothing more, cancel what is active and wake the parent."""
     ChildGroup.objects.filter(pk=group.pk).update(is_decided=True)
     group.items.filter(status__in=(ItemStatus.WAITING, ItemStatus.RESUME)).update(
         status=ItemStatus.WITHDRAWN

@@ -122,6 +122,13 @@ class Executor:
             thread.end()
             if self._recorders.get(run.pk) is recorder:
                 del self._recorders[run.pk]
+        return await self._follow_up(run, recorder)
+
+    async def _follow_up(self, run: Run, recorder: Recorder) -> bool:
+        """Continue what depends on this attempt, after its commit.
+
+        True if the run has ended, and has left no run pending.
+        """
         if recorder.has_children_to_launch:
             await run_in_db_retrying(child_groups.advance, run.pk, self._registry)
         if recorder.awaits_event:

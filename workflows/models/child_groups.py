@@ -92,3 +92,8 @@ class ChildItem(models.Model):
     def __str__(self) -> str:
         """Return the position."""
         return f"element {self.position}"
+
+    @property
+    def number(self) -> int:
+        """The position, counted from 1."""
+        return self.position + 1

@@ -46,6 +46,7 @@ KINDS = {
     "approval": "approval",
     "wait": "wait",
     "subworkflow": "sub-workflow",
+    "subworkflows": "sub-workflows",
     "launch": "launch",
     "continue": "new run",
     "event": "event",

@@ -40,6 +40,8 @@ BASE_SHAPES: Final[dict[str, str]] = {
     "wait": f'<circle cx="8" cy="8" r="6" {STROKE}/><path d="M8 4.6V8l2.4 1.6" {STROKE}/>',
     "subworkflow": f'<rect x="2" y="3" width="12" height="10" rx="1.5" {STROKE}/>'
     f'<path d="M5 3v10M11 3v10" {STROKE}/>',
+    "subworkflows": f'<rect x="1.5" y="5" width="10" height="8" rx="1.5" {STROKE}/>'
+    f'<path d="M4.5 2.5h8.3a1.5 1.5 0 0 1 1.5 1.5v6.5M4.5 5v8" {STROKE}/>',
     "launch": f'<rect x="2" y="3" width="8" height="10" rx="1.5" {STROKE}/>'
     f'<path d="M7 8h7M11.4 5.4L14 8l-2.6 2.6" {STROKE}/>',
     "continue": f'<path d="M3 8a5 5 0 1 1 1.5 3.6" {STROKE}/>'

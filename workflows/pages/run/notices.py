@@ -20,6 +20,7 @@ from workflows.models import (
 from workflows.models.status import CANCEL_AGAIN
 from workflows.pages.redaction import is_redacted, redact
 from workflows.pages.render.text import readable_name, span
+from workflows.pages.run.child_runs import progress_text
 from workflows.pages.run.closing_notices import closing_text, closing_title
 from workflows.pages.run.event_notices import WAITS_FOR_MESSAGES, event_notice
 from workflows.pages.run.hold_notices import blocking_notice, leftover_code_notice
@@ -269,8 +270,8 @@ def _waiting(
 ) -> Notice:
     if run.waiting_for == WaitKind.APPROVAL and approval:
         return _waiting_for_approval(run, approval, permissions, refusal)
-    if child := _visible_child(run, permissions):
-        return _waiting_for_child(child, permissions)
+    if found := _waiting_for_runs(run, permissions):
+        return found
     node = readable_name(run.waiting_node)
     if run.wake_at:
         return Notice(
@@ -282,6 +283,14 @@ def _waiting(
             until=run.wake_at,
         )
     return Notice("quiet", f"Waiting at {node}.")
+
+
+def _waiting_for_runs(run: Run, permissions: Permissions) -> Notice | None:
+    if text := progress_text(run, permissions.view):
+        title = "Waiting for sub-workflows."
+        return Notice("quiet", title, text, "#run-children", "Show")
+    child = _visible_child(run, permissions)
+    return _waiting_for_child(child, permissions) if child else None
 
 
 def _waiting_for_approval(

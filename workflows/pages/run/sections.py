@@ -34,6 +34,7 @@ from workflows.pages.documents.evidence import Evidence
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.lists.event_waits import waits_of
 from workflows.pages.render.json_tree import VIEWER
+from workflows.pages.run.child_runs import ChildRunTable, child_run_table
 from workflows.pages.run.related_runs import RelatedRuns, related_runs
 from workflows.pages.run.rows_at_step import PointInTime, moment_of
 from workflows.pages.run.status_at_step import StatusAt, status_at
@@ -285,6 +286,13 @@ class ActivitySection(Section):
         """All child runs, oldest first: the timeline shows when the run waited for them."""
         children = self.run.children.order_by("-id").defer("params", "result", "graph")
         return list(children[:MAX_ROWS])[::-1]
+
+    @cached_property
+    def child_runs(self) -> ChildRunTable | None:
+        """The child runs of the newest step that launched one for each element, now."""
+        if not self.moment.is_now:
+            return None
+        return child_run_table(self.run, self.permissions.granted.view)
 
     @property
     def visible_children(self) -> Sequence[Run]:
