@@ -333,20 +333,29 @@ class System(Queries):
             Run.objects.select_for_update().filter(pk=approval.run_id).first()
             if approval.votes_needed > 1:
                 self._vote(run_id, checked, by, comment)
-                return self.find_run(run_id)
-            mine = Approval.objects.filter(pk=approval.pk)
-            if not mine.respond(value=checked, by_id=by.pk, comment=comment):
-                raise AlreadyAnswered(
-                    approvals.closed_reason(self.find_approval(run_id))
-                )
-            if approval.kind != ApprovalKind.BUDGET:
-                self._wake(approval, "respond", by, comment)
-            elif budgets.grant_increase(approval, checked, by):
-                reason = f"{budgets.increase_text(checked)}. {comment}"
-                self._wake(approval, "raise budget", by, reason)
             else:
-                run_cancellation.cancel(approval.run, by=by, reason=comment)
+                self._answer(approval, checked, by, comment)
         return self.find_run(run_id)
+
+    def _answer(
+        self,
+        approval: Approval,
+        value: Mapping[str, Any],
+        by: AbstractBaseUser,
+        comment: str,
+    ) -> None:
+        """Close an approval with its only response; raise a budget, or resume the run."""
+        mine = Approval.objects.filter(pk=approval.pk)
+        if not mine.respond(value=value, by_id=by.pk, comment=comment):
+            found = self.find_approval(approval.run_id)
+            raise AlreadyAnswered(approvals.closed_reason(found))
+        if approval.kind != ApprovalKind.BUDGET:
+            self._wake(approval, "respond", by, comment)
+        elif budgets.grant_increase(approval, value, by):
+            reason = f"{budgets.increase_text(value)}. {comment}"
+            self._wake(approval, "raise budget", by, reason)
+        else:
+            run_cancellation.cancel(approval.run, by=by, reason=comment)
 
     @staticmethod
     def _require_respondent(approval: Approval, by: AbstractBaseUser) -> None:

@@ -111,6 +111,24 @@ async def test_a_model_lists_launches_watches_explains_responds_and_cancels(
     assert (event.actor_name, event.token_name) == (admin.username, "model")
 
 
+async def test_a_model_cannot_respond_in_place_of_an_excluded_person(
+    served: Any, admin: User
+) -> None:
+    approval = await run_in_db(
+        lambda: make_approval(
+            node_name="ask_reviewer", not_by="launcher", excluded=[admin.pk]
+        )
+    )
+    answer = {"run": str(approval.run_id), "sequence": approval.sequence}
+    answer |= {"value": {"outcome": "publish"}, "reason": "Checked by Ada."}
+    async with connected(served, await secret_of(admin)) as client:
+        assert await result_of(client, "list_approvals") == []
+        refused = await error_of(client, "respond", **answer)
+    assert "You launched this run: someone else has to respond." in refused
+    stored = await run_in_db(Approval.objects.get, pk=approval.pk)
+    assert stored.status == "open"
+
+
 async def test_watching_ends_with_the_run_or_the_time(served: Any, admin: User) -> None:
     run = await run_in_db(make_run, status=Status.RUNNING)
     ended = {"status": Status.COMPLETED, "completed_at": timezone.now()}

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from project.env import ROOT
@@ -226,6 +227,24 @@ def test_an_approval_is_shown_and_answered(shell: Shell) -> None:
     shell.run("respond", run, "--value", "outcome=publish", "--reason", "Checked.")
     approval.refresh_from_db()
     assert (approval.status, approval.comment) == ("answered", "Checked.")
+
+
+def test_an_excluded_person_reads_why_they_cannot_respond(shell: Shell) -> None:
+    approval = make_approval(
+        node_name="ask_reviewer",
+        not_by="launcher",
+        excluded=list(get_user_model().objects.values_list("pk", flat=True)),
+        votes_needed=2,
+    )
+    run = str(approval.run_id)
+    shown = shell.run("respond", run)
+    assert "0 of 2 responses: nobody yet" in shown
+    assert "You launched this run: someone else has to respond." in shown
+    assert "--value" not in shown
+    given = ("--value", "outcome=publish", "--reason", "Checked.")
+    shell.run("respond", run, *given, code=2)
+    approval.refresh_from_db()
+    assert approval.status == "open"
 
 
 def test_workflows_and_schedules_are_listed(shell: Shell) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,7 @@ from workflows import bulk  # noqa: E402
 from workflows.audit.verifier import Checker  # noqa: E402
 from workflows.deliveries import service as destinations  # noqa: E402
 from workflows.engine.errors import RequestError  # noqa: E402
-from workflows.infra import clock  # noqa: E402
+from workflows.infra import clock, notifications  # noqa: E402
 from workflows.models import (  # noqa: E402
     Attempt,
     Checkpoint,
@@ -106,6 +107,21 @@ def act(do: str, run: str, **given: Any) -> dict[str, str]:
     return {"status": done.status}
 
 
+def vote(run: str, name: str, kill: str = "") -> dict[str, str]:
+    """Respond as this person; with `kill`, this process is killed before or after the commit."""
+    by, _ = User.objects.get_or_create(username=name, is_superuser=True)
+    if kill == "before":
+        setattr(notifications, "changed_on_commit", _die)  # noqa: B010 - in this process only
+    done = system.respond(run, {"ok": True}, by=by, comment="fine")
+    if kill == "after":
+        _die()
+    return {"status": done.status}
+
+
+def _die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def delete_many(count: int) -> int:
     """Start a bulk operation that deletes `count` cancelled runs; return the total."""
     superuser = User.objects.create_superuser("boss")
@@ -150,6 +166,7 @@ def main() -> None:
         "launch_each": launch_each,
         "report": report,
         "act": act,
+        "vote": vote,
         "add_schedules": add_schedules,
         "add_destinations": add_destinations,
         # One event loop: otherwise each action opens a separate connection to Redis.

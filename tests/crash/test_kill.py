@@ -315,6 +315,47 @@ def kill_until_ended(installation: Installation, *, runs: int) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_votes_survive_kills_of_voters_and_workers_at_every_commit(
+    installation: Installation,
+) -> None:
+    (run_id,) = installation.launch(name="decided")
+    is_waiting = "SELECT COUNT(*) FROM workflows_run WHERE status = 'waiting'"
+    for moment in ("before 1", "after 1"):  # the pause and its approval
+        with installation.worker(moment.replace(" ", "-"), KILL_AT=moment) as worker:
+            assert worker.wait(60) == -signal.SIGKILL
+    with installation.worker("third"):
+        wait_for(lambda: installation.ask(is_waiting) == [(1,)], what="the run to wait")
+    votes = "SELECT voter_name FROM workflows_approvalvote ORDER BY id"
+    for name, kill_at in (
+        ("ada", "before"),
+        ("ada", "after"),
+        ("ben", "before"),
+        ("ben", "after"),
+    ):
+        before = installation.ask(votes)
+        # killed: an error would be in the text
+        with pytest.raises(AssertionError, match=r"^\s*$"):
+            installation.drive("vote", run=run_id, name=name, kill=kill_at)
+        added = [(name,)] if kill_at == "after" else []
+        assert installation.ask(votes) == [*before, *added]
+    assert installation.ask(is_waiting) == [(0,)], "the second vote resumes the run"
+    for moment in ("before 1", "after 1"):
+        with installation.worker(f"last-{moment[0]}", KILL_AT=moment) as worker:
+            assert worker.wait(60) == -signal.SIGKILL
+    with installation.worker("last"):
+        report = wait_until_ended(installation)
+    assert report["not_as_recorded"] == []
+    assert [run["status"] for run in report["runs"]] == ["completed"]
+    assert report["results"][run_id]["steps"] == ["ada", "ben"]
+    completed = [s for s in report["stages"] if s["status"] == "completed"]
+    assert [(s["sequence"], s["node_name"]) for s in completed] == [
+        (1, "board"),
+        (2, "close"),
+    ]
+
+
+@pytest.mark.slow
 def test_a_bulk_operation_survives_the_death_of_its_worker(
     installation: Installation,
 ) -> None:

@@ -368,6 +368,32 @@ def test_the_person_of_the_previous_approval_is_refused() -> None:
     assert outcome.status == "completed"
 
 
+def test_an_exclusion_without_a_previous_approval_is_reported_at_import() -> None:
+    with pytest.raises(
+        DefinitionError,
+        match="approval “review” has not_by='previous', and no approval comes before",
+    ):
+        a_review(not_by="previous")
+
+
+def test_an_approval_in_a_loop_is_its_own_previous_one() -> None:
+    @predicate("it is rejected")
+    def is_rejected(state: Letter) -> bool:
+        return state.review is not None and state.review.outcome == "reject"
+
+    again = approval("Right?", Review, "review", not_by="previous", name="again")
+    done = approval("Done?", Review, "second", name="done")
+    loop = Workflow(
+        "loop",
+        state=Letter,
+        start=again,
+        routes={again: [when(is_rejected, again), otherwise(done)]},
+    )
+    given = iter([BEN, BEN])
+    with pytest.raises(ResponseRefused, match="ben, who responded to the previous"):
+        run_in_memory(loop, answers={again: lambda _: next(given)})
+
+
 def test_every_voter_of_the_previous_approval_is_refused() -> None:
     answers = {"first": [ADA, BEN], "second": BEN}
     with pytest.raises(ResponseRefused, match="ben, who responded to the previous"):

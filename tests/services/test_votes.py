@@ -182,6 +182,40 @@ async def test_each_vote_is_an_audit_event_with_the_digest_of_the_response(
     await check_history()
 
 
+@pytest.mark.parametrize("change", ["response", "person", "added"])
+async def test_a_vote_that_was_changed_or_added_is_found(
+    change: str, world: World, people: dict[str, User]
+) -> None:
+    run = await world.waiting(a_review("votes", votes=3))
+    await world.respond(run, people["ada"])
+    await check_history()
+
+    def damage() -> None:
+        vote = ApprovalVote.objects.get()
+        if change == "response":
+            vote.response = REJECT
+        elif change == "person":
+            vote.voter, vote.voter_name = people["ben"], "ben"
+        else:
+            vote.pk, vote.voter, vote.voter_name = None, people["ben"], "ben"
+        vote.save()
+
+    await run_in_db(damage)
+    found = [str(one) for one in await run_in_db(lambda: [*Checker().everything()])]
+    name = "ada" if change == "response" else "ben"
+    assert len(found) == 1
+    assert f"the vote of {name} at step 1 was added or changed" in found[0]
+
+
+async def test_votes_without_their_response_after_retention_are_no_finding(
+    world: World, people: dict[str, User]
+) -> None:
+    run = await world.waiting(a_review("votes", votes=2))
+    await world.respond(run, people["ada"])
+    await run_in_db(lambda: ApprovalVote.objects.update(response=None))
+    await check_history()
+
+
 async def test_a_person_votes_once(world: World, people: dict[str, User]) -> None:
     run = await world.waiting(a_review("votes", votes=3))
     await world.respond(run, people["ada"])

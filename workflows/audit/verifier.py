@@ -29,6 +29,7 @@ from workflows.audit.chain_streams import (
 from workflows.audit.chain_verification import ChainWalker, Finding, Link
 from workflows.audit.row_adapters import as_bytes
 from workflows.audit.seal_rows import WITHOUT_RUN
+from workflows.audit.vote_verification import check_votes
 from workflows.infra.database import snapshot
 from workflows.models import (
     AuditEvent,
@@ -111,6 +112,7 @@ class Checker:
             for run_id, found in self._runs(among, subjects):
                 if found:
                     yield from Checker().run(run_id)  # its rows were counted already
+            yield from check_votes(subjects)
         yield from self._check_events_without_run()
         yield from self.beginning()
 

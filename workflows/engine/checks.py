@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from string import Formatter
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -83,6 +83,39 @@ def check_against_state(
                     f" {template!r}"
                 )
                 _check_template_fields(where, template, state)
+
+
+def check_exclusions(
+    workflow: str, nodes: Mapping[str, Node[Any, Any]], edges: Iterable[tuple[str, str]]
+) -> None:
+    """Raise DefinitionError for `not_by="previous"` where no approval can come before.
+
+    `edges` are the names of source and target.
+    """
+    sources: dict[str, set[str]] = {}
+    for source, target in edges:
+        sources.setdefault(target, set()).add(source)
+    for name, node in nodes.items():
+        if not (isinstance(node, Approval) and node.not_by == "previous"):
+            continue
+        earlier = _reaching(name, sources)
+        if not any(isinstance(nodes[one], Approval) for one in earlier):
+            raise DefinitionError(
+                f"Workflow “{workflow}”: approval “{name}” has not_by='previous', and no approval"
+                " comes before it: leave it out, or use not_by='launcher'.",
+                code="check.not_by",
+            )
+
+
+def _reaching(name: str, sources: Mapping[str, set[str]]) -> set[str]:
+    """Return the nodes from which a node is reached, itself if it is part of a cycle."""
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        new = sources.get(waiting.pop(), set()) - found
+        found |= new
+        waiting += new
+    return found
 
 
 # Answers ----------------------------------------------------------------------------

@@ -45,6 +45,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "check.exit_with_edges": "an exit has edges, which are never evaluated",
         "check.dead_edge": "an edge is never taken because of a preceding one",
         "check.answer_type": "a field cannot hold the response that is stored in it",
+        "check.not_by": "an approval excludes who responded to the previous one, and none precedes",
         "check.template": "a template names a field that the state does not have",
         # DefinitionError: a State class
         "state.field_name": "the name of a field is invalid",

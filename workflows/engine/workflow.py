@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from .adapters import codec, schema
-from .checks import check_against_state
+from .checks import check_against_state, check_exclusions
 from .child_nodes import references
 from .config import GraphConfig
 from .errors import DefinitionError
@@ -112,12 +112,14 @@ class Workflow(Generic[S]):
         self.graph = Graph(name)
         self._build(self.graph)
         check_against_state(name, nodes, self._predicates(), state)
-        self._warn()
+        self._check_graph()
         self.shape: GraphShape = replace(self.graph.describe(), fields=_fields(state))
         self.fingerprint = fingerprint(self.shape)
         self.drawn = self.shape.to_json()  # stored with each run; not to be modified
 
-    def _warn(self) -> None:
+    def _check_graph(self) -> None:
+        edges = [(edge.source, edge.target) for edge in self.graph.describe().edges]
+        check_exclusions(self.name, self.graph.nodes, edges)
         for warning in self.graph.check():
             warnings.warn(warning, DefinitionWarning, stacklevel=3)
 

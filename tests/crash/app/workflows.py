@@ -12,7 +12,9 @@ from pydantic import BaseModel
 from tests.crash.app import deadly
 from workflows.engine import (
     State,
+    Vote,
     Workflow,
+    approval,
     continue_as_new,
     launch,
     node,
@@ -156,6 +158,30 @@ saga = Workflow(
     },
     on_end=notify,
 )
+
+
+class Consent(BaseModel):
+    """A response to an approval."""
+
+    ok: bool = True
+
+
+class Decided(State):
+    """State with the votes of an approval."""
+
+    params: Params
+    votes: tuple[Vote[Consent], ...] = ()
+    steps: tuple[str, ...] = ()
+
+
+@node
+def close(state: Decided, runtime: Runtime) -> Decided:
+    """Record the persons who voted."""
+    return state.set(steps=tuple(vote.by for vote in state.votes))
+
+
+board = approval("Right?", Consent, "votes", votes=2, name="board")
+decided = Workflow("decided", state=Decided, start=board, routes={board: close})
 
 
 class Visit(BaseModel):

@@ -304,12 +304,12 @@ def _node(number: int, plan: _Plan, states: Mapping[str, NodeState]) -> Node:
         Text(line, left + TEXT_LEFT, place.y + 21 + LINE * row)
         for row, line in enumerate(lines)
     )
-    note = state.text or KINDS.get(kind, "")
+    note = state.text or _kind_text(shape)
     return Node(
         number=number,
         name=name,
         kind=kind,
-        title=_title(shape, state, kind),
+        title=_title(shape, state),
         lines=texts if note else (*(Text(t.text, t.x, t.y + 8) for t in texts),),
         note=Text(note, left + TEXT_LEFT, place.y + size.height - 12),
         state=state,
@@ -322,13 +322,20 @@ def _node(number: int, plan: _Plan, states: Mapping[str, NodeState]) -> Node:
     )
 
 
-def _title(shape: Mapping[str, Any], state: NodeState, kind: str) -> str:
+def _kind_text(shape: Mapping[str, Any]) -> str:
+    """Return the kind of a node, with the number of persons who respond to an approval."""
+    text = KINDS.get(shape.get("kind") or "node", "")
+    votes = shape.get("votes") or 1
+    return f"{text} by {votes}" if text and votes != 1 else text
+
+
+def _title(shape: Mapping[str, Any], state: NodeState) -> str:
     """Return name, docstring, kind, status and count of a node, one sentence each."""
     count = f"{state.visits} steps" if state.visits > 1 else ""
     texts = (
         shape["name"],
         shape.get("doc"),
-        KINDS.get(kind),
+        _kind_text(shape),
         state.full or state.text,
         count,
     )
