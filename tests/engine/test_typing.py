@@ -15,8 +15,8 @@ from datetime import timedelta
 from typing import assert_type
 from pydantic import BaseModel
 from workflows.engine import (
-    Graph, Node, Retry, State, Vote, Workflow, approval, chain, conditional, node, otherwise,
-    parallel, predicate, sleep, subworkflow, when, when_failed, Failure, event,
+    Graph, Node, Retry, State, Vote, Workflow, approval, branches, chain, conditional, node,
+    otherwise, parallel, predicate, sleep, subworkflow, when, when_failed, Failure, event,
     continue_as_new, launch, subworkflows,
 )
 
@@ -118,6 +118,14 @@ filled = approval("Right?", answer=Review, into="review", initial=draft, not_by=
 votes = approval("Right?", answer=Review, into="votes", votes=2, not_by="previous",
                  initial=lambda s: {"outcome": "publish"}, within=timedelta(days=1))
 Workflow("w", state=Mine, start=filled, routes={filled: votes})
+@node
+def counted(state: Mine) -> int: return 1
+both = branches({"a": counted, "b": [read, weigh], "c": judge_all}, into="review", need=1)
+branching = Workflow("w", state=Mine, start=both, routes={both: [when(fine, stop), otherwise(nap)]})
+assert_type(branching, Workflow[Mine])
+of_patterns = branches({"a": judge_all, "b": [judge_all]}, into="review")
+mixed: Node[Mine, Mine] = branches({"a": [judge_all, counted], "b": read}, into="review")
+Workflow("w", state=Mine, start=of_patterns, routes={of_patterns: both, both: mixed})
 
 waiting = Workflow("w", state=Mine, start=paid, routes={
     paid: [when(fine, stop), when_failed(nap), otherwise(paid)]})
@@ -166,6 +174,14 @@ event("payment", answer=3, into="review")
 event("payment", answer=Review, into="review", key=lambda s: None)
 event("payment", answer=Review, into="review", key="42")
 event("payment", answer=Review, into="review", within=3)
+Workflow("foreign branch", state=Mine, start=branches({"a": read, "b": foreign}, "x"), routes={})
+Workflow("foreign in a list", state=Mine, start=branches({"a": [read, foreign]}, "x"), routes={})
+Workflow("only foreign", state=Mine, start=branches({"a": foreign}, "x"), routes={})
+Workflow("page in a branch", state=Mine, start=branches({"a": judge, "b": read}, "x"), routes={})
+Workflow("mixed", state=Mine, start=read, routes={read: branches({"a": read, "b": [foreign]}, "x")})
+branches({"a": len}, into="review")
+branches({"a": read}, into=3)
+branches({"a": read}, into="review", need="all")
 node(undo=foreign)(lambda state: stop(state))
 approval("?", answer=Review, into="review", not_by="approver")
 approval("?", answer=Review, into="review", within=3)

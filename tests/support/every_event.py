@@ -19,6 +19,7 @@ from workflows.engine import (
     State,
     Workflow,
     approval,
+    branches,
     chain,
     conditional,
     key,
@@ -70,6 +71,7 @@ def events() -> list[Event]:
         *run_in_memory(_a_loop_with_retries(), ITEMS).events,
         *run_in_memory(_all_patterns(), ITEMS).events,
         *run_in_memory(_a_chain_that_breaks(), ITEMS).events,
+        *run_in_memory(_branches(), ITEMS).events,
         *run_in_memory(_tries_that_wait_for_a_thread(), ITEMS).events,
         *_a_resume_with_kept_items(),
     ]
@@ -111,6 +113,23 @@ def _all_patterns() -> Workflow[State]:
     steps = chain(step, over="items")
     choice = conditional(lambda _: "same", {"same": same})
     return Workflow("patterns", state=State, start=steps, routes={steps: choice})
+
+
+def _branches() -> Workflow[State]:
+    """Return a workflow with two branches, of which the first one is enough."""
+    second = FailsOnce(2)
+
+    @node
+    def same(state: State) -> State:
+        return state
+
+    @node
+    def fail(state: State) -> State:
+        second.on(2)
+        return state
+
+    both = branches({"same": same, "fail": fail}, into="found", need=1)
+    return Workflow("branches", state=State, start=both, routes={})
 
 
 def _a_chain_that_breaks() -> Workflow[State]:

@@ -71,6 +71,7 @@ _stage: dict[str, Any] = {
     "sequence": 1,
     "kind": "node",
     "undoes": None,
+    "branch": None,
     "attempt": 1,
     "node": "read_pages",
     "iteration": 1,

@@ -188,6 +188,7 @@ def stage(row: Stage) -> StageOut:
         sequence=row.sequence,
         kind=StageKind(row.kind),
         undoes=row.undoes,
+        branch=row.branch,
         attempt=row.attempt,
         node=row.node_name,
         iteration=row.iteration,

@@ -222,6 +222,9 @@ class StageOut(Schema):
         description="“undo” undoes a completed step, “on_end” runs at the end of the run."
     )
     undoes: int | None = Field(description="Number of the step that it undoes.")
+    branch: str | None = Field(
+        description="Branch of which it is a step, null outside of branches."
+    )
     attempt: int
     node: str
     iteration: int

@@ -149,6 +149,7 @@ def _stage(row: Stage) -> dict[str, Any]:
         "items_total": row.items_total,
         "kind": row.kind,
         "undoes": row.undoes,
+        "branch": row.branch,
         "error_message": row.error_message,
         "created_at": _at(row.created_at),
         "seal": _hex(row.seal),

@@ -70,6 +70,8 @@ def stage_link(stage: Stage) -> Link:
         seals.stage_fields(stage.run_id, stage.attempt, stage_row(stage)),
         is_open=stage.status not in CLOSED,
         attempt=stage.attempt,
+        branch=stage.branch,
+        steps_before=stage.items_total or 0,
     )
 
 

@@ -50,6 +50,10 @@ class Link:
     is_pruned: bool = False  # values deleted by retention; the digest is sealed
     action: str = ""  # of an audit event
     attempt: int = 0  # of a stage
+    branch: str | None = None  # of which a stage is a step
+    steps_before: int = (
+        0  # of the branches that a stage joins, or items of a parallel one
+    )
 
     @property
     def name(self) -> str:

@@ -30,6 +30,7 @@ def stage_row(stage: Stage) -> StageRow:
         error=stage.error_message,
         kind=stage.kind,
         undoes=stage.undoes,
+        branch=stage.branch,
     )
 
 

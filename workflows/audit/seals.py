@@ -129,7 +129,7 @@ def audit_chain_of(run_id: UUID | None) -> str:
     return f"deeds {run_id.hex}" if run_id else "deeds"
 
 
-DEFAULT: Final = ("node", None)  # kind and undoes of most stages
+DEFAULT: Final = ("node", None, None)  # kind, undoes and branch of most stages
 
 
 def stage_fields(run_id: UUID, attempt: int, row: Any) -> list[Any]:
@@ -138,9 +138,14 @@ def stage_fields(run_id: UUID, attempt: int, row: Any) -> list[Any]:
         "stage", run_id.hex, attempt, row.sequence, row.node, row.iteration, row.tries,
         str(row.status), row.duration_ms, row.items_done, row.items_total, row.error,
         microseconds(row.created_at),
-        # stages older than closings were sealed without these
-        *([str(row.kind), row.undoes] if (row.kind, row.undoes) != DEFAULT else []),
+        # stages older than closings and branches were sealed without these
+        *(_place(row) if (row.kind, row.undoes, row.branch) != DEFAULT else []),
     ]  # fmt: skip
+
+
+def _place(row: Any) -> list[Any]:
+    branch = [] if row.branch is None else [row.branch]
+    return [str(row.kind), row.undoes, *branch]
 
 
 def decision_fields(

@@ -38,6 +38,7 @@ class StageRow:
     kind: str = StageKind.NODE
     undoes: int | None = None  # sequence of the step that it undoes
     progress: dict[str, Any] | None = None  # what its node reported last
+    branch: str | None = None  # of which it is a step
 
     def as_current(self) -> str:
         """Return the JSON text of `Run.current_stage` while this stage is in progress."""
@@ -76,6 +77,7 @@ class StageRow:
             self.kind,
             self.undoes,
             self.progress,
+            self.branch,
         )
 
 

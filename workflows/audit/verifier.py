@@ -161,7 +161,7 @@ class Checker:
             elif self._is_old(link):
                 self.tally.unsealed += 1
             elif link.is_open:
-                opened.append(link)
+                opened += [link] if link.branch is None else []
                 yield from _open(subject, link, len(opened))
             else:
                 yield _about(subject, link, UNSEALED)
@@ -291,9 +291,20 @@ def _subjects(condition: Q) -> dict[UUID, Subject]:
 
 def _open(subject: Subject, link: Link, opened: int) -> Iterator[Finding]:
     """Report a stage that cannot be in progress."""
-    is_next = link.sequence == subject.sequence + 1
+    if link.branch is None:
+        is_next = subject.sequence + 1 in _numbers(
+            link.sequence or 0, link.steps_before
+        )
+    else:
+        is_after = (link.sequence or 0) > subject.sequence
+        is_next = is_after and subject.status == Status.RUNNING
     if opened > 1 or not is_next or subject.status == Status.COMPLETED:
         yield _about(subject, link, "added or changed: this step cannot be in progress")
+
+
+def _numbers(sequence: int, steps_before: int) -> tuple[int, int]:
+    """Return the first numbers that a stage may follow: its own, or those of its branches."""
+    return sequence, sequence - steps_before
 
 
 def _follows(stage: Stage, sequence: int) -> bool:
@@ -303,7 +314,9 @@ def _follows(stage: Stage, sequence: int) -> bool:
     that step stays open, so that the run can be resumed.
     """
     is_passing = stage.kind == StageKind.ON_END and stage.sequence == sequence + 2
-    return is_passing or stage.sequence == sequence + 1
+    return is_passing or sequence + 1 in _numbers(
+        stage.sequence, stage.items_total or 0
+    )
 
 
 def _current(subject: Subject, opened: Sequence[Link]) -> Iterator[Finding]:

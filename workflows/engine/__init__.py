@@ -50,7 +50,7 @@ from .isolation import Isolation
 from .nodes import Failed, Node, node
 from .observers import LogObserver, MultiObserver, NoOpObserver, Observer, observers
 from .outcomes import RunOutcome
-from .patterns import chain, conditional, parallel
+from .patterns import branches, chain, conditional, parallel
 from .pause_nodes import approval, sleep, wait
 from .predicates import (
     Evaluation,
@@ -126,6 +126,7 @@ __all__ = [
     "always",
     "any_of",
     "approval",
+    "branches",
     "chain",
     "conditional",
     "continue_as_new",

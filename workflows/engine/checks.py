@@ -129,10 +129,10 @@ def _check_answer_type(
         return
     if isinstance(node, Approval) and node.votes > 1:
         _check_votes_field(where, node, state, field.annotation)
-    elif not _accepts(field.annotation, node.answer_type):
+    elif not accepts(field.annotation, node.answer_type):
         raise DefinitionError(
             f"{where} puts a {node.answer_type.__name__} into “{node.into}”, which"
-            f" {state.__name__} declares as {_name_of(field.annotation)}: give the field that"
+            f" {state.__name__} declares as {name_of(field.annotation)}: give the field that"
             " type.",
             code="check.answer_type",
         )
@@ -145,7 +145,7 @@ def _check_votes_field(
         name = node.answer_type.__name__
         raise DefinitionError(
             f"{where} puts {node.votes} votes into “{node.into}”, which {state.__name__} declares"
-            f" as {_name_of(annotation)}: declare it as tuple[Vote[{name}], ...] = ().",
+            f" as {name_of(annotation)}: declare it as tuple[Vote[{name}], ...] = ().",
             code="check.answer_type",
         )
 
@@ -160,17 +160,17 @@ def _accepts_votes(annotation: Any, answer: type[BaseModel]) -> bool:
     if annotation is Any:
         return True
     found = answer_in_votes(annotation)
-    return found is not None and _accepts(found, answer)
+    return found is not None and accepts(found, answer)
 
 
-def _accepts(annotation: Any, answer: type[BaseModel]) -> bool:
+def accepts(annotation: Any, answer: type[BaseModel]) -> bool:
     """Return whether a field of that type may accept an answer; True if that is unknown."""
     origin = get_origin(annotation)
     if origin is Annotated:
         kind, *metadata = get_args(annotation)
-        return any(map(_converts, metadata)) or _accepts(kind, answer)
+        return any(map(_converts, metadata)) or accepts(kind, answer)
     if origin in {Union, UnionType}:
-        return any(_accepts(arm, answer) for arm in get_args(annotation))
+        return any(accepts(arm, answer) for arm in get_args(annotation))
     return _class_accepts(origin or annotation, answer)
 
 
@@ -197,7 +197,8 @@ def _converts(metadata: object) -> bool:
     return hasattr(metadata, "func")
 
 
-def _name_of(annotation: Any) -> str:
+def name_of(annotation: Any) -> str:
+    """Return a type as text for messages."""
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 

@@ -46,6 +46,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "check.dead_edge": "an edge is never taken because of a preceding one",
         "check.answer_type": "a field cannot hold the response that is stored in it",
         "check.not_by": "an approval excludes who responded to the previous one, and none precedes",
+        "check.branches": "a field cannot hold the results of branches",
         "check.template": "a template names a field that the state does not have",
         # DefinitionError: a State class
         "state.field_name": "the name of a field is invalid",
@@ -66,6 +67,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "chain.cancelled": "a chain was cancelled before a step",
         "parallel.failed": "items of a parallel node failed",
         "parallel.cancelled": "a parallel node was cancelled",
+        "branches.failed": "too many branches of a node failed",
         "conditional.predicate": "the route could not be chosen",
         "conditional.handler": "the handler of a route failed",
         "conditional.unknown_route": "no handler has the name that was chosen",

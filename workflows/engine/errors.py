@@ -29,7 +29,8 @@ obvious, the remedy.
        ├─ ApprovalNotRequested  a function of an approval failed: node
        ├─ EventExpired          an event did not arrive in time, without a default value
        ├─ SubworkflowFailed     the child run did not complete
-       └─ PatternError          ChainError, ParallelError (ItemError each), ConditionalError
+       └─ PatternError          ChainError, ParallelError (ItemError each), ConditionalError,
+                                BranchesFailed
 
     Signal (BaseException)      control flow, which a node's `except Exception` does not catch
     ├─ Cancelled                the run was cancelled
@@ -397,6 +398,23 @@ class ConditionalError(PatternError):
     def __str__(self) -> str:
         """Return message and cause."""
         return _with_cause(super().__str__(), self)
+
+
+class BranchesFailed(PatternError):
+    """Too many branches of a node failed. The cause is the error of the first one."""
+
+    def __init__(
+        self, failed: Mapping[str, BaseException], branches: int, need: int
+    ) -> None:
+        self.failed = dict(failed)  # by branch, in the order of the failures
+        causes = "; ".join(f"“{name}”: {describe(e)}" for name, e in failed.items())
+        are = "is" if need == 1 else "are"
+        needed = "" if need == branches else f", and {need} {are} needed"
+        super().__init__(
+            "branches.failed",
+            f"{len(failed)} of {branches} branches failed{needed}: {causes}",
+        )
+        self.__cause__ = next(iter(failed.values()))
 
 
 class Signal(BaseException):

@@ -6,16 +6,18 @@ Fields marked + are additions to the reference implementation.
 | type | data |
 | --- | --- |
 | graph.start | entry_point, run_id, exit_points (count) |
-| node.start | node, iteration, input_snapshot, + sequence |
+| node.start | node, iteration, input_snapshot, + sequence, branch, steps of its branches |
 | node.retry + | node, iteration, sequence, try, of, error, wait_seconds, item_index of an item |
 | thread.wait + | node, sequence, leftover (of an earlier try), item_index of an item |
 | thread.begin + | node, sequence, item_index of an item: the wait is over |
-| node.complete | node, iteration, error, output_snapshot, + sequence, error_message, cancelled |
+| node.complete | node, iteration, error, output_snapshot, + sequence, error_message, cancelled,
+|   | branch |
 | cycle.detected | node, visit_count, iteration, path_length |
 | checkpoint.save | node, run_id |
 | edge.evaluate | from, to, edge_index, has_predicate,
-|   | + sequence, predicate_name, predicate_result, reason, values |
-| edge.transition | from, to, edge_index, predicate_name, predicate_result, + sequence |
+|   | + sequence, predicate_name, predicate_result, reason, values, branch |
+| edge.transition | from, to, edge_index, predicate_name, predicate_result,
+|   | + sequence, branch |
 | graph.complete | exit_point, iterations, path_length |
 | graph.error + | node, path, code, message |
 | graph.pause + | node, iteration, sequence, kind, question |

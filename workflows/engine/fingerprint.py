@@ -10,7 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from .graph_shape import GraphShape
+from .graph_shape import GraphShape, NodeShape
 
 
 def fingerprint(shape: GraphShape) -> str:
@@ -32,7 +32,17 @@ def fingerprint(shape: GraphShape) -> str:
         parts["on_end"] = shape.on_end.name
     if votes := sorted(_votes(shape).items()):
         parts["votes"] = votes
+    if has_branches := sorted(map(_branch_parts, shape.nodes_with_branches)):
+        parts["branches"] = has_branches
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _branch_parts(node: NodeShape) -> list[Any]:
+    branches = [
+        [branch.name, *([inner.name, inner.kind] for inner in branch.nodes)]
+        for branch in node.branches
+    ]
+    return [node.name, node.need, branches]
 
 
 def differences(
@@ -48,6 +58,7 @@ def differences(
         *_route_changes(before, after),
         *_undo_changes(before, after),
         *_vote_changes(before, after),
+        *_branch_changes(before, after),
         *_value_change("the entry point", before.entry, after.entry),
         *_value_change("the exits", _listed(before.exits), _listed(after.exits)),
     ]
@@ -98,6 +109,21 @@ def _vote_changes(before: GraphShape, after: GraphShape) -> Iterator[str]:
         first, second = was.get(name, 1), now.get(name, 1)
         what = f"the number of responses to “{name}”"
         yield from _value_change(what, str(first), str(second))
+
+
+def _branch_changes(before: GraphShape, after: GraphShape) -> Iterator[str]:
+    was = {node.name: _branch_text(node) for node in before.nodes_with_branches}
+    now = {node.name: _branch_text(node) for node in after.nodes_with_branches}
+    for name in sorted(was.keys() & now.keys()):
+        yield from _value_change(f"the branches of “{name}”", was[name], now[name])
+
+
+def _branch_text(node: NodeShape) -> str:
+    branches = ", ".join(
+        f"“{branch.name}” ({' → '.join(inner.name for inner in branch.nodes)})"
+        for branch in node.branches
+    )
+    return f"{branches}, of which {node.need} are needed"
 
 
 def _named(name: str) -> str:

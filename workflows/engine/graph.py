@@ -6,6 +6,7 @@ A call that raises leaves the graph unchanged. `execute` and `resume` run it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
@@ -23,9 +24,10 @@ from .graph_checks import (
     quoted,
     refuse,
 )
-from .graph_shape import EdgeShape, GraphShape, NodeShape
+from .graph_shape import BranchShape, EdgeShape, GraphShape, NodeShape
 from .nodes import Node, as_node
 from .observers import NoOpObserver, Observer, observers
+from .patterns.branches import BranchesNode
 from .predicates import Edge, Evaluation, FailurePredicate, Predicate
 from .resume import ResumeOptions, resume
 from .retries import Retry
@@ -77,6 +79,17 @@ class Graph:
         return MappingProxyType(self._nodes)
 
     @property
+    def all_nodes(self) -> dict[str, Node[Any, Any]]:
+        """The nodes by name, with those of branches."""
+        inner = (
+            step.node
+            for node in self._nodes.values()
+            if isinstance(node, BranchesNode)
+            for step in node.steps
+        )
+        return {**self._nodes, **{node.name: node for node in inner}}
+
+    @property
     def undo(self) -> Mapping[str, Node[Any, Any]]:
         """The nodes that undo a step, by the name of its node."""
         return MappingProxyType(self._undo)
@@ -117,7 +130,13 @@ class Graph:
         timeout: float | None = None,
     ) -> None:
         """Add a node. Raises DefinitionError for None or for a duplicate or invalid name."""
-        check_new_node(self.name, name, node, self._nodes)
+        known = self.all_nodes
+        check_new_node(self.name, name, node, known)
+        if isinstance(node, BranchesNode):
+            for step in node.steps:
+                inner = step.node
+                check_new_node(self.name, inner.name, inner, {*known, name})
+                known = {**known, inner.name: inner}
         self._nodes[name] = as_node(node, name).configured(retry, timeout)
 
     def add_edge(
@@ -177,13 +196,14 @@ class Graph:
 
     def set_undo(self, node: str, undo: Node[Any, Any]) -> None:
         """Undo the steps of a node with another one if the run fails or is cancelled."""
-        self._check_known(node, f"the undo of “{node}”")
-        check_closing_node(self.name, undo, self._nodes, self._undo.values())
+        if node not in self.all_nodes:
+            self._check_known(node, f"the undo of “{node}”")
+        check_closing_node(self.name, undo, self.all_nodes, self._undo.values())
         self._undo[node] = undo
 
     def set_on_end(self, node: Node[Any, Any]) -> None:
         """Run a node when the run has ended; it cannot change how."""
-        check_closing_node(self.name, node, self._nodes, self._undo.values())
+        check_closing_node(self.name, node, self.all_nodes, self._undo.values())
         self._on_end = node
 
     def adopt(self, other: Graph) -> None:
@@ -328,7 +348,16 @@ class Graph:
 
 
 def _shape_of(node: Node[Any, Any], name: str = "") -> NodeShape:
-    return NodeShape(name or node.name, node.kind, node.doc, getattr(node, "votes", 1))
+    shape = NodeShape(
+        name or node.name, node.kind, node.doc, getattr(node, "votes", 1)
+    )
+    if not isinstance(node, BranchesNode):
+        return shape
+    branches = tuple(
+        BranchShape(name, tuple(_shape_of(step.node) for step in steps))
+        for name, steps in node.branches.items()
+    )
+    return replace(shape, branches=branches, need=node.need)
 
 
 def _default_store(config: CheckpointConfig) -> CheckpointStore | None:

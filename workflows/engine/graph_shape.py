@@ -18,6 +18,39 @@ class NodeShape:
     kind: str  # a `Kind` of `nodes.py`
     doc: str = ""
     votes: int = 1  # number of persons who respond to an approval
+    branches: tuple[BranchShape, ...] = ()
+    need: int | None = None  # number of branches that have to finish
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> NodeShape:
+        """Return the shape from the output of `to_json`."""
+        branches = tuple(
+            BranchShape(one["name"], tuple(map(cls.from_json, one["nodes"])))
+            for one in value.get("branches", ())
+        )
+        return cls(**{**value, "branches": branches})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the shape as JSON; most have no votes and branches, like those of older runs."""
+        values = asdict(self)
+        del values["branches"], values["need"]
+        if self.votes == 1:
+            del values["votes"]
+        if self.branches:
+            values["need"] = self.need
+            values["branches"] = [
+                {"name": one.name, "nodes": [node.to_json() for node in one.nodes]}
+                for one in self.branches
+            ]
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class BranchShape:
+    """A branch of a node: its nodes run one after another."""
+
+    name: str
+    nodes: tuple[NodeShape, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +83,24 @@ class GraphShape:
         return cls(
             entry=value["entry"],
             exits=tuple(value["exits"]),
-            nodes=tuple(NodeShape(**node) for node in value["nodes"]),
+            nodes=tuple(map(NodeShape.from_json, value["nodes"])),
             edges=tuple(EdgeShape(**edge) for edge in value["edges"]),
             fields=tuple((name, text) for name, text in value.get("fields", ())),
             undo=tuple(_undo_from_json(**undo) for undo in value.get("undo", ())),
-            on_end=NodeShape(**value["on_end"]) if value.get("on_end") else None,
+            on_end=NodeShape.from_json(value["on_end"])
+            if value.get("on_end")
+            else None,
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape as JSON, to store with a run."""
-        undo = [{"of": name, **_node_to_json(node)} for name, node in self.undo]
+        undo = [{"of": name, **node.to_json()} for name, node in self.undo]
         return {
             **({"undo": undo} if undo else {}),
-            **({"on_end": _node_to_json(self.on_end)} if self.on_end else {}),
+            **({"on_end": self.on_end.to_json()} if self.on_end else {}),
             "entry": self.entry,
             "exits": list(self.exits),
-            "nodes": [_node_to_json(node) for node in self.nodes],
+            "nodes": [node.to_json() for node in self.nodes],
             "edges": [_edge_to_json(edge) for edge in self.edges],
             "fields": [list(field) for field in self.fields],
         }
@@ -74,6 +109,11 @@ class GraphShape:
     def names(self) -> tuple[str, ...]:
         """The names of the nodes, in the order of their addition."""
         return tuple(node.name for node in self.nodes)
+
+    @property
+    def nodes_with_branches(self) -> tuple[NodeShape, ...]:
+        """The nodes that have branches."""
+        return tuple(node for node in self.nodes if node.branches)
 
     def edges_from(self, source: str) -> tuple[EdgeShape, ...]:
         """Return the edges that leave a node, in the order in which they are evaluated."""
@@ -118,15 +158,7 @@ class GraphShape:
 
 
 def _undo_from_json(of: str, **node: Any) -> tuple[str, NodeShape]:
-    return of, NodeShape(**node)
-
-
-def _node_to_json(node: NodeShape) -> dict[str, Any]:
-    """Return a node as JSON; most have no `votes`, like those of older runs."""
-    values = asdict(node)
-    if node.votes == 1:
-        del values["votes"]
-    return values
+    return of, NodeShape.from_json(node)
 
 
 def _edge_to_json(edge: EdgeShape) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal
 
 from workflows.engine.predicates.wording import explain
@@ -24,6 +25,7 @@ class Stage:
     tries: int = 1
     kind: Literal["node", "undo", "on_end"] = "node"
     undoes: int | None = None  # sequence of the step that it undoes
+    branch: str = ""  # of a branches node; "": outside of branches
     input: Mapping[str, Any] = field(default_factory=dict)
     output: Mapping[str, Any] | None = None
     error: str = ""
@@ -53,28 +55,32 @@ class Decision:
 def stages_of(events: list[Event]) -> list[Stage]:
     """Return the steps in order; one that paused appears again after its resume."""
     stages: list[Stage] = []
+    running: dict[int, Stage] = {}  # by sequence: those of branches overlap
     for event in events:
         data = event.data
         if event.type == EventType.NODE_START:
-            stages.append(
-                Stage(
-                    data["node"],
-                    data["sequence"],
-                    data["iteration"],
-                    kind=data.get("kind", "node"),
-                    undoes=data.get("undoes"),
-                    input=data["input_snapshot"],
-                )
+            stage = Stage(
+                data["node"],
+                data["sequence"],
+                data["iteration"],
+                kind=data.get("kind", "node"),
+                undoes=data.get("undoes"),
+                branch=data.get("branch", ""),
+                input=data["input_snapshot"],
             )
+            running[stage.sequence] = stage
+            stages.append(stage)
         elif event.type == EventType.NODE_RETRY and "item_index" not in data:
-            stages[-1].tries = data["try"] + 1
+            running[data["sequence"]].tries = data["try"] + 1
         elif event.type == EventType.GRAPH_PAUSE:
-            stages[-1].status = "waiting"
+            running[data["sequence"]].status = "waiting"
         elif event.type == EventType.NODE_COMPLETE:
-            stages[-1].status = _final_status(data)
-            stages[-1].error = data.get("error_message", "")
-            stages[-1].output = data["output_snapshot"]
-    return stages
+            stage = running[data["sequence"]]
+            stage.status = _final_status(data)
+            stage.error = data.get("error_message", "")
+            stage.output = data["output_snapshot"]
+    # a branches node begins before its steps and has the number after them
+    return sorted(stages, key=attrgetter("sequence"))
 
 
 def _final_status(

@@ -7,7 +7,7 @@ import copy
 import functools
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -41,6 +41,7 @@ Kind: TypeAlias = Literal[
     "parallel",
     "chain",
     "conditional",
+    "branches",
     "approval",
     "wait",
     "subworkflow",
@@ -53,10 +54,14 @@ Kind: TypeAlias = Literal[
 ]
 
 
-class Node(ABC, Generic[In_contra, Out_co]):
-    """A step from one value to the next, with retries and a timeout."""
+class Node(ABC, Iterable["Node[In_contra, Out_co]"], Generic[In_contra, Out_co]):
+    """A step from one value to the next, with retries and a timeout.
+
+    It is a sequence of one node, so that a branch is written as a node or as a list of nodes.
+    """
 
     kind: ClassVar[Kind] = "node"
+    steps_before = 0  # steps of its own, which have the numbers before that of the node
     runs_in_thread = False  # whether its code never runs in the task that awaits it
 
     def __init__(
@@ -80,6 +85,10 @@ class Node(ABC, Generic[In_contra, Out_co]):
         self.heartbeat = heartbeat  # seconds without a report of progress, per try
         self.doc = doc
         self.undo: Node[Any, Any] | None = None  # undoes its steps, in every workflow
+
+    def __iter__(self) -> Iterator[Node[In_contra, Out_co]]:
+        """Yield the node itself."""
+        yield self
 
     @abstractmethod
     async def run(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from uuid import uuid4
 
 from .author_code import call_contained
+from .branch_steps import Branches, StepNotStored
 from .cancellation import Cancellation, Interruption
 from .context import Answer, NodeContext
 from .errors import (
@@ -30,6 +31,7 @@ from .node_results import (
 )
 from .node_runner import NodeRunner
 from .observers import make_emitter
+from .patterns.branches import BranchesNode
 from .persistence import Persistence
 from .routing import select_edge
 from .state import State
@@ -131,9 +133,11 @@ class Runner:
         while True:
             self._raise_if_cancelled(node, state)
             self._count_step(node, state)
-            state = await self._run_node(node, state, answer)
+            before, state = state, await self._run_node(node, state, answer)
             answer = None
             if self._persistence.is_due(self._iterations):
+                if state.sequence > before.sequence + 1:
+                    self._save_branches(node, before)
                 self._save(node, state)
                 self.emit_event(
                     EventType.CHECKPOINT_SAVE, node=node, run_id=state.run_id
@@ -180,7 +184,13 @@ class Runner:
 
     async def _run_node(self, name: str, before: S, answer: Answer | None) -> S:
         context = self._node_context(name, before, answer)
-        self._emit_node(EventType.NODE_START, context, input_snapshot=before.data)
+        steps = self.graph.nodes[name].steps_before
+        self._emit_node(
+            EventType.NODE_START,
+            context,
+            input_snapshot=before.data,
+            **({"steps": steps} if steps else {}),
+        )
         if self._persistence.flushes:
             await self._flush(name, before)
         try:
@@ -188,6 +198,8 @@ class Runner:
         except Paused as pause:
             await self._pause(pause, context, before)
             raise
+        except StepNotStored as error:
+            self._fail("checkpoint_save_failed", name, before, error.__cause__)
         except NODE_ERRORS as error:
             self._emit_node(
                 EventType.NODE_COMPLETE,
@@ -210,8 +222,16 @@ class Runner:
         """Return the node's result, or raise its pause if the run may wait for it."""
         if self._deadline_at is not None and self._stop.expired:
             raise self._stop.error()
+        node = self.graph.nodes[name]
+        after: object
         try:
-            after = await self._node_runner.run(self.graph.nodes[name], before, context)
+            if isinstance(node, BranchesNode):
+                branches = Branches(
+                    node, before, self._runtime, context, self._persistence
+                )
+                after = await branches.run()
+            else:
+                after = await self._node_runner.run(node, before, context)
         except Paused as pause:
             pause.node, pause.sequence = context.node, context.sequence
             await self._persistence.check_pause(pause)
@@ -247,7 +267,7 @@ class Runner:
         context = NodeContext(
             run_id=before.run_id,
             node=name,
-            sequence=before.sequence + 1,
+            sequence=before.sequence + 1 + self.graph.nodes[name].steps_before,
             iteration=self._iterations,
             cancellation=self._stop,
             clock=self.graph.clock,
@@ -275,6 +295,18 @@ class Runner:
             self._persistence.save(state)
         except Exception as error:
             self._fail("checkpoint_save_failed", name, state, error)
+
+    def _save_branches(self, name: str, before: State) -> None:
+        """Save the state before a split for each step of its branches: they leave it as it was.
+
+        A stored step follows directly on the one before it, and the join changes the state.
+        """
+        node = self.graph.nodes[name]
+        if isinstance(node, BranchesNode):
+            for step in node.steps:
+                sequence = before.sequence + 1 + step.index
+                same = before.stamped(checkpoint_node=step.node.name, sequence=sequence)
+                self._save(name, same)
 
     async def _flush(self, name: str, state: State) -> None:
         """Wait until everything so far is durable. Raises ExecutionError if it cannot be."""

@@ -291,7 +291,7 @@ class _MemoryRun(Generic[S]):
         stages = stages_of(self.recorder.events)
         last = max((stage.sequence for stage in stages), default=0)
         closing = Closing(self.graph, self.limits["runtime"], state, state.sequence)
-        if last > state.sequence:  # the step at which the run ended
+        for _ in range(state.sequence, last):  # the step at which the run ended
             closing.skip_step(stages[-1].node)
         to_undo = [] if outcome.status == "completed" else self._steps_to_undo(stages)
         for step in to_undo:

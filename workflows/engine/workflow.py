@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from .adapters import codec, schema
+from .branch_checks import check_branches
 from .checks import check_against_state, check_exclusions
 from .child_nodes import references
 from .config import GraphConfig
@@ -23,6 +25,7 @@ from .fingerprint import differences, fingerprint, type_text
 from .graph import Graph
 from .graph_shape import GraphShape
 from .nodes import Node
+from .patterns.branches import BranchesNode
 from .pause_nodes import Approval
 from .predicates import Predicate
 from .resources import Resource
@@ -98,20 +101,20 @@ class Workflow(Generic[S]):
             source: _branches(name, source, to) for source, to in routes.items()
         }
         self.deadline = _checked_deadline(name, deadline)
-        self._undo = undo_table(name, nodes := self._all_nodes(), undo)
+        every = [*(nodes := self._all_nodes()), *_nodes_of_branches(nodes)]
+        self._undo = undo_table(name, every, undo)
         self._on_end, self.resources = on_end, _checked_resources(name, resources)
-        closing = self._closing_nodes()
         caller = sys._getframe(1)  # noqa: SLF001 - where the nodes' variables are
-        _name_nodes([*nodes, *closing], caller.f_locals, caller.f_globals)
-        _check_nodes(name, [*nodes, *closing])
-        _check_fields_exist(name, nodes, state)
+        _name_nodes(named := [*every, *self._closing_nodes()], caller)
+        _check_nodes(name, named)
+        _check_fields_exist(name, every, state)
         _check_types_storable(name, self.params_type, nodes, state)
         self.run_title = _checked_run_title(name, run_title, self.params_type)
         _check_has_exit(name, nodes, self._routes)
         self.children = references(self, nodes, self._routes)
         self.graph = Graph(name)
         self._build(self.graph)
-        check_against_state(name, nodes, self._predicates(), state)
+        check_against_state(name, every, self._predicates(), state)
         self._check_graph()
         self.shape: GraphShape = replace(self.graph.describe(), fields=_fields(state))
         self.fingerprint = fingerprint(self.shape)
@@ -243,6 +246,15 @@ def _checked_resources(
     return given
 
 
+def _nodes_of_branches(nodes: Iterable[Any]) -> list[Node[Any, Any]]:
+    return [
+        step.node
+        for node in nodes
+        if isinstance(node, BranchesNode)
+        for step in node.steps
+    ]
+
+
 def _checked_deadline(workflow: str, deadline: timedelta | None) -> timedelta | None:
     if deadline is not None and deadline <= timedelta(0):
         raise DefinitionError(
@@ -275,8 +287,9 @@ def _branches(
     ]
 
 
-def _name_nodes(nodes: Iterable[Node[Any, Any]], *scopes: Mapping[str, Any]) -> None:
+def _name_nodes(nodes: Iterable[Node[Any, Any]], caller: FrameType) -> None:
     """Name each unnamed node after the variable to which it is assigned."""
+    scopes = caller.f_locals, caller.f_globals
     for node in nodes:
         if getattr(node, "name", node):
             continue
@@ -302,9 +315,9 @@ def _check_nodes(workflow: str, nodes: Sequence[Any]) -> None:
 
 
 def _check_fields_exist(
-    workflow: str, nodes: Iterable[Node[Any, Any]], state: type[State]
+    workflow: str, nodes: Sequence[Node[Any, Any]], state: type[State]
 ) -> None:
-    """Raise DefinitionError for nodes that refer to unknown fields."""
+    """Raise DefinitionError for nodes that refer to unknown or unfit fields."""
     fields = state.fields()
     for node in nodes:
         for role, does in (("over", "works on"), ("into", "stores its result in")):
@@ -314,6 +327,7 @@ def _check_fields_exist(
                     f"Workflow “{workflow}”: node “{node.name}” {does} “{field}”, and "
                     f"{state.__name__} has no such field: it has {', '.join(fields)}."
                 )
+    check_branches(workflow, nodes, state)
 
 
 def _check_types_storable(

@@ -48,7 +48,8 @@ def _read(run: Run) -> History:
     # a worker that is gone will never complete the responses it was streaming
     stream_preview.delete_rows(run.pk)
     items: dict[int, dict[int, Any]] = {}
-    for item in StageItem.objects.filter(run=run, sequence=run.sequence + 1):
+    # of the step that was not completed, and of the steps of its branches
+    for item in StageItem.objects.filter(run=run, sequence__gt=run.sequence):
         items.setdefault(item.sequence, {})[item.index] = json.loads(item.data)
     is_paused = bool(run.waiting_node)
     return History(

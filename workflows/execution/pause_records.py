@@ -152,7 +152,7 @@ def waiting_since(run: Run) -> dt.datetime | None:
     A pause is one step even if several workers execute it: its row is carried over.
     """
     stages = Stage.objects.filter(
-        run=run, sequence=run.sequence + 1, status=StageStatus.WAITING
+        run=run, sequence__gt=run.sequence, status=StageStatus.WAITING
     )
     stage = stages.order_by("-attempt").first()
     if stage is None:
@@ -164,7 +164,7 @@ def waiting_since(run: Run) -> dt.datetime | None:
 def open_stage(run: Run) -> StageRow | None:
     """Return the row of the stage at which a run paused, None if it has none."""
     stages = Stage.objects.filter(
-        run=run, sequence=run.sequence + 1, status=StageStatus.WAITING
+        run=run, sequence__gt=run.sequence, status=StageStatus.WAITING
     )
     stage = stages.order_by("-attempt").first()
     if stage is None:

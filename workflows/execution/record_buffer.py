@@ -11,6 +11,7 @@ import asyncio
 import threading
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from workflows.engine.errors import Superseded
 from workflows.execution.masking import Masker
 from workflows.execution.record_pipeline import RecordPipeline, RunCursor
 from workflows.execution.rewinds import Position
-from workflows.infra import clock
+from workflows.infra import clock, log_context
 from workflows.infra.text import clean
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class RecordBuffer:
         # of the pause that this attempt continues from
         self.waiting_node, self.wake_at = run.waiting_node, run.wake_at
         self.stage: StageRow | None = None  # the one that is being executed
+        # steps of its branches that are being executed, by sequence
+        self.branch_stages: dict[int, StageRow] = {}
         self.is_stage_new = False  # its code has not begun
         self.is_stage_claimed = False  # the claim recorded that it starts
         self._claimed_stage = _first_stage_of(run)
@@ -70,14 +73,18 @@ class RecordBuffer:
 
     def log(self, level: int, message: str) -> None:
         """Add a log line of the current stage; safe to call from any thread."""
-        add = partial(self.add_line, level, clean(message), clock.local_now())
+        step = log_context.STEP.get()
+        add = partial(self.add_line, level, clean(message), clock.local_now(), step)
         if threading.get_ident() == self._thread:
             add()
         else:  # in order: the loop learns of the end of the node's thread later
             self._loop.call_soon_threadsafe(add)
 
     def report_progress(self, sequence: int, progress: Progress) -> None:
-        """Show the progress of the step, if it is the current one; safe from any thread."""
+        """Show the progress of the step, if it is in progress; safe from any thread.
+
+        That of a step of a branch is shown with its name, at the join.
+        """
         if threading.get_ident() == self._thread:
             self._keep_progress(sequence, progress)
         else:
@@ -85,8 +92,12 @@ class RecordBuffer:
                 self._loop.call_soon_threadsafe(self._keep_progress, sequence, progress)
 
     def _keep_progress(self, sequence: int, progress: Progress) -> None:
-        stage = self.stage
-        if stage is None or stage.sequence != sequence or self._is_closed:
+        stage, branch = self.stage, self.branch_stages.get(sequence)
+        if stage is None or self._is_closed:
+            return
+        if branch is not None:
+            progress = replace(progress, text=f"{branch.node}: {progress.text}")
+        elif stage.sequence != sequence:
             return  # a thread that was left behind
         text = self.masker.text(clean(progress.text)) if progress.text else ""
         stage.progress = {"done": progress.done, "of": progress.of, "text": text}
@@ -134,10 +145,12 @@ class RecordBuffer:
         """Schedule a flush without waiting for it."""
         self._pipeline.schedule_flush()
 
-    def add_line(self, level: int, message: str, now: dt.datetime) -> None:
-        """Add a log line whose text has been cleaned."""
+    def add_line(
+        self, level: int, message: str, now: dt.datetime, step: int = 0
+    ) -> None:
+        """Add a log line whose text has been cleaned; `step` is 0 for the current stage."""
         self._log_number += 1
-        sequence = self.stage.sequence if self.stage else self.sequence
+        sequence = step or (self.stage.sequence if self.stage else self.sequence)
         line = LogRow(self._log_number, sequence, level, message, now)
         self.record.logs.append(line)
         self.schedule_flush()
@@ -190,9 +203,26 @@ class RecordBuffer:
             or record.retries
         )
 
-    def update_stage(self) -> None:
-        """Include the current stage, as it will be when the record is flushed."""
-        self.record.is_stage_changed = True
+    def update_stage(self, stage: StageRow | None = None) -> None:
+        """Include a stage in progress, as it will be when the record is flushed.
+
+        By default the current one, which is part of the run's row; the steps of branches are
+        rows of their own.
+        """
+        if stage is None or stage is self.stage:
+            self.record.is_stage_changed = True
+        elif not any(row is stage for row in self.record.stages):
+            self.record.stages.append(stage)
+
+    def start_branch_stage(self, stage: StageRow) -> None:
+        """Write the row of a step of a branch, which is executed beside others."""
+        self.branch_stages[stage.sequence] = stage
+        self.update_stage(stage)
+
+    def end_branch_stage(self, stage: StageRow) -> None:
+        """Write the row of a step of a branch again: it has ended."""
+        self.update_stage(stage)
+        del self.branch_stages[stage.sequence]
 
     def withdraw_stage(self) -> bool:
         """Remove a current stage whose start is not committed; False if it is."""
@@ -219,6 +249,7 @@ class RecordBuffer:
         committed = self._pipeline.committed
         self.sequence, stage = committed.sequence, committed.stage
         self.stage = stage.copy() if stage else None
+        self.branch_stages = {row.sequence: row.copy() for row in committed.branches}
         self.waiting_node, self.wake_at = committed.waiting_node, committed.wake_at
         self._chain = committed.chain
         self.record = self._new_record()
@@ -243,6 +274,7 @@ class RecordBuffer:
             self._chain,
             self._fence,
             self.stage,
+            tuple(self.branch_stages.values()),
         )
 
     def _take(self) -> tuple[StepRecord, RunCursor]:
@@ -263,6 +295,9 @@ class RecordBuffer:
         taken = self.record, self._cursor()
         self.record = self._new_record()
         self.stage = self.stage.copy() if self.stage else None
+        if self.branch_stages:
+            rows = self.branch_stages.values()
+            self.branch_stages = {row.sequence: row.copy() for row in rows}
         return taken
 
 

@@ -34,6 +34,7 @@ class RunCursor(NamedTuple):
     chain: bytes  # the head of its history
     fence: int  # Run.fence
     stage: StageRow | None = None  # the one that is being executed
+    branches: tuple[StageRow, ...] = ()  # and the steps of its branches
 
 
 class RecordPipeline:

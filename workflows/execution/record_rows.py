@@ -79,7 +79,7 @@ def _add_history(rows: Rows, record: StepRecord, now: dt.datetime) -> None:
             run, attempt, row.sequence, row.node, row.iteration, row.tries,
             str(row.status), row.duration_ms, row.items_done, row.items_total,
             row.error, row.created_at, row.waits_for_thread, row.seal,
-            str(row.kind), row.undoes,
+            str(row.kind), row.undoes, row.branch,
         ]
         for row in record.stages
     ]  # fmt: skip

@@ -196,9 +196,12 @@ class Recorder:
         return [str(self.run.pk)] if self._state is not None else []
 
     def save_item(self, run_id: str, sequence: int, index: int, value: object) -> None:  # noqa: ARG002 - the engine's signature
-        """Store one finished item of a parallel node, without waiting for the commit."""
+        """Store one finished item of a parallel node, or step of a branch.
+
+        Nothing waits for the commit.
+        """
         self.buffer.record.items.append(ItemRow(sequence, index, dumps(value)))
-        self.stages.count_item()
+        self.stages.count_item(sequence)
         self.buffer.schedule_flush()
 
     def saved_items(self, run_id: str, sequence: int) -> dict[int, Any]:  # noqa: ARG002
@@ -317,7 +320,7 @@ class Recorder:
             StageStatus.CANCELLED if is_cancelled else StageStatus.INTERRUPTED
         )
         for stage in record.stages:
-            if stage.status == StageStatus.CANCELLED:
+            if stage.status == StageStatus.CANCELLED and not stage.error:
                 stage.error = record.error_message
         if self.run.waiting_node and not self.stages.has_started:
             # the pause of an earlier attempt, which this one did not continue

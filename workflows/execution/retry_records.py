@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+
+from django.db.models import Max
 
 from workflows.audit.step_records import RetryRow
 from workflows.infra import clock
@@ -11,6 +13,7 @@ from workflows.infra.text import clean
 from workflows.models import AuditEvent, Retry
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping
 
     from workflows.models import Run
@@ -18,17 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tries:
-    """The failed tries of a step in earlier attempts, and the wait until the next."""
+    """The failed tries of steps in earlier attempts, and the waits until the next."""
 
-    sequence: int = 0
-    made: int = 0
-    wait_seconds: float = 0.0
+    made: Mapping[int, tuple[int, float]] = field(default_factory=dict)  # by sequence
 
     def of(self, sequence: int) -> tuple[int, float]:
         """Return the number of failed tries of a step, and the seconds until the next."""
-        if sequence != self.sequence:
-            return 0, 0.0
-        return self.made, self.wait_seconds
+        return self.made.get(sequence, (0, 0.0))
 
 
 NO_TRIES: Final = Tries()
@@ -37,23 +36,30 @@ NO_TRIES: Final = Tries()
 def tries_of(run: Run) -> Tries:
     """Return the tries of the next step, from attempts that did not finish it.
 
-    A resume resets the count: the person who resumes wants all tries again.
+    Those are the tries of its branches as well, each for its own step. A resume resets the
+    count: the person who resumes wants all tries again.
     """
-    sequence = run.sequence + 1
     rows = Retry.objects.filter(
-        run=run, sequence=sequence, attempt__lt=run.attempt
-    ).order_by("-attempt", "-number")
-    last = rows.first()
-    if last is None:
-        return NO_TRIES
-    resumes = AuditEvent.objects.filter(
-        run=run.pk, action="resume", created_at__gte=last.created_at
+        run=run, sequence__gt=run.sequence, attempt__lt=run.attempt
     )
-    if resumes.exists():
+    newest = {row.sequence: row for row in rows.order_by("attempt", "number")}
+    if not newest:
         return NO_TRIES
-    spent = (clock.local_now() - last.created_at).total_seconds()
-    left = min(max(last.wait_seconds - spent, 0.0), last.wait_seconds)
-    return Tries(sequence, last.number, left)
+    resumes = AuditEvent.objects.filter(run=run.pk, action="resume")
+    resumed_at = resumes.aggregate(last=Max("created_at"))["last"]
+    now = clock.local_now()
+    return Tries(
+        {
+            sequence: (row.number, _seconds_left(row, now))
+            for sequence, row in newest.items()
+            if resumed_at is None or resumed_at < row.created_at
+        }
+    )
+
+
+def _seconds_left(row: Retry, now: dt.datetime) -> float:
+    spent = (now - row.created_at).total_seconds()
+    return min(max(row.wait_seconds - spent, 0.0), row.wait_seconds)
 
 
 def retry_of(data: Mapping[str, Any], sequence: int) -> RetryRow:

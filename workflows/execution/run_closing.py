@@ -12,18 +12,21 @@ continues after the last one. The end of the run is written after them.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
 
+from workflows.engine.branch_steps import state_in_branch
 from workflows.engine.closing_nodes import Closing, StepToUndo
 from workflows.engine.outcomes import RunOutcome
+from workflows.engine.patterns.branches import BranchesNode
 from workflows.execution import checkpoints, closing_records
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.infra.text import clean
-from workflows.models import Run, Stage, StageKind, StageStatus, Status
+from workflows.models import Run, Stage, StageItem, StageKind, StageStatus, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +77,9 @@ class Plan:
     steps: Sequence[tuple[int, str]]  # to undo: sequence and node, the newest first
     undone: int  # so far
     to_undo: int  # in all
-    open_node: str  # of the step at which the run ended; "" if that is counted already
+    # nodes of the step at which the run ended, with those of its branches, in the order of
+    # their numbers; empty if they are counted already
+    open_nodes: Sequence[str]
     is_end_due: bool  # the on_end node has not run
 
 
@@ -83,7 +88,7 @@ def plan_of(run: Run, end: DecidedEnd, graph: Graph) -> Plan:
     stages = Stage.objects.filter(run=run.pk)
     step = Run.objects.values_list("sequence", flat=True).get(pk=run.pk) + 1
     relevant = stages.filter(
-        Q(kind=StageKind.UNDO) | Q(node_name__in=[*graph.undo]) | Q(sequence=step)
+        Q(kind=StageKind.UNDO) | Q(node_name__in=[*graph.undo]) | Q(sequence__gte=step)
     )
     rows = [*relevant.values_list("sequence", "node_name", "kind", "status", "undoes")]
     settled = {row[4] for row in rows if row[2] == StageKind.UNDO and row[3] in SETTLED}
@@ -101,12 +106,15 @@ def plan_of(run: Run, end: DecidedEnd, graph: Graph) -> Plan:
     at_end = stages.filter(
         kind=StageKind.ON_END, status__in=SETTLED, attempt__gte=end.attempt
     )
-    is_open = {row[1] for row in rows if row[0] == step and row[2] == StageKind.NODE}
+    is_open = {
+        row[0]: row[1] for row in rows if row[0] >= step and row[2] == StageKind.NODE
+    }
+    numbers = range(step, max(is_open, default=0) + 1)
     return Plan(
         steps=[one for one in to_undo if one[0] not in settled],
         undone=undone,
         to_undo=len(to_undo),
-        open_node=next(iter(is_open), ""),
+        open_nodes=[is_open.get(number, "") for number in numbers],
         is_end_due=graph.on_end is not None and not at_end.exists(),
     )
 
@@ -114,9 +122,29 @@ def plan_of(run: Run, end: DecidedEnd, graph: Graph) -> Plan:
 def steps_of(plan: Plan, prepared: PreparedRun) -> Sequence[StepToUndo]:
     """Return the steps that are left to undo, each with the state after it."""
     return [
-        StepToUndo(sequence, node, partial(state_after, prepared, sequence))
+        StepToUndo(sequence, node, partial(_state_to_undo, prepared, sequence, node))
         for sequence, node in plan.steps
     ]
+
+
+async def _state_to_undo(prepared: PreparedRun, sequence: int, node: str) -> State:
+    """Return the state after a step: within its branch, if it has one."""
+    for joining in prepared.graph.nodes.values():
+        if not isinstance(joining, BranchesNode):
+            continue
+        for step in joining.steps:
+            if step.node.name == node:
+                first = sequence - step.index
+                before = await state_after(prepared, first - 1)
+                join = first + len(joining.steps)
+                items = await run_in_db_retrying(_items_of, prepared.run, join)
+                return state_in_branch(joining, step, before, items)
+    return await state_after(prepared, sequence)
+
+
+def _items_of(run: Run, sequence: int) -> dict[int, Any]:
+    rows = StageItem.objects.filter(run=run.pk, sequence=sequence)
+    return {row.index: json.loads(row.data) for row in rows}
 
 
 async def state_after(prepared: PreparedRun, sequence: int) -> State:
@@ -143,11 +171,10 @@ async def close(
         recorder, steps_to_undo=plan.to_undo, steps_undone=plan.undone
     )
     last = recorder.last_state or prepared.initial
-    is_skipped = bool(plan.open_node and plan.steps)
-    is_passed = bool(plan.open_node and not plan.steps)  # its number is in use
-    closing = Closing(graph, prepared.runtime, last, last.sequence + is_passed)
-    if is_skipped:
-        closing.skip_step(plan.open_node)
+    passed = 0 if plan.steps else len(plan.open_nodes)  # their numbers are in use
+    closing = Closing(graph, prepared.runtime, last, last.sequence + passed)
+    for node in plan.open_nodes if plan.steps else ():
+        closing.skip_step(node)
     undone = plan.undone
     for step in steps_of(plan, prepared):
         undone += await closing.undo(step)

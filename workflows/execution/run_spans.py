@@ -7,6 +7,7 @@ agent calls are below it.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as contexts
@@ -30,6 +31,21 @@ if TYPE_CHECKING:
 NANOSECONDS: Final = 1_000_000_000
 
 
+@dataclass(slots=True)
+class OpenStep:
+    """The span of a step in progress, which is current while its node runs."""
+
+    span: Span
+    token: Token[Context]
+    # number and start of the try in progress, by item; None: the step itself
+    tries: dict[int | None, tuple[int, int]] = field(default_factory=dict)
+
+    def end(self) -> None:
+        """End the span, in the task that started it."""
+        contexts.detach(self.token)
+        self.span.end()
+
+
 class RunSpans:
     """Spans of one execution of a run; use it in the task that executes the run."""
 
@@ -47,10 +63,8 @@ class RunSpans:
             },
         )
         self._run_token = contexts.attach(trace.set_span_in_context(self._run))
-        self._step: Span | None = None
-        self._step_token: Token[Context] | None = None
-        # number and start of the try in progress, by item; None: the step itself
-        self._tries: dict[int | None, tuple[int, int]] = {}
+        self._step: OpenStep | None = None
+        self._branch_steps: dict[int, OpenStep] = {}  # by sequence, within the step
 
     @classmethod
     def of(cls, run: Run) -> RunSpans | None:
@@ -79,37 +93,60 @@ class RunSpans:
     # -- steps ------------------------------------------------------------------------
 
     def _on_start(self, data: Any) -> None:
-        self._end_step()
-        self._step = self._tracer.start_span(
+        is_of_branch = "branch" in data
+        if not is_of_branch:
+            self._end_step()
+        span = self._tracer.start_span(
             f"step {data['node']}",
             attributes={
                 "signalbox.node": data["node"],
                 "signalbox.step": data["sequence"],
+                **({"signalbox.branch": data["branch"]} if is_of_branch else {}),
             },
         )
-        self._step_token = contexts.attach(trace.set_span_in_context(self._step))
-        self._tries = {}
+        # of a branch: in the context of its own task, which ends with it
+        step = OpenStep(span, contexts.attach(trace.set_span_in_context(span)))
+        if is_of_branch:
+            self._branch_steps[data["sequence"]] = step
+        else:
+            self._step = step
+
+    def _step_of(self, data: Any) -> OpenStep | None:
+        return self._branch_steps.get(data.get("sequence"), self._step)
 
     def _on_retry(self, data: Any) -> None:
         """Add the span of the try that failed."""
+        step = self._step_of(data)
+        if step is None:
+            return
         item, now = data.get("item_index"), time.time_ns()
-        number, started = self._tries.get(item, (data["try"], 0))
-        self._add_try(number, started, now, is_failed=True, item=item)
+        number, started = step.tries.get(item, (data["try"], 0))
+        self._add_try(step, number, started, now, is_failed=True, item=item)
         wait = int(data.get("wait_seconds", 0) * NANOSECONDS)
-        self._tries[item] = (data["try"] + 1, now + wait)
+        step.tries[item] = (data["try"] + 1, now + wait)
 
     def _on_complete(self, data: Any) -> None:
+        step = self._step_of(data)
+        if step is None:
+            return
         now = time.time_ns()
         is_failed = bool(data.get("error"))
-        for item, (number, started) in self._tries.items():
+        for item, (number, started) in step.tries.items():
             is_last = is_failed and item is None
-            self._add_try(number, min(started, now), now, is_failed=is_last, item=item)
-        if is_failed and self._step is not None:
-            tracing.fail(self._step, "node_failed")
-        self._end_step()
+            self._add_try(
+                step, number, min(started, now), now, is_failed=is_last, item=item
+            )
+        if is_failed:
+            tracing.fail(step.span, "node_failed")
+        if step is self._step:
+            self._end_step()
+        else:
+            del self._branch_steps[data["sequence"]]
+            step.end()
 
-    def _add_try(
+    def _add_try(  # noqa: PLR0913 - one argument per attribute
         self,
+        step: OpenStep,
         number: int,
         started: int,
         ended: int,
@@ -120,9 +157,12 @@ class RunSpans:
         attributes = {"signalbox.try": number}
         if item is not None:
             attributes["signalbox.item"] = item
-        begun = started or _start_of(self._step) or ended
+        begun = started or _start_of(step.span) or ended
         one = self._tracer.start_span(
-            f"try {number}", start_time=begun, attributes=attributes
+            f"try {number}",
+            trace.set_span_in_context(step.span),
+            start_time=begun,
+            attributes=attributes,
         )
         if is_failed:
             tracing.fail(one, "retry")
@@ -132,15 +172,15 @@ class RunSpans:
         self._end_step()
 
     def _end_step(self) -> None:
-        if self._step_token is not None:
-            contexts.detach(self._step_token)
-            self._step_token = None
+        for step in self._branch_steps.values():
+            step.span.end()  # its task has ended, and its context with it
+        self._branch_steps = {}
         if self._step is not None:
             self._step.end()
             self._step = None
 
 
-def _start_of(step: Span | None) -> int | None:
+def _start_of(step: Span) -> int | None:
     """Return when a span of the SDK began, in nanoseconds."""
     return getattr(step, "start_time", None)
 

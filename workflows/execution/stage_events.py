@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from workflows.audit.step_records import StageRow
@@ -28,6 +29,30 @@ MAX_START_SECONDS = 0.5  # of work, within which a wait for a thread counts as b
 PROGRESS_LOG_PARTS = 10  # of a parallel node's items: a log line at each tenth
 
 
+@dataclass(slots=True)
+class Timing:
+    """How long a stage has worked; waiting for a thread does not count."""
+
+    began: float = 0.0  # on the monotonic clock; 0 = its start is not recorded yet
+    waits: ThreadWaits = field(default_factory=ThreadWaits)
+
+    def start(self) -> None:
+        """Measure from now on, unless the stage has begun."""
+        self.began = self.began or time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """The seconds of work so far."""
+        if not self.began:
+            return 0.0
+        return time.monotonic() - self.began - self.waits.seconds
+
+    @property
+    def elapsed_ms(self) -> float:
+        """The duration in milliseconds."""
+        return max(self.seconds, 0) * 1_000
+
+
 class StageEvents:
     """Turns events of one attempt into rows of its record; follows the current stage."""
 
@@ -39,8 +64,8 @@ class StageEvents:
         self._history = NO_HISTORY
         self._kept_items: Mapping[int, Mapping[int, Any]] = {}
         self._waiting_since: dt.datetime | None = None  # of the stage that paused
-        self._began = 0.0  # on the monotonic clock
-        self._waits = ThreadWaits()
+        self._timing = Timing()  # of the current stage
+        self._branch_timings: dict[int, Timing] = {}  # by sequence
         self.has_started = False  # a node of this attempt
 
     def continue_from(self, history: History) -> None:
@@ -53,9 +78,9 @@ class StageEvents:
         self._kept_items = kept
 
     def start_clock(self) -> None:
-        """Measure the duration of the current stage from now on."""
-        if self._buffer.stage is not None:
-            self._began = time.monotonic()
+        """Measure the duration of stages whose start has been recorded from now on."""
+        for timing in (self._timing, *self._branch_timings.values()):
+            timing.start()
 
     def on_event(self, event: Event) -> None:
         """Add the rows of an event to the record."""
@@ -75,33 +100,71 @@ class StageEvents:
             tries=self._history.tries.of(data["sequence"])[0] + 1,
             kind=data.get("kind", StageKind.NODE),
             undoes=data.get("undoes"),
+            branch=data.get("branch"),
         )
-        self._waits = ThreadWaits()
-        self.has_started = True
-        self._buffer.start_stage(stage)
         log_context.NODE.set(data["node"])
+        if stage.branch is not None:
+            stage.created_at = clock.local_now()
+            log_context.STEP.set(stage.sequence)
+            self._branch_timings[stage.sequence] = Timing()
+            self._buffer.start_branch_stage(stage)
+            return
+        self._timing = Timing()
+        self.has_started = True
+        if steps := data.get("steps"):
+            stage.items_total = steps
+            stage.items_done = len(self._kept_items.get(stage.sequence, {}))
+        self._buffer.start_stage(stage)
 
     def _on_node_retry(self, data: Mapping[str, Any]) -> None:
-        stage = self._buffer.stage
+        stage, _ = self._in_progress(data)
         if stage is not None and "item_index" not in data:
             stage.tries = data["try"] + 1
             stage.progress = None
-            self._buffer.update_stage()
+            self._buffer.update_stage(stage)
             self._buffer.record.retries.append(retry_of(data, stage.sequence))
         self._buffer.log(Level.WARNING, retry_message(data))
 
     def _on_node_complete(self, data: Mapping[str, Any]) -> None:
-        self._after_node()
-        stage = self._buffer.stage
+        stage, timing = self._in_progress(data)
+        status = _final_status(data)
+        if stage is not None and stage.branch is not None:
+            stage.error = clean(data.get("error_message") or "")
+            self._close_branch_stage(stage, timing, status)
+            return
+        self._after_node()  # not of a branch: others use the run's connections
         if stage is None:
             return
-        status = _final_status(data)
         if status != StageStatus.CANCELLED:  # a person's reason follows: Recorder.end
             stage.error = clean(data.get("error_message") or "")
         self.close_stage(status)
 
+    def _in_progress(self, data: Mapping[str, Any]) -> tuple[StageRow | None, Timing]:
+        """Return the stage that an event is about: that of a branch, or the current one."""
+        sequence = data.get("sequence")
+        stage = self._buffer.branch_stages.get(sequence) if sequence else None
+        if stage is None:
+            return self._buffer.stage, self._timing
+        return stage, self._branch_timings.setdefault(stage.sequence, Timing())
+
+    def _close_branch_stage(
+        self, stage: StageRow, timing: Timing, status: StageStatus
+    ) -> None:
+        stage.status = status
+        stage.duration_ms = timing.elapsed_ms
+        self._branch_timings.pop(stage.sequence, None)
+        self._buffer.end_branch_stage(stage)
+
     def close_stage(self, status: StageStatus) -> None:
-        """End the current stage, if there is one, with this status."""
+        """End the current stage, if there is one, with this status.
+
+        The steps of its branches that are in progress were interrupted.
+        """
+        for row in [*self._buffer.branch_stages.values()]:
+            _, timing = self._in_progress({"sequence": row.sequence})
+            is_cancelled = status == StageStatus.CANCELLED
+            ended = status if is_cancelled else StageStatus.INTERRUPTED
+            self._close_branch_stage(row, timing, ended)
         stage = self._buffer.stage
         if stage is None:
             return
@@ -115,8 +178,7 @@ class StageEvents:
         Waiting for a thread is not part of the duration.
         """
         if self._waiting_since is None:
-            spent = time.monotonic() - self._began - self._waits.seconds
-            return max(spent, 0) * 1_000
+            return self._timing.elapsed_ms
         self._waiting_since = None
         return (clock.local_now() - stage.created_at).total_seconds() * 1_000
 
@@ -124,18 +186,21 @@ class StageEvents:
 
     def _on_edge_evaluate(self, data: Mapping[str, Any]) -> None:
         # only the first step of an attempt follows the response that ended the pause
-        is_first = data["sequence"] == self._buffer.run.sequence + 1
+        is_first = (
+            data["sequence"] == self._buffer.run.sequence + 1 and "branch" not in data
+        )
         reply: Reply | None = self._history.reply if is_first else None
         self._buffer.record.decisions.append(decision_of(data, reply))
 
     def _on_edge_transition(self, data: Mapping[str, Any]) -> None:
+        place = data["sequence"], data["edge_index"]
         for row in reversed(self._buffer.record.decisions):
-            if row.edge_index == data["edge_index"]:
+            if (row.sequence, row.edge_index) == place:
                 row.taken = True
                 return
 
     def _on_route_select(self, data: Mapping[str, Any]) -> None:
-        stage = self._buffer.stage
+        stage, _ = self._in_progress(data)
         node = stage.node if stage else "the node"
         self._buffer.log(Level.INFO, f"{node} chose the route “{data['route']}”.")
 
@@ -145,68 +210,73 @@ class StageEvents:
     # -- threads and items ------------------------------------------------------------
 
     def _on_thread_wait(self, data: Mapping[str, Any]) -> None:
-        self._waits.wait(data.get("item_index", ALL))
-        self._show_wait()
+        _, timing = self._in_progress(data)
+        timing.waits.wait(data.get("item_index", ALL))
+        self._show_wait(data)
         if data["leftover"]:
             text = "waits until the thread of an earlier try has ended: it still works."
             self._buffer.log(Level.WARNING, f"{data['node']} {text}")
 
     def _on_thread_begin(self, data: Mapping[str, Any]) -> None:
-        self._waits.end_wait(data.get("item_index", ALL))
-        self._show_wait()
+        _, timing = self._in_progress(data)
+        timing.waits.end_wait(data.get("item_index", ALL))
+        self._show_wait(data)
 
     def _on_item_start(self, data: Mapping[str, Any]) -> None:
-        self._waits.start_item(data["item_index"])
-        self._show_wait()
+        _, timing = self._in_progress(data)
+        timing.waits.start_item(data["item_index"])
+        self._show_wait(data)
 
     def _on_item_complete(self, data: Mapping[str, Any]) -> None:
-        self._waits.end_item(data["item_index"])
-        self._show_wait()
+        _, timing = self._in_progress(data)
+        timing.waits.end_item(data["item_index"])
+        self._show_wait(data)
 
-    def _show_wait(self) -> None:
-        stage = self._buffer.stage
-        if stage is not None and stage.waits_for_thread != self._waits.is_waiting:
-            stage.waits_for_thread = self._waits.is_waiting
+    def _show_wait(self, data: Mapping[str, Any]) -> None:
+        stage, timing = self._in_progress(data)
+        if stage is not None and stage.waits_for_thread != timing.waits.is_waiting:
+            stage.waits_for_thread = timing.waits.is_waiting
             if not stage.waits_for_thread:
-                self._move_start(stage)
-            self._buffer.update_stage()
+                self._move_start(stage, timing)
+            self._buffer.update_stage(stage)
             self._buffer.schedule_flush()
 
-    def _move_start(self, stage: StageRow) -> None:
+    def _move_start(self, stage: StageRow, timing: Timing) -> None:
         """Start a stage that waited for a thread before its work when it has one.
 
         The wait is not part of its duration, so that its bar in the timeline would begin
         and end too early. A stage that waited in the middle of its work keeps its start.
         """
-        worked = time.monotonic() - self._began - self._waits.seconds
+        worked = timing.seconds
         first_try = self._history.tries.of(stage.sequence)[0] + 1
         if (
             stage.tries == first_try
             and worked < MAX_START_SECONDS
-            and self._waiting_since is None
+            and (self._waiting_since is None or stage.branch is not None)
         ):
             stage.created_at = clock.local_now() - dt.timedelta(seconds=worked)
 
     def _on_parallel_start(self, data: Mapping[str, Any]) -> None:
-        stage = self._buffer.stage
+        stage, _ = self._in_progress(data)
         if stage is not None:
             stage.items_total = data["item_count"]
             stage.items_done = len(self._kept_items.get(stage.sequence, {}))
-            self._buffer.update_stage()
+            self._buffer.update_stage(stage)
 
-    def count_item(self) -> None:
-        """Count one more finished item of the current parallel node."""
-        stage = self._buffer.stage
+    def count_item(self, sequence: int) -> None:
+        """Count one more finished item of a parallel node, or step of the branches."""
+        stage, _ = self._in_progress({"sequence": sequence})
         if stage is None or stage.items_done is None or not stage.items_total:
             return
         stage.items_done += 1
-        self._buffer.update_stage()
+        self._buffer.update_stage(stage)
         done, total = stage.items_done, stage.items_total
         parts_before = (done - 1) * PROGRESS_LOG_PARTS // total
         is_next_part = done * PROGRESS_LOG_PARTS // total > parts_before
         if is_next_part and total >= PROGRESS_LOG_PARTS:  # fewer: the page shows each
             text = f"{stage.node}: {done} of {total} items"
-            self._buffer.add_line(Level.DEBUG, text, clock.local_now())
+            now, step = clock.local_now(), log_context.STEP.get()
+            self._buffer.add_line(Level.DEBUG, text, now, step)
 
 
 def _final_status(data: Mapping[str, Any]) -> StageStatus:

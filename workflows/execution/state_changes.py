@@ -19,7 +19,7 @@ from django.db.models import Sum
 from workflows.engine.json_patch import diff, unescaped
 from workflows.execution.checkpoints import replay, states
 from workflows.infra.page_cache import MISSING, page_cache
-from workflows.models import Checkpoint
+from workflows.models import Checkpoint, StageItem
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -80,6 +80,30 @@ def changes_of(run_id: UUID, steps: Mapping[int, dt.datetime]) -> Mapping[int, C
             page_cache.add(keys[step], changes, changes.size)
         known |= found
     return known
+
+
+def branch_changes(
+    run_id: UUID, steps: Mapping[int, tuple[int, int]]
+) -> Mapping[int, Changes]:
+    """Return the changes of steps of branches, which the state of the run does not have.
+
+    `steps` has, by sequence, that of the join and the index of the step among those of the
+    branches. The result of a branch is a change of its last step.
+    """
+    joins = {join for join, _ in steps.values()}
+    rows = StageItem.objects.filter(run_id=run_id, sequence__in=joins)
+    items = {(row.sequence, row.index): row.data for row in rows}
+    return {
+        sequence: _branch_change(json.loads(items[place]))
+        for sequence, place in steps.items()
+        if place in items
+    }
+
+
+def _branch_change(item: Mapping[str, Any]) -> Changes:
+    if "patch" in item:
+        return describe_patch(item["patch"])
+    return Changes((Change("result", "added", after=_text(item["result"])),))
 
 
 def _read(run_id: UUID, first: int, last: int, wanted: set[int]) -> dict[int, Changes]:

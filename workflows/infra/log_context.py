@@ -11,6 +11,8 @@ from typing import Final
 
 RUN: Final[ContextVar[str]] = ContextVar("run", default="")
 NODE: Final[ContextVar[str]] = ContextVar("node", default="")
+# the number of the step, where several steps of a run are executed at the same time
+STEP: Final[ContextVar[int]] = ContextVar("step", default=0)
 
 
 def here() -> str:

@@ -69,9 +69,11 @@ class Attempt(models.Model):
 class Stage(models.Model):
     """One execution of a node that has ended or pauses.
 
-    `sequence` is the number of the step in its run. It stays the same when an interrupted
-    or failed node runs again; `attempt` distinguishes the executions. The one in progress
-    is in the run's row (`current_stages.py`).
+    `sequence` is the number of the step in its run. The steps of branches have the numbers
+    before that of the node that joins them, in the order of the declaration. A number stays
+    the same when an interrupted or failed node runs again; `attempt` distinguishes the
+    executions. The one in progress is in the run's row (`current_stages.py`); those of branches
+    are rows as soon as they start.
     """
 
     run = models.ForeignKey(  # may not exist: retention keeps the history longer
@@ -90,6 +92,9 @@ class Stage(models.Model):
         db_default=StageKind.NODE,
     )
     undoes = models.PositiveIntegerField(null=True)  # sequence of the step it undoes
+    # of a node with branches, of which it is a step; null instead of "": adding the column
+    # rebuilds no table of SQLite
+    branch = models.CharField(max_length=100, null=True)  # noqa: DJ001
     node_name = models.CharField(max_length=200)
     iteration = models.PositiveIntegerField()  # counted from 1 within the attempt
     tries = models.PositiveIntegerField(default=1)

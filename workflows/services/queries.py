@@ -6,6 +6,7 @@ restrictions.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -121,13 +122,20 @@ class Queries:
         return state_diff.compare(first, second)
 
     def get_changes(
-        self, run_id: UUID, steps: Mapping[int, dt.datetime]
+        self,
+        run_id: UUID,
+        steps: Mapping[int, dt.datetime],
+        of_branches: Mapping[int, tuple[int, int]] = MappingProxyType({}),
     ) -> Mapping[int, Changes]:
         """Return the state changes of some steps of a run, as far as known.
 
-        `steps` has the start of the stage of each step.
+        `steps` has the start of the stage of each step. `of_branches` has, for those of
+        branches, the number of the join and the index among its steps.
         """
-        return state_changes.changes_of(run_id, steps)
+        changes = dict(state_changes.changes_of(run_id, steps))
+        if of_branches:
+            changes |= state_changes.branch_changes(run_id, of_branches)
+        return changes
 
     def get_states(self, run_id: UUID, sequence: int) -> tuple[Any, Any, Changes]:
         """Return the states before and after a step, and the changes between them.

@@ -185,6 +185,10 @@ def _stages(run: Run, known: Position) -> list[Stage]:
     if run.status != Status.CANCELLED:  # which leaves the row of a pause as it is
         rows = rows.exclude(status=StageStatus.WAITING)
     rows = rows.exclude(status=StageStatus.STARTED)
+    if _is_in_order_later(run):
+        rows = rows.exclude(
+            branch__isnull=False, attempt=run.attempt, sequence__gt=run.sequence
+        )
     return as_shown(run, rows.order_by("attempt", "sequence")[:CHUNK])
 
 
@@ -193,7 +197,17 @@ def _decisions(run: Run, known: Position) -> list[Decision]:
     same = Q(attempt=attempt, sequence=sequence, edge_index__gte=following)
     later = Q(attempt=attempt, sequence__gt=sequence) | Q(attempt__gt=attempt)
     rows = run.decisions.filter(same | later).select_related("decided_by")
+    if _is_in_order_later(run):
+        rows = rows.exclude(attempt=run.attempt, sequence__gt=run.sequence)
     return list(rows.order_by("attempt", "sequence", "edge_index")[:CHUNK])
+
+
+def _is_in_order_later(run: Run) -> bool:
+    """Return whether rows of branches may still follow before others of theirs.
+
+    They are sent in the order of their numbers, once the join has ended.
+    """
+    return run.status == Status.RUNNING and run.closing is None
 
 
 def _decision_key(row: Decision) -> tuple[int, int, int]:

@@ -147,7 +147,7 @@ RECORD_TABLES: Mapping[str, Table] = {
         Stage,
         "run_id attempt sequence node_name iteration tries status duration_ms"
         " items_done items_total error_message created_at waits_for_thread seal kind"
-        " undoes",
+        " undoes branch",
         "run_id attempt sequence",
         "iteration tries status duration_ms items_done items_total error_message"
         " created_at waits_for_thread seal",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from workflows.pages.graph.branches import JOIN, drawn_edges, drawn_nodes, join_of
 from workflows.pages.graph.layers import LayoutEdge
 from workflows.pages.graph.layout import (
     ASIDE,
@@ -37,12 +38,15 @@ TEXT_LEFT, TEXT_RIGHT = (
 COUNTER_WIDTH = 51.0  # reserved for "×9999" after the title of a node
 SAMPLE_NOTE = "Completed · 120 ms"  # nodes have room for a text of this length
 LINE = 16.0  # between two lines of a title
+JOIN_HEIGHT = 6.0  # of the bar that joins branches
+LANE_WIDTH = 26.0  # of its part for a branch
 MAX_SHRUNK_WIDTH = 620  # pixels; a wider diagram is scrolled instead of shrunk
 
 KINDS = {
     "parallel": "parallel map",
     "chain": "sequential chain",
     "conditional": "conditional",
+    "branches": "parallel branches",
     "approval": "approval",
     "wait": "wait",
     "subworkflow": "sub-workflow",
@@ -124,6 +128,11 @@ class Node:
     is_exit: bool
 
     @property
+    def round(self) -> int:
+        """Return the radius of its corners."""
+        return 3 if self.kind == JOIN else 10
+
+    @property
     def middle(self) -> float:
         """Return the y of its middle."""
         return self.top + self.height / 2
@@ -161,7 +170,7 @@ class Node:
     @property
     def visits_y(self) -> float:
         """Return the y of the number of steps: that of the title."""
-        return self.lines[0].y
+        return self.lines[0].y if self.lines else self.middle
 
     @property
     def bottom(self) -> float:
@@ -251,16 +260,20 @@ class _Plan:
 @lru_cache(maxsize=256)
 def _plan(text: str, count_room: float) -> _Plan:
     graph = json.loads(text)
-    nodes = tuple(graph.get("nodes") or ())
+    nodes = tuple(drawn_nodes(graph))
     names = {node["name"] for node in nodes}
     edges = tuple(
         edge
-        for edge in graph.get("edges") or ()
+        for edge in drawn_edges(graph)
         if edge["source"] in names and edge["target"] in names
     )
     sizes = {node["name"]: _size(node) for node in nodes}
     layout_edges = tuple(
-        LayoutEdge(edge["source"], edge["target"], _label_width(edge, count_room))
+        LayoutEdge(
+            edge.get("from") or edge["source"],
+            edge.get("to") or edge["target"],
+            _label_width(edge, count_room),
+        )
         for edge in edges
     )
     entry = graph.get("entry") or next(iter(sizes), "")
@@ -269,11 +282,17 @@ def _plan(text: str, count_room: float) -> _Plan:
         if sizes
         else Layout(0, 0, {}, ())
     )
-    exits = frozenset(graph.get("exits") or ())
+    # a run ends at the join, not at the split
+    exits = frozenset(
+        join_of(name) if join_of(name) in names else name
+        for name in graph.get("exits") or ()
+    )
     return _Plan(entry, exits, nodes, edges, sizes, layout_edges, layout)
 
 
 def _size(node: Mapping[str, Any]) -> Size:
+    if node.get("kind") == JOIN:
+        return Size(32 + LANE_WIDTH * max(node["lanes"], 2), JOIN_HEIGHT)
     lines = wrap(readable_name(node["name"]), TITLE_CHARS)
     title = max(text_width(line, TITLE_SIZE) for line in lines) + COUNTER_WIDTH
     width = TEXT_LEFT + max(title, text_width(SAMPLE_NOTE, LABEL_SIZE)) + TEXT_RIGHT
@@ -282,7 +301,7 @@ def _size(node: Mapping[str, Any]) -> Size:
 
 def _label(edge: Mapping[str, Any]) -> str:
     """Return the label of an edge: its name, else that of its condition."""
-    name = edge.get("name") or edge.get("predicate") or ""
+    name = edge.get("branch") or edge.get("name") or edge.get("predicate") or ""
     return "" if name in UNCONDITIONAL else readable_name(name, capital=False)
 
 
@@ -297,8 +316,10 @@ def _node(number: int, plan: _Plan, states: Mapping[str, NodeState]) -> Node:
     shape = plan.nodes[number]
     name, kind = shape["name"], shape.get("kind") or "node"
     size, place = plan.sizes[name], plan.layout.nodes[name]
-    state = states.get(name, NodeState())
     left = place.x - size.width / 2
+    if kind == JOIN:
+        return _join(number, shape, plan, states)
+    state = states.get(name, NodeState())
     lines = wrap(readable_name(name), TITLE_CHARS)
     texts = tuple(
         Text(line, left + TEXT_LEFT, place.y + 21 + LINE * row)
@@ -327,6 +348,29 @@ def _kind_text(shape: Mapping[str, Any]) -> str:
     text = KINDS.get(shape.get("kind") or "node", "")
     votes = shape.get("votes") or 1
     return f"{text} by {votes}" if text and votes != 1 else text
+
+
+def _join(
+    number: int, shape: Mapping[str, Any], plan: _Plan, states: Mapping[str, NodeState]
+) -> Node:
+    """Return the bar that joins branches, with the state of the node that has them."""
+    size, place = plan.sizes[shape["name"]], plan.layout.nodes[shape["name"]]
+    state = states.get(shape["of"], NodeState())
+    return Node(
+        number=number,
+        name=shape["name"],
+        kind=JOIN,
+        title=f"{shape['of']} joins its branches.",
+        lines=(),
+        note=Text("", place.x, place.y),
+        state=NodeState(state=state.state),
+        left=round(place.x - size.width / 2, 1),
+        top=place.y,
+        width=size.width,
+        height=size.height,
+        is_entry=False,
+        is_exit=shape["name"] in plan.exits,
+    )
 
 
 def _title(shape: Mapping[str, Any], state: NodeState) -> str:
@@ -360,7 +404,7 @@ def _edge(place: int, plan: _Plan, states: Mapping[tuple[str, int], EdgeState]) 
         anchor="start" if aside else "middle",
         mask=_mask(at, layout_edge.label_width, aside=aside),
         count=Text(count, round(at.x + ASIDE, 1), at.y + 4) if count else None,
-        is_conditional=bool(_label(shape)),
+        is_conditional=bool(_label(shape)) and "branch" not in shape,
         on_failure=bool(shape.get("on_failure")),
         state=state,
     )
@@ -382,6 +426,8 @@ def _mask(at: Point, width: float, *, aside: bool) -> tuple[float, float, float]
 
 def _edge_title(shape: Mapping[str, Any], state: EdgeState) -> str:
     when = _label(shape)
+    if "branch" in shape:
+        return f"{shape['source']} → {shape['target']}, branch {when}"
     text = f"{shape['source']} → {shape['target']}" + (f", if {when}" if when else "")
     counts = [
         f"{verb} {count}×"

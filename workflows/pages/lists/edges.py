@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from workflows.access import permissions
 from workflows.models import EdgeTally
+from workflows.pages.graph.branches import all_edges
 from workflows.pages.render.text import readable_name
 from workflows.system import system
 
@@ -68,7 +69,7 @@ def _installed(person: User, workflow: str) -> Iterator[EdgeRef]:
     for found in system.list_workflows(by=person):
         if workflow and found.name != workflow:
             continue
-        for edge in found.shape.to_json()["edges"]:
+        for edge in all_edges(found.shape.to_json()):
             yield EdgeRef(
                 found.name, edge["source"], edge["target"], edge.get("predicate") or ""
             )

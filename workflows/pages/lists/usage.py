@@ -13,6 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from workflows.models import ENDED, Attempt, Outcome, Stage, StageStatus
+from workflows.pages.graph.branches import all_edges, all_nodes
 from workflows.pages.graph.closing_nodes import ClosingNode, closing_nodes
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw
 from workflows.pages.lists.edge_shares import NodeShares, shares_of
@@ -94,7 +95,7 @@ def usage_of(person: User, name: str, graph: Mapping[str, Any]) -> Usage:
     runs = visible_runs(person).filter(workflow_name=name)
     ended = runs.filter(status__in=ENDED).order_by("-pk")
     ids = list(ended.values_list("pk", flat=True)[:MAX_RUNS])
-    durations = _durations(ids, [node["name"] for node in graph.get("nodes", ())])
+    durations = _durations(ids, [node["name"] for node in all_nodes(graph)])
     nodes = {one.node: NodeState(text=one.text) for one in durations if one.text}
     edges = _edges(name, graph, shares_of(person, name, SHARES_PERIOD))
     diagram = draw(graph, nodes, edges)
@@ -144,7 +145,7 @@ def _edges(
         for share in one.shares
     }
     states: dict[tuple[str, int], EdgeState] = {}
-    for edge in graph.get("edges", ()):
+    for edge in all_edges(graph):
         ref = EdgeRef(name, edge["source"], edge["target"], edge.get("predicate") or "")
         if share := known.get((ref.source, ref.target, ref.condition)):
             states[edge["source"], edge.get("index") or 0] = EdgeShare(

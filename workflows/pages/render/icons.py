@@ -32,6 +32,8 @@ BASE_SHAPES: Final[dict[str, str]] = {
     "": f'<circle cx="8" cy="8" r="3" {STROKE}/>',
     # kinds of steps
     "parallel": f'<path d="M3 3v10M8 3v10M13 3v10" {STROKE}/>',
+    "branches": f'<path d="M8 1.5v3M3 12V7.5a3 3 0 0 1 3-3h4a3 3 0 0 1 3 3V12M8 4.5V12" {STROKE}/>'
+    f'<path d="M1.5 14h13" {STROKE}/>',
     "chain": f'<path d="M8 1.5v3M8 11.5v3" {STROKE}/>'
     f'<rect x="3.5" y="4.5" width="9" height="7" rx="2" {STROKE}/>',
     "conditional": f'<path d="M8 2l6 6-6 6-6-6z" {STROKE}/>',

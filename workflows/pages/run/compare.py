@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.engine.errors import CheckpointMismatch
 from workflows.models import Decision, Run, Stage, StageStatus, with_current
+from workflows.pages.graph.branches import all_nodes, first_nodes
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw, times
 from workflows.pages.redaction import is_redacted, redact_rows
 from workflows.pages.render.text import readable_name, span
@@ -197,6 +198,11 @@ class Comparison:
             for name in {*visits[0], *visits[1]}
         }
         graph = merged(self.first.run.graph, self.second.run.graph)
+        for source, index, node in first_nodes(graph):
+            counts = visits[0][node], visits[1][node]
+            edges[source, index] = SharedEdgeState(
+                taken=sum(counts), first=counts[0], second=counts[1]
+            )
         return draw(graph, nodes, edges, count_room=TWO_COUNTS_ROOM)
 
     @cached_property
@@ -271,7 +277,7 @@ class Comparison:
         visits = self.first.visits(), self.second.visits()
         longest = max([*first.values(), *second.values()], default=0.0) or 1.0
         graph = merged(self.first.run.graph, self.second.run.graph)
-        names = [node["name"] for node in graph.get("nodes") or ()]
+        names = [node["name"] for node in all_nodes(graph)]
         return [
             NodeDurations(
                 name,

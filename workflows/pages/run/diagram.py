@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Count, Max
 
 from workflows.models import Stage, StageStatus, add_current
+from workflows.pages.graph.branches import all_edges, all_nodes, first_nodes
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw
 from workflows.pages.run.cancelled_stages import as_shown
 from workflows.pages.run.durations import step_duration
@@ -30,7 +31,11 @@ def draw_run(
 
     `durations` has those of the timeline, by place.
     """
-    return draw(run.graph, _nodes(run, moment, durations), _edges(run, moment))
+    nodes = _nodes(run, moment, durations)
+    edges = _edges(run, moment)
+    for source, index, first in first_nodes(run.graph):
+        edges[source, index] = EdgeState(taken=nodes[first].visits)
+    return draw(run.graph, nodes, edges)
 
 
 def _nodes(
@@ -57,7 +62,7 @@ def _nodes(
         node["name"]: _node_state(
             node["name"], moment, newest.get(node["name"]), visits, durations
         )
-        for node in run.graph.get("nodes") or ()
+        for node in all_nodes(run.graph)
     }
 
 
@@ -101,7 +106,7 @@ def _edges(run: Run, moment: PointInTime) -> dict[tuple[str, int], EdgeState]:
         for row in counted
     }
     states = {}
-    for edge in run.graph.get("edges") or ():
+    for edge in all_edges(run.graph):
         source, index = edge["source"], edge.get("index") or 0
         view = RunView(at=moment.at, edge=(source, index))
         states[source, index] = EdgeState(

@@ -157,8 +157,9 @@ def _running(run: Run, usual: Mapping[str, float]) -> Notice | None:
         return _unresponsive(run, now - run.lease_expires_at)
     if held := _held_up(run):
         return held
-    step = run.sequence + 1
-    retry = run.retries.filter(attempt=run.attempt, sequence=step).last()
+    # of the step in progress, or of one of its branches
+    retries = run.retries.filter(attempt=run.attempt, sequence__gt=run.sequence)
+    retry = retries.order_by("created_at").last()
     if retry is not None and is_redacted(run):
         redact(retry)
     return (

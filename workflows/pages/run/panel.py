@@ -9,6 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from workflows.models import Decision, StageStatus, add_current
+from workflows.pages.graph.branches import all_edges, all_nodes
 from workflows.pages.graph.diagram import KINDS
 from workflows.pages.redaction import redact_rows
 from workflows.pages.render.text import readable_name
@@ -56,7 +57,7 @@ class Panel:
     @cached_property
     def node(self) -> Mapping[str, Any] | None:
         """The selected node of the graph."""
-        nodes = self.run.graph.get("nodes") or ()
+        nodes = all_nodes(self.run.graph)
         return next((one for one in nodes if one["name"] == self.view.node), None)
 
     @cached_property
@@ -65,7 +66,7 @@ class Panel:
         if self.view.edge is None:
             return None
         source, place = self.view.edge
-        for one in self.run.graph.get("edges") or ():
+        for one in all_edges(self.run.graph):
             if one["source"] == source and (one.get("index") or 0) == place:
                 edge: Mapping[str, Any] = one
                 return edge
@@ -153,7 +154,7 @@ class Panel:
                 len(counts.get((edge.get("index") or 0, True), ())),
                 len(counts.get((edge.get("index") or 0, False), ())),
             )
-            for edge in self.run.graph.get("edges") or ()
+            for edge in all_edges(self.run.graph)
             if edge["source"] == self.view.node
         ]
 

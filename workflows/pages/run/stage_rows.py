@@ -28,6 +28,7 @@ FIELDS = (  # of Stage, in the order of Row
     "created_at",
     "duration_ms",
     "waits_for_thread",
+    "branch",
 )
 
 
@@ -43,6 +44,7 @@ class Row(NamedTuple):
     began: dt.datetime
     duration_ms: float | None
     waits_for_thread: bool = False
+    branch: str | None = None  # of which it is a step
 
     @property
     def place(self) -> tuple[int, int]:

@@ -26,6 +26,7 @@ from workflows.models import (
     StageKind,
     StageStatus,
 )
+from workflows.pages.graph.branches import names_with_branches, place_in_branches
 from workflows.pages.redaction import is_redacted, redact_rows
 from workflows.pages.render.regions import strip_indentation
 from workflows.pages.run.cancelled_stages import as_shown
@@ -60,6 +61,7 @@ class Step:
     wait: EventWait | None = None  # that ended, with its message
     is_redacted: bool = False  # the viewer may not read its values
     duration: StepDuration | None = None  # None while it runs
+    joins: bool = False  # its items are the steps of branches
 
     @property
     def answered(self) -> Decision | None:
@@ -67,6 +69,13 @@ class Step:
         return next(
             (one for one in self.decisions if one.decided_by_id or one.comment), None
         )
+
+    @property
+    def items(self) -> str:
+        """Return what its items are: items, or steps of branches."""
+        one = "step" if self.joins else "item"
+        total = self.stage.items_total if self.stage else 0
+        return one if total == 1 else f"{one}s"
 
     @property
     def is_routed(self) -> bool:
@@ -166,8 +175,10 @@ def group_steps(
         tries[retry.attempt, retry.sequence].append(retry)
     for place, step in steps.items():
         step.retries = sorted(tries[place], key=lambda one: one.number)
+    joining = names_with_branches(run.graph)
     for step in steps.values():
         step.is_redacted = is_redacted(run)
+        step.joins = step.stage is not None and step.stage.node_name in joining
     return [steps[place] for place in sorted(steps)]
 
 
@@ -201,8 +212,15 @@ def add_changes(run: Run, steps: Sequence[Step]) -> str:
         and step.stage.status == StageStatus.COMPLETED
         and step.stage.kind == StageKind.NODE
     }
+    of_branches = {
+        step.sequence: place
+        for step in steps
+        if step.stage
+        and step.stage.branch
+        and (place := place_in_branches(run.graph, step.stage.node_name, step.sequence))
+    }
     try:
-        changes = system.get_changes(run.pk, completed)
+        changes = system.get_changes(run.pk, completed, of_branches)
     except CheckpointMismatch as error:
         return str(error)
     for step in steps:

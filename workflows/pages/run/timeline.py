@@ -87,6 +87,7 @@ class Lane:
     elapsed_ms: float = 0.0  # of the newest step, including waits
     usual_ms: float | None = None
     is_active: bool = False
+    is_of_branch: bool = False  # the lane of the node that joins it covers its time
     ghost: Bar | None = None  # the usual duration of the running step
 
     @property
@@ -198,7 +199,7 @@ class Timeline:
         """Return kind, label and total length of each kind of bar."""
         sums: dict[str, float] = defaultdict(float)
         for lane in self.lanes:
-            for bar in lane.bars:
+            for bar in () if lane.is_of_branch else lane.bars:
                 sums[bar.kind] += (
                     self.now_ms if bar.end is None else bar.end
                 ) - bar.start
@@ -236,6 +237,7 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all inputs of a timeline
         if lane is None:
             lane = lanes[row.node] = Lane(row.node, readable_name(row.node))
             lane.usual_ms = usual.get(row.node)
+            lane.is_of_branch = row.branch is not None
         tries = waits.get((row.attempt, row.sequence), ())
         is_plain = row.is_without_thread or not tries
         bars = clock.plain(row, starts) if is_plain else None
