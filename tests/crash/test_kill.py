@@ -356,6 +356,53 @@ def test_votes_survive_kills_of_voters_and_workers_at_every_commit(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_worker_may_be_killed_at_every_boundary_of_branches(
+    installation: Installation,
+) -> None:
+    # The first commits of a worker record the start of the join and of the steps that are
+    # left, those after them the end of a step, and of the join.
+    (run_id,) = installation.launch(name="lanes")
+    ended = "SELECT COUNT(*) FROM workflows_run WHERE completed_at IS NOT NULL"
+    moments = [
+        f"{when} {commit}" for commit in (2, 3, 4) for when in ("before", "after")
+    ]
+
+    def is_over(worker: subprocess.Popen[bytes] | None = None) -> bool:
+        is_killed = worker is not None and worker.poll() is not None
+        return is_killed or installation.ask(ended) == [(1,)]
+
+    kills = 0
+    while not is_over():
+        moment = moments[kills % len(moments)]
+        with installation.worker(f"{kills}", KILL_AT=moment) as worker:
+            wait_for(partial(is_over, worker), what="the worker to be killed")
+        kills += 1
+    assert kills > len(moments), "every moment at least once"
+    report = wait_until_ended(installation)
+    (run,) = report["runs"]
+    assert (run["status"], run["sequence"]) == ("completed", 5)
+    keys = [
+        f"{run_id}/{node}/{sequence}"
+        for sequence, node in enumerate(
+            ("left", "left_again", "right", "both", "finish"), 1
+        )
+    ]
+    completed = sorted(
+        (s["sequence"], s["node_name"])
+        for s in report["stages"]
+        if s["status"] == "completed"
+    )
+    assert [f"{run_id}/{node}/{step}" for step, node in completed] == keys
+    assert report["results"][run_id]["joined"] == {
+        "left": f"{keys[0]} {keys[1]}",
+        "right": keys[2],
+    }
+    assert report["results"][run_id]["steps"] == [keys[4]]
+    assert set(installation.traces()) == {*keys[:3], keys[4]}
+
+
+@pytest.mark.slow
 def test_a_bulk_operation_survives_the_death_of_its_worker(
     installation: Installation,
 ) -> None:

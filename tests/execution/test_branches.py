@@ -96,11 +96,11 @@ def case_of(world: World, need: int | None = None) -> Workflow[Any]:
         world.note(runtime, "finish")
         return state
 
-    words = parallel(
-        extract, over=lambda state: list(state.text), into="words", name="words"
+    letters = parallel(
+        extract, over=lambda state: list(state.text), into="words", name="letters"
     )
     both: Node[Case, Case] = branches(
-        {"category": classify, "summary": summarise, "risk": [words, score]},
+        {"category": classify, "summary": summarise, "risk": [letters, score]},
         into="parts",
         need=need,
         name="both",
@@ -135,7 +135,7 @@ COMPLETED = [
     (1, "begin", None, "completed", 1),
     (2, "classify", "category", "completed", 2),
     (3, "summarise", "summary", "completed", 1),
-    (4, "words", "risk", "completed", 1),
+    (4, "letters", "risk", "completed", 1),
     (5, "score", "risk", "completed", 1),
     (6, "both", None, "completed", 1),
     (7, "finish", None, "completed", 1),
@@ -185,7 +185,7 @@ async def test_the_decisions_of_branches_lead_to_the_next_step_and_to_the_join()
         (1, "begin", "both", True),
         (2, "classify", "both", True),
         (3, "summarise", "both", True),
-        (4, "words", "score", True),
+        (4, "letters", "score", True),
         (5, "score", "both", True),
         (6, "both", "finish", True),
     ]
@@ -208,7 +208,7 @@ async def test_the_state_changes_at_the_join_alone_and_every_step_can_be_rebuilt
         (1, "begin", None),
         (2, "classify", None),
         (3, "summarise", None),
-        (4, "words", None),
+        (4, "letters", None),
         (5, "score", None),
         (6, "both", parts),
         (7, "finish", parts),
@@ -265,7 +265,7 @@ async def test_while_branches_run_their_stages_are_rows_and_the_join_is_in_progr
             (1, "begin", None, "completed", 1),
             (2, "classify", "category", "completed", 2),
             (3, "summarise", "summary", "started", 1),
-            (4, "words", "risk", "completed", 1),
+            (4, "letters", "risk", "completed", 1),
             (5, "score", "risk", "completed", 1),
         ]
         assert await run_in_db(findings, run) == []

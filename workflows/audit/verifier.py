@@ -314,9 +314,8 @@ def _follows(stage: Stage, sequence: int) -> bool:
     that step stays open, so that the run can be resumed.
     """
     is_passing = stage.kind == StageKind.ON_END and stage.sequence == sequence + 2
-    return is_passing or sequence + 1 in _numbers(
-        stage.sequence, stage.items_total or 0
-    )
+    numbers = _numbers(stage.sequence or 0, stage.items_total or 0)
+    return is_passing or sequence + 1 in numbers
 
 
 def _current(subject: Subject, opened: Sequence[Link]) -> Iterator[Finding]:

@@ -348,9 +348,7 @@ class Graph:
 
 
 def _shape_of(node: Node[Any, Any], name: str = "") -> NodeShape:
-    shape = NodeShape(
-        name or node.name, node.kind, node.doc, getattr(node, "votes", 1)
-    )
+    shape = NodeShape(name or node.name, node.kind, node.doc, getattr(node, "votes", 1))
     if not isinstance(node, BranchesNode):
         return shape
     branches = tuple(

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from tests.crash.app import deadly
 from workflows.engine import (
@@ -15,6 +15,7 @@ from workflows.engine import (
     Vote,
     Workflow,
     approval,
+    branches,
     continue_as_new,
     launch,
     node,
@@ -50,6 +51,7 @@ class Count(State):
     visited: tuple[int, ...] = ()
     started: str = ""  # id of the run that was launched
     children: tuple[dict[str, Any], ...] = ()  # results of child runs
+    joined: dict[str, str] = Field(default_factory=dict)
 
 
 def leave_trace(state: Count, runtime: Runtime) -> None:
@@ -250,3 +252,29 @@ each_child = subworkflows(
     count, over=elements, params=params_of_child, into="children", limit=2
 )
 family = Workflow("family", state=Count, start=each_child, routes={})
+
+
+@node
+async def left(state: Count, runtime: Runtime) -> Count:
+    """Leave a trace."""
+    leave_trace(state, runtime)
+    return state.append("steps", runtime.key)
+
+
+@node
+async def left_again(state: Count, runtime: Runtime) -> str:
+    """Leave a trace; return what the branch did."""
+    leave_trace(state, runtime)
+    return " ".join([*state.steps, runtime.key])
+
+
+@node
+def right(state: Count, runtime: Runtime) -> str:
+    """Leave a trace, in a thread."""
+    leave_trace(state, runtime)
+    return " ".join([*state.steps, runtime.key])
+
+
+both = branches({"left": [left, left_again], "right": right}, into="joined")
+
+lanes = Workflow("lanes", state=Count, start=both, routes={both: finish})
