@@ -138,8 +138,7 @@ async def test_a_run_continues_when_enough_persons_have_responded(
     assert (after_one.status, after_one.version) == (Status.WAITING, run.version + 1)
     row = await approval_of(run)
     assert (row.status, row.response) == (ApprovalStatus.OPEN, None)
-    after_two = await world.respond(run, people["ben"], REJECT)
-    assert after_two.status == Status.PENDING
+    await world.respond(run, people["ben"], REJECT)
     await until(run.pk, lambda r: r.waiting_node == "then")
     row = await run_in_db(Approval.objects.get, run=run, node_name="ask")
     assert row.status == ApprovalStatus.ANSWERED

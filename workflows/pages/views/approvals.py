@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from workflows.errors import AlreadyAnswered, InvalidParams, ReasonMissing
-from workflows.models import Approval, ApprovalStatus, ApprovalVote, Run, Status
+from workflows.models import Approval, ApprovalStatus, ApprovalVote, Run
 from workflows.pages import access
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
@@ -53,8 +53,9 @@ def respond(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     )
     if form.is_valid() and submit(request, found, form):
         run = system.find_run(run_id, by=request.user)
-        is_waiting = run.status == Status.WAITING  # for further votes
-        what_next = "The run waits for others." if is_waiting else "Run resumed."
+        approval.refresh_from_db(fields=["status"])  # the run may wait again already
+        is_open = approval.status == ApprovalStatus.OPEN  # for further votes
+        what_next = "The run waits for others." if is_open else "Run resumed."
         messages.success(request, f"Decision saved. {what_next}")
         return after(request, run)
     page = RunPage(found, access.run_permissions(request.user, found), form)
