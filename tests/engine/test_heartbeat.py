@@ -22,8 +22,8 @@ from workflows.engine import (
 )
 from workflows.runtime import FakeRuntime, Invalid, Progress, Runtime
 
-SOON = 0.05  # seconds, of heartbeats that are meant to pass
-LATE = 30  # seconds, of those that are not
+SHORT_SECONDS = 0.05  # seconds, of heartbeats that are meant to pass
+LONG_SECONDS = 30  # seconds, of those that are not
 
 
 async def run(step: object, runtime: Runtime, **state: object) -> State:
@@ -38,12 +38,12 @@ async def run(step: object, runtime: Runtime, **state: object) -> State:
 async def test_a_silent_try_fails_and_is_retried_by_policy() -> None:
     tries: list[int] = []
 
-    @node(heartbeat=SOON, retry=Retry(attempts=3, on=NodeSilent, wait=0.001))
+    @node(heartbeat=SHORT_SECONDS, retry=Retry(attempts=3, on=NodeSilent, wait=0.001))
     async def silent(state: State, runtime: Runtime) -> State:
         assert runtime.context is not None
         tries.append(1)
         if len(tries) < 3:
-            await asyncio.sleep(LATE)
+            await asyncio.sleep(LONG_SECONDS)
         return state
 
     await run(silent, FakeRuntime())
@@ -51,9 +51,9 @@ async def test_a_silent_try_fails_and_is_retried_by_policy() -> None:
 
 
 async def test_the_error_names_the_node_and_its_heartbeat() -> None:
-    @node(heartbeat=SOON)
+    @node(heartbeat=SHORT_SECONDS)
     async def silent(state: State, runtime: Runtime) -> State:
-        await asyncio.sleep(LATE)
+        await asyncio.sleep(LONG_SECONDS)
         return state
 
     with pytest.raises(ExecutionError) as caught:
@@ -66,9 +66,9 @@ async def test_the_error_names_the_node_and_its_heartbeat() -> None:
 
 
 async def test_reports_keep_an_async_node_alive_beyond_its_heartbeat() -> None:
-    @node(heartbeat=SOON)
+    @node(heartbeat=SHORT_SECONDS)
     async def steady(state: State, runtime: Runtime) -> State:
-        end = asyncio.get_running_loop().time() + 10 * SOON
+        end = asyncio.get_running_loop().time() + 10 * SHORT_SECONDS
         while asyncio.get_running_loop().time() < end:
             runtime.progress()
             await asyncio.sleep(0)
@@ -94,7 +94,7 @@ async def test_reports_of_a_thread_keep_its_node_alive() -> None:
 async def test_a_silent_thread_fails_its_node_and_sees_that_it_has_to_stop() -> None:
     stopped = threading.Event()
 
-    @node(heartbeat=SOON)
+    @node(heartbeat=SHORT_SECONDS)
     def silent(state: State, runtime: Runtime) -> State:
         while not runtime.cancelled:
             time.sleep(0.001)
@@ -107,10 +107,10 @@ async def test_a_silent_thread_fails_its_node_and_sees_that_it_has_to_stop() -> 
 
 
 async def test_a_heartbeat_applies_to_each_item() -> None:
-    @node(heartbeat=SOON)
+    @node(heartbeat=SHORT_SECONDS)
     async def item(value: int, runtime: Runtime) -> int:
         if value == 1:
-            await asyncio.sleep(LATE)
+            await asyncio.sleep(LONG_SECONDS)
         runtime.progress()
         return value
 
@@ -120,9 +120,9 @@ async def test_a_heartbeat_applies_to_each_item() -> None:
 
 
 async def test_the_shorter_of_timeout_and_heartbeat_applies() -> None:
-    @node(heartbeat=LATE, timeout=SOON)
+    @node(heartbeat=LONG_SECONDS, timeout=SHORT_SECONDS)
     async def step(state: State, runtime: Runtime) -> State:
-        await asyncio.sleep(LATE)
+        await asyncio.sleep(LONG_SECONDS)
         return state
 
     with pytest.raises(ExecutionError, match=r"did not finish within 0\.05 s"):
@@ -139,7 +139,7 @@ async def test_a_node_in_a_child_process_reports_from_there() -> None:
     assert runtime.reports.entries == [Progress(1, 3, "pages"), Progress(2, 3, "pages")]
 
 
-async def test_a_report_is_seen_by_a_test_of_the_author() -> None:
+async def test_reports_are_kept_by_the_fake_runtime() -> None:
     @node
     async def step(state: State, runtime: Runtime) -> State:
         runtime.progress(1, 4, "first")

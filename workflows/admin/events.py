@@ -29,7 +29,9 @@ class MessageForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
         help_text="Empty: all that wait for the event.",
     )
     key = forms.CharField(required=False, max_length=200, strip=False)
-    value = forms.JSONField(initial=dict, help_text="Its fields, as a JSON object.")
+    value = forms.JSONField(
+        initial=dict, help_text="The fields of the value, as a JSON object."
+    )
 
     class Meta:
         model = EventMessage

@@ -50,7 +50,7 @@ class WorkflowSummary(Schema):
     fingerprint: str = Field(description="Changes with the shape of the workflow.")
     can_launch: bool = Field(description="Whether you may launch it.")
     paused: WorkflowPauseOut | None = Field(
-        description="Its pause, null if its runs start."
+        description="Why and since when it is paused; null if runs start."
     )
     url: str = Field(description="Path of its page.")
 
@@ -341,7 +341,7 @@ class ApprovalOut(Schema):
     )
     groups: list[str] = Field(description="Groups that may respond; [] = all.")
     not_by: str = Field(
-        description="Who can’t respond, whatever their permissions: “launcher” of the run,"
+        description="Who can’t respond, with any permissions: “launcher” of the run,"
         " or who responded to the “previous” approval; “” = all can."
     )
     votes_needed: int = Field(description="Number of people who have to respond.")

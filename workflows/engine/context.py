@@ -84,7 +84,7 @@ class TryLimit:
 
 
 class HeartbeatLimit(TryLimit):
-    """The heartbeat of one try: a timeout that each report of progress begins anew."""
+    """The heartbeat of one try: a timeout that each report of progress restarts."""
 
     __slots__ = ("_beaten_at", "_seconds", "_thread")
 
@@ -95,7 +95,7 @@ class HeartbeatLimit(TryLimit):
         self._thread = threading.get_ident()
 
     def beat(self) -> None:
-        """Begin the timeout anew. Thread-safe, and cheap enough for each turn of a loop."""
+        """Restart the timeout. Thread-safe, and cheap enough for each turn of a loop."""
         now = self._loop.time()
         if now - self._beaten_at < self._seconds / MIN_BEATS:
             return

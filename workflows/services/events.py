@@ -142,7 +142,7 @@ def _targets(
         visible = [target for target in refused if target in granted.view]
         where = f"“{visible[0]}”" if visible else "a workflow that you cannot see"
         raise NotAllowed(
-            f"The event “{name}” would also move runs of {where}, which you may not operate."
+            f"The event “{name}” would also move runs of {where}, whose runs you can’t operate."
             " Name the workflow that the message is for, or ask an administrator for access."
         )
     return nodes

@@ -40,7 +40,7 @@ def event_notice(run: Run, permissions: Permissions) -> Notice:
 def _text(wait: EventWait, *, is_offered: bool) -> str:
     if is_redacted(wait):
         key = (
-            "Its key is hidden." if wait.key else "Any message with this name moves it."
+            "The key is hidden." if wait.key else "Any message with this name moves it."
         )
     elif wait.key:
         key = f"With the key “{wait.key}”."
