@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.contrib.auth import views as accounts
 from django.urls import URLPattern, URLResolver, include, path
 
+from workflows.api import callbacks
 from workflows.api.application import api
 from workflows.api.hooks import receive
 from workflows.api.reference import reference
@@ -26,6 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/docs", reference, name="api-docs"),
     path("api/v1/", api.urls),
     path("hooks/<str:path>", receive, name="hook"),
+    path("callbacks/<str:token>", callbacks.receive, name="callback"),
     path("", include("workflows.pages.urls")),
 ]
 

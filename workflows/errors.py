@@ -117,6 +117,10 @@ class EventNotFound(NotFound):
         )
 
 
+class CallbackNotFound(NotFound):
+    """There is nothing at this address."""
+
+
 class ViewNotFound(NotFound):
     """View not found. It may have been deleted, or is no longer shared."""
 
@@ -234,6 +238,18 @@ class MessageKeyReused(RequestError):
             f"This idempotency key sent message {message} with another key or value. Use a new"
             " idempotency key for another message."
         )
+
+
+class CallbackUsed(RequestError):
+    """This address was used."""
+
+    status = 409
+
+
+class CallbackOver(RequestError):
+    """This address is no longer valid."""
+
+    status = 410
 
 
 class StateUnavailable(RequestError):
@@ -427,6 +443,13 @@ class SignatureInvalid(RequestError):
 
 class WebhookUnavailable(RequestError):
     """The webhook can’t verify deliveries at the moment."""
+
+    status = 503
+    seconds = 300  # after which a sender may try again
+
+
+class WorkflowUnavailable(RequestError):
+    """The message can’t be checked at the moment."""
 
     status = 503
     seconds = 300  # after which a sender may try again

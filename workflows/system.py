@@ -42,6 +42,7 @@ from workflows.models import Approval, ApprovalKind, ApprovalStatus, Run, Status
 from workflows.retention.pin import set_pinned
 from workflows.services import (
     approvals,
+    callbacks,
     deletion,
     events,
     labels,
@@ -432,6 +433,14 @@ class System(Queries):
             workflow=workflow,
             idempotency_key=idempotency_key,
         )
+
+    def receive_callback(self, token: str, value: Mapping[str, Any]) -> None:
+        """Continue the run whose node gave a third party the address with this token.
+
+        The address is the permission; it is accepted once. Raises CallbackNotFound,
+        CallbackUsed, CallbackOver, WorkflowUnavailable, InvalidParams.
+        """
+        callbacks.receive(self._registry, token, value)
 
     def check_event(
         self,

@@ -149,6 +149,7 @@ def path_of(name: str, world: World) -> str:
         "<uuid:webhook_id>": world.delivery.endpoint_id,
         "<uuid:webhook_delivery_id>": world.delivery.pk,
         "<str:path>": "0" * 32,
+        "<str:token>": "0" * 32,
         "<uuid:destination_id>": world.message.destination_id,
         "<int:message_id>": world.message.pk,
         "<int:subscription_id>": world.subscription.pk,

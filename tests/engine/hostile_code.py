@@ -18,6 +18,7 @@ from workflows.engine import (
     State,
     Workflow,
     approval,
+    callback,
     chain,
     conditional,
     event,
@@ -343,6 +344,13 @@ def _event_key(exits: Raiser) -> Workflow[Any]:
     return _line(event("paid", Form, "answer", key=lambda _state: exits()))
 
 
+def _callback(exits: Raiser) -> Workflow[Any]:
+    def ask(_state: Case, _runtime: Any, _url: str) -> None:
+        exits()
+
+    return _line(callback(ask, Form, "answer"))
+
+
 def _asks(exits: Raiser, combined: Callable[[Any], Any]) -> Workflow[Any]:
     @node(name="culprit")
     def culprit(state: Case) -> Case:
@@ -380,7 +388,7 @@ PLACES: dict[str, Callable[[Raiser], Workflow[Any]]] = {
         _item_async, _item_with_tries, _item_result, _over, _over_halfway,
         _aggregator, _progress, _progress_async, _step, _step_async, _step_progress,
         _choose, _choose_async, _handler, _default, _child_params, _child_result,
-        _show, _question, _until, _event_key, _predicate, _part_of_a_predicate,
+        _show, _question, _until, _event_key, _callback, _predicate, _part_of_a_predicate,
     )
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from workflows.engine import (
     Node,
     State,
     Workflow,
+    callback,
     event,
     node,
 )
@@ -170,3 +171,35 @@ def test_one_event_with_two_types_is_reported() -> None:
 def test_an_event_cannot_undo_a_step() -> None:
     with pytest.raises(DefinitionError):
         Workflow("order", state=Order, start=ship, routes={}, undo={ship: paid()})
+
+
+# Callbacks --------------------------------------------------------------------------------
+
+
+def test_a_callback_asks_with_an_address_and_waits_for_the_answer() -> None:
+    urls: list[str] = []
+
+    def ask(_state: Order, _runtime: object, url: str) -> None:
+        urls.append(url)
+
+    bank = callback(ask, Payment, "payment", name="bank", within=timedelta(days=1))
+    pause = run_in_memory(order(bank)).pause
+    assert pause is not None
+    assert (pause.kind, pause.until is not None) == ("callback", True)
+    outcome = run_in_memory(order(bank), answers={bank: {"amount": 3}})
+    assert outcome.state.payment == Payment(amount=3)
+    assert urls == ["https://signalbox.test/callbacks/bank"] * 2
+
+
+def test_a_callback_that_returns_a_state_fails_with_a_sentence() -> None:
+    bank: Any = callback(
+        lambda state, _runtime, _url: state, Payment, "payment", name="b"
+    )
+    outcome = run_in_memory(order(bank))
+    assert "cannot change the state" in repr(outcome)
+
+
+def test_a_function_with_other_arguments_cannot_ask() -> None:
+    ask: Any = lambda state: None  # noqa: E731, ARG005
+    with pytest.raises(DefinitionError, match=r"\(state, runtime, url\)"):
+        callback(ask, Payment, "payment")

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from workflows.engine import (
     Graph, Node, Retry, State, Vote, Workflow, approval, branches, chain, conditional, node,
     otherwise, parallel, predicate, sleep, subworkflow, when, when_failed, Failure, event,
+    callback,
     continue_as_new, launch, subworkflows,
 )
 
@@ -73,6 +74,8 @@ each_of = subworkflows(called, over=lambda s: s.pages, params=lambda s, page: {}
 launched = launch(called, {"a": 1}, into="x")
 again = continue_as_new(lambda s: {"a": 1})
 with_model = subworkflow(called, params=Review(outcome="x"), into="x")
+async def ask(state: Mine, runtime: object, url: str) -> None: ...
+asked = callback(ask, answer=Review, into="review", within=timedelta(1))
 paid = event("payment", answer=Review, into="review", key=lambda s: s.run_id)
 """
 
@@ -128,7 +131,7 @@ mixed: Node[Mine, Mine] = branches({"a": [judge_all, counted], "b": read}, into=
 Workflow("w", state=Mine, start=of_patterns, routes={of_patterns: both, both: mixed})
 
 waiting = Workflow("w", state=Mine, start=paid, routes={
-    paid: [when(fine, stop), when_failed(nap), otherwise(paid)]})
+    paid: [when(fine, stop), when_failed(nap), otherwise(asked)], asked: stop})
 assert_type(waiting, Workflow[Mine])
 
 async def use() -> None:
@@ -171,6 +174,9 @@ continue_as_new("params")
 Workflow("page at the end", state=Mine, start=read, routes={}, on_end=judge)
 Workflow("event behind", state=Mine, start=read, routes={read: paid, paid: foreign})
 event("payment", answer=3, into="review")
+callback(lambda state: None, answer=Review, into="review")
+callback(ask, answer=Review, into="review", within=3)
+Workflow("callback behind", state=Mine, start=read, routes={read: asked, asked: foreign})
 event("payment", answer=Review, into="review", key=lambda s: None)
 event("payment", answer=Review, into="review", key="42")
 event("payment", answer=Review, into="review", within=3)

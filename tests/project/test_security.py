@@ -37,6 +37,7 @@ OPEN = {
     "/health/ready",
     "/metrics",
     "/hooks/csv",  # of other systems, which sign what they send
+    "/callbacks/csv",  # of third parties, to whom a run gave the address
 }
 
 

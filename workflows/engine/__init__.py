@@ -41,7 +41,7 @@ from .errors import (
     Superseded,
     WorkflowError,
 )
-from .event_nodes import event
+from .event_nodes import callback, event
 from .events import Event, EventType
 from .failures import Failure
 from .graph import Graph
@@ -127,6 +127,7 @@ __all__ = [
     "any_of",
     "approval",
     "branches",
+    "callback",
     "chain",
     "conditional",
     "continue_as_new",

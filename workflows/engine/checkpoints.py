@@ -12,9 +12,13 @@ from .registry import Registry
 from .state import State
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from .context import NodeContext
     from .errors import Paused
 
 __all__ = [
+    "CallbackOpener",
     "CheckpointNotFound",
     "CheckpointStore",
     "FlushingStore",
@@ -75,6 +79,17 @@ class PauseChecker(Protocol):
 
     async def check_pause(self, pause: Paused) -> None:
         """Return if the run may wait for this. Raises the error with which the node fails."""
+
+
+@runtime_checkable
+class CallbackOpener(Protocol):
+    """A store that makes the addresses of callbacks."""
+
+    async def open_callback(self, context: NodeContext, until: datetime | None) -> str:
+        """Return the address at which the node's run can be called back until that time.
+
+        "" if a message has arrived at it already.
+        """
 
 
 class MemoryStore:

@@ -36,6 +36,10 @@ class Launcher(Protocol):
         """Check and keep the params with which the run continues as a new one at its end."""
 
 
+OpenCallback: TypeAlias = Callable[["NodeContext", datetime | None], Awaitable[str]]
+"""Takes the node's context and the expiry of a callback; returns its address.
+
+"" if a message has arrived at it already, in an earlier try."""
 SavedItems: TypeAlias = Callable[[], Mapping[int, "Json"]]
 
 
@@ -139,6 +143,8 @@ class NodeContext:
     save_item: SaveItem | None = None  # None: the store does not store items
     saved_items: SavedItems = _no_saved_items
     check_child: CheckChild | None = None  # None: params of children are not checked
+    open_callback: OpenCallback | None = None  # None: the store has no addresses
+    position: int = 0  # among the waits of a step
     launcher: Launcher | None = None  # None: nothing can be launched
     item: int | None = None  # index of the item of a parallel node
     outcome: RunOutcome | None = None  # of an on_end node

@@ -6,8 +6,9 @@ moves every run that waits for them. See `workflows/services/events.py` for the 
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 from uuid import UUID
@@ -26,7 +27,14 @@ from .errors import (
     describe,
 )
 from .frozen import Json
-from .nodes import AnyStep, Kind, Node, call_function
+from .nodes import (
+    AnyStep,
+    Kind,
+    Node,
+    accepts_arguments,
+    call_function,
+    runtime_for_try,
+)
 from .retries import Retry
 from .state import State
 from .storable import check_storable
@@ -37,6 +45,8 @@ MAX_EVENT_NAME_CHARS: Final = 100
 MAX_KEY_CHARS: Final = 200
 
 Key: TypeAlias = str | int | UUID
+Ask: TypeAlias = Callable[[Any, Any, str], Awaitable[None] | None]
+"""Takes the state, the runtime and the address."""
 
 
 class MessageNode(Node[Any, Any]):
@@ -173,6 +183,73 @@ class EventNode(MessageNode):
         return key
 
 
+class CallbackNode(MessageNode):
+    """A node that gives a third party an address, and waits for what is posted to it."""
+
+    kind: ClassVar[Kind] = "callback"
+
+    def __init__(  # noqa: PLR0913 - from `callback` alone
+        self,
+        ask: Any,
+        answer: type[BaseModel],
+        into: str,
+        *,
+        within: timedelta | None,
+        on_expiry: BaseModel | Mapping[str, Any] | None,
+        retry: Retry | None,
+        timeout: float | None,
+        name: str,
+    ) -> None:
+        what = getattr(ask, "__name__", "the function")
+        if not callable(ask) or not accepts_arguments(ask, 3):
+            raise DefinitionError(
+                f"{what} cannot ask for a callback: make it {what}(state, runtime, url)."
+            )
+        super().__init__(
+            answer,
+            into,
+            within=within,
+            on_expiry=on_expiry,
+            retry=retry,
+            timeout=timeout,
+            name=name,
+            doc=inspect.getdoc(ask) or "",
+            what=f"the callback of {what}",
+        )
+        self.ask = ask
+
+    def expired(self, node: str) -> RunError:
+        """Return the error of an address to which nothing was posted."""
+        return EventExpired(node, "callback", self.within)
+
+    async def pause(self, value: Any, runtime: object, context: NodeContext) -> Paused:
+        """Make the address and give it to the author's function.
+
+        After a crash in between, the function is called again with the same address.
+        """
+        if context.open_callback is None:
+            raise RuntimeError(
+                "there are no addresses for callbacks here: run the workflow on a server, or by"
+                " run_in_memory"
+            )
+        until = self.end_of_wait(context)
+        url = await context.open_callback(context, until)
+        if url:
+            given = runtime_for_try(runtime, context)
+            result = await call_function(self.ask, context, value, given, url)
+            if result is not None:
+                raise TypeError(
+                    f"It returned {type(result).__name__}: a function that asks for a callback"
+                    " cannot change the state. End it without a result."
+                )
+        return Paused(
+            "callback",
+            question="waits for a callback",
+            until=until,
+            on_expiry=self.expiry_json,
+        )
+
+
 def key_problem(key: str) -> str:
     """Return why a text cannot be the key of an event, "" if it can."""
     if len(key) > MAX_KEY_CHARS:
@@ -241,5 +318,37 @@ def event(  # noqa: PLR0913 - all but the first three are options
         key=key,
         within=within,
         on_expiry=on_expiry,
+        name=name,
+    )
+
+
+def callback(  # noqa: PLR0913 - all but the first three are options
+    ask: Ask,
+    answer: type[BaseModel],
+    into: str,
+    *,
+    within: timedelta | None = None,
+    on_expiry: BaseModel | Mapping[str, Any] | None = None,
+    retry: Retry | None = None,
+    timeout: float | None = None,
+    name: str = "",
+) -> AnyStep:
+    """Return a node that waits for what a third party posts to an address of its own.
+
+    - `ask`: a function `(state, runtime, url)` that gives the third party the address, which
+      accepts one POST request with JSON until the wait ends. It returns nothing, and is called
+      again after a failed try or a crash, with the same address and the same `runtime.key`.
+    - `answer`: the pydantic model of what is posted, which is stored in field `into`.
+    - `within`: how long to wait; then `on_expiry` is the value, or the node fails without one.
+    - `retry` and `timeout` (seconds per try) concern `ask`.
+    """
+    return CallbackNode(
+        ask,
+        answer,
+        into,
+        within=within,
+        on_expiry=on_expiry,
+        retry=retry,
+        timeout=timeout,
         name=name,
     )

@@ -6,7 +6,13 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
-from .checkpoints import FlushingStore, ItemStore, PauseChecker, TryStore
+from .checkpoints import (
+    CallbackOpener,
+    FlushingStore,
+    ItemStore,
+    PauseChecker,
+    TryStore,
+)
 
 if TYPE_CHECKING:
     from .checkpoints import CheckpointStore
@@ -36,6 +42,9 @@ class Persistence:
             capable if PauseChecker in capabilities else None
         )
         self._try_store: TryStore | None = capable if TryStore in capabilities else None
+        self._callback_opener: CallbackOpener | None = (
+            capable if CallbackOpener in capabilities else None
+        )
         has_items = ItemStore in capabilities and self._interval
         self._item_store: ItemStore | None = capable if has_items else None
 
@@ -87,17 +96,19 @@ class Persistence:
             logger.exception("The checkpoints of run %s could not be deleted", run_id)
 
     def restore(self, context: NodeContext) -> None:
-        """Give a node the items and tries that earlier attempts stored for its step."""
+        """Give a node what earlier attempts stored for its step, and addresses for callbacks."""
         if self._item_store is not None:
             step = (context.run_id, context.sequence)
             context.save_item = functools.partial(self._item_store.save_item, *step)
             context.saved_items = functools.partial(self._item_store.saved_items, *step)
+        if self._callback_opener is not None:
+            context.open_callback = self._callback_opener.open_callback
         if self._try_store is not None:
             made, delay = self._try_store.saved_tries(context.run_id, context.sequence)
             context.try_number, context.try_after = made + 1, delay
 
 
-_PROTOCOLS = (FlushingStore, ItemStore, TryStore, PauseChecker)
+_PROTOCOLS = (FlushingStore, ItemStore, TryStore, PauseChecker, CallbackOpener)
 
 
 @functools.lru_cache(maxsize=1_000)

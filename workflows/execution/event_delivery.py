@@ -35,7 +35,7 @@ from workflows.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
     from uuid import UUID
 
     from django.db.models import QuerySet
@@ -104,7 +104,8 @@ def _deliver_to_all(message: EventMessage, event: Event) -> list[UUID]:
             EventWaitStatus.RECEIVED, message=message
         )
     if first:
-        _continue([run for run in runs if run.pk in first], message)
+        EventMessage.objects.filter(pk=message.pk).update(delivered_at=timezone.now())
+        move([run for run in runs if run.pk in first], message)
     return list(first)
 
 
@@ -114,12 +115,11 @@ def _locked(run_ids: Collection[UUID]) -> list[Run]:
     return list(rows.select_for_update().order_by("pk"))
 
 
-def _continue(runs: list[Run], message: EventMessage) -> None:
+def move(runs: Sequence[Run], message: EventMessage) -> None:
     """Queue locked runs whose wait has received a message."""
     ids = [run.pk for run in runs]
     withdraw(ids)
     Run.objects.filter(pk__in=ids).wake()
-    EventMessage.objects.filter(pk=message.pk).update(delivered_at=timezone.now())
     audit_events.record_each(
         audit_events.entry(
             run,

@@ -60,6 +60,8 @@ def pause_write(
             _open_approval(run, paused)
         elif paused.kind == WaitKind.EVENT:
             _open_wait(run, paused)
+        elif paused.kind == WaitKind.CALLBACK:
+            _await_callback(run, paused)
         elif isinstance(child, ChildGroup):
             child_group_rows.insert(run, child, paused)
         elif child is not None:
@@ -87,6 +89,16 @@ def _open_wait(run: Run, paused: Paused) -> None:
             "closed_at": None,
         },
     )
+
+
+def _await_callback(run: Run, paused: Paused) -> None:
+    """Let the run wait for what is posted to its address, or continue if that has arrived."""
+    waits = EventWait.objects.filter(run=run, sequence=paused.sequence)
+    waits.open().update(expires_at=paused.until)
+    if waits.filter(status=EventWaitStatus.RECEIVED).exists():
+        # its record holds the run's row, which a request locks first: none is between
+        event_delivery.withdraw([run.pk])
+        Run.objects.filter(pk=run.pk).wake()
 
 
 def _open_approval(run: Run, paused: Paused) -> None:

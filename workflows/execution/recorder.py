@@ -20,7 +20,13 @@ from django.conf import settings
 from workflows.audit import seal_rows
 from workflows.audit.step_records import CheckpointRow, Ending, ItemRow
 from workflows.engine.errors import CheckpointNotFound, Superseded, describe
-from workflows.execution import closing_records, launching, pause_records, run_links
+from workflows.execution import (
+    callback_waits,
+    closing_records,
+    launching,
+    pause_records,
+    run_links,
+)
 from workflows.execution.checkpoints import Encoder, dumps
 from workflows.execution.earlier_attempts import NO_HISTORY
 from workflows.execution.record_buffer import RecordBuffer
@@ -44,9 +50,10 @@ from workflows.models import (
 from workflows.registry import Registry, registry
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Mapping
 
-    from workflows.engine import Event, Paused, State
+    from workflows.engine import Event, NodeContext, Paused, State
     from workflows.execution.earlier_attempts import History
     from workflows.execution.loop_monitor import Blocked
     from workflows.execution.run_spans import RunSpans
@@ -233,6 +240,23 @@ class Recorder:
                 self._child = await run_in_db_retrying(
                     launching.new_group, self.run, pause, pause.children, *given
                 )
+
+    async def open_callback(
+        self, context: NodeContext, until: dt.datetime | None
+    ) -> str:
+        """Return the address of a callback, "" if a message has arrived at it already.
+
+        The address is masked in everything that is recorded from now on. Raises
+        callback_waits.NotHeld if the run is no longer this worker's.
+        """
+        address_id = await run_in_db_retrying(
+            callback_waits.open_wait, self.run, context, until
+        )
+        if address_id is None:
+            return ""
+        token = callback_waits.token_of(address_id)
+        self.buffer.masker.add(token)
+        return callback_waits.url_of(token)
 
     async def flush(self) -> None:
         """Return once everything observed so far is committed.

@@ -108,6 +108,8 @@ class EventWait(models.Model):
     message = models.ForeignKey(
         EventMessage, null=True, on_delete=models.SET_NULL, related_name="waits"
     )
+    # of a callback: a part of its address, which is signed (`services/callbacks.py`)
+    address_id = models.UUIDField(null=True, unique=True)
     expires_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
     closed_at = models.DateTimeField(null=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final
 
-from workflows.models import EventWait, EventWaitStatus, Run, WaitKind
+from workflows.models import EventWait, EventWaitKind, EventWaitStatus, Run, WaitKind
 from workflows.pages.lists.event_waits import waits_of
 from workflows.pages.redaction import is_redacted
 from workflows.pages.render.text import readable_name
@@ -14,7 +14,7 @@ from workflows.pages.run.notice import Notice
 if TYPE_CHECKING:
     from workflows.access.permissions import Permissions
 
-WAITS_FOR_MESSAGES: Final = frozenset({WaitKind.EVENT})
+WAITS_FOR_MESSAGES: Final = frozenset({WaitKind.EVENT, WaitKind.CALLBACK})
 
 
 def event_notice(run: Run, permissions: Permissions) -> Notice:
@@ -23,6 +23,17 @@ def event_notice(run: Run, permissions: Permissions) -> Notice:
     if not waits:  # it was moved just now
         return Notice("quiet", f"Waiting at {readable_name(run.waiting_node)}.")
     wait = waits[0]
+    if wait.kind == EventWaitKind.CALLBACK:
+        return Notice(
+            "quiet",
+            "Waiting for a callback.",
+            f"{readable_name(wait.node_name)} has given another system an address, and nothing"
+            " has arrived there yet.",
+            lead="Since",
+            at=wait.created_at,
+            until_lead="Expires" if wait.expires_at else "",
+            until=wait.expires_at,
+        )
     is_sender = run.workflow_name in permissions.operate
     is_offered = is_sender and not is_redacted(run)
     return Notice(
