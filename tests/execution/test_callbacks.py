@@ -1,4 +1,4 @@
-"""Callbacks: an address that works once, until the run goes on, also after a crash."""
+"""Callbacks: an address that works once, until the run continues, also after a crash."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ async def test_an_address_works_once_also_for_requests_at_the_same_time(
     assert run.result["receipt"] == message.value
 
 
-async def test_a_post_before_the_run_waits_moves_it_as_soon_as_it_does(
+async def test_a_post_before_the_run_waits_moves_it_when_it_does(
     bank: Bank,
 ) -> None:
     bank.opened = SharedEvent()

@@ -1,7 +1,7 @@
 """`/callbacks/<token>`: where third parties post what a run waits for.
 
 Not a part of the REST API: the address is the authentication. It accepts one POST request until
-its run goes on, and the responses reveal nothing about the run.
+its run continues, and the responses reveal nothing about the run.
 """
 
 from __future__ import annotations

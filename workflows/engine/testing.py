@@ -193,7 +193,7 @@ class _Store(MemoryStore):
         self.is_deadline_over |= failure is not None and failure.is_deadline
 
     async def open_callback(self, context: NodeContext, _until: datetime | None) -> str:
-        """Return an address at which nobody listens."""
+        """Return an address to which nothing is connected."""
         return f"https://signalbox.test/callbacks/{context.node}"
 
 

@@ -58,7 +58,7 @@ def receive(registry: Registry, token: str, value: Mapping[str, Any]) -> EventMe
     """Store what was posted to an address, and continue the run if it waits already.
 
     1. Check address and value: nothing is stored on an error.
-    2. Lock the run, as everybody who moves it does, and close its wait with the message; of
+    2. Lock the run, as all code that moves it does, and close its wait with the message; of
        two requests at once the second one finds it closed.
     3. A run that does not wait yet continues when its node has returned.
 
