@@ -149,6 +149,7 @@ async def test_the_address_is_in_no_row(bank: Bank) -> None:
     assert any("asked with" in line for line in lines)
     assert not any(token in line for line in lines)
     wait = await run_in_db(EventWait.objects.get)
+    assert wait.address_id is not None
     assert token != wait.address_id.hex
     assert token.startswith(wait.address_id.hex)
 
