@@ -46,6 +46,7 @@ from workflows.models import (
     BulkJob,
     CallStatus,
     Checkpoint,
+    ChildGroup,
     Delivery,
     DeliveryAttempt,
     DeliveryStatus,
@@ -53,6 +54,7 @@ from workflows.models import (
     Document,
     EdgeTally,
     Followed,
+    ItemStatus,
     Level,
     LiveText,
     MomentResult,
@@ -225,6 +227,7 @@ def make_world(payload: str) -> World:
     for sequence in range(3, 16):  # a loop, which pages collapse
         make_stage(runs[Status.CANCELLED], node, sequence=sequence)
     rich = runs[Status.FAILED]
+    _child_runs(rich, removed.workflow_name)
     rich.cancel_requested_by = user
     rich.cancel_requested_at = timezone.now()
     rich.save()
@@ -385,6 +388,15 @@ def _history(run: Run, node: str, payload: str, *, diverging: bool) -> None:
     make_audit_event(run)
     make_note(run)
     RunLabel.objects.create(run=run, name="urgent")
+
+
+def _child_runs(parent: Run, workflow: str) -> None:
+    """Give a run a step with a child run for an element."""
+    child = make_run(workflow_name=workflow, parent=parent, parent_sequence=1)
+    group = ChildGroup.objects.create(
+        parent=parent, sequence=1, workflow_name=workflow, total=1, limit=1
+    )
+    group.items.create(position=0, status=ItemStatus.LAUNCHED, child=child)
 
 
 def _evidence(run: Run, document: Document, payload: str) -> None:
