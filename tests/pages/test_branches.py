@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.test import Client
 
 from tests.support.workers import ended, working
@@ -117,13 +116,13 @@ async def test_the_page_of_a_run_shows_each_branch_and_what_its_steps_changed(
     admin_client: Client,
 ) -> None:
     run = await completed(case_of())
-    page = await sync_to_async(admin_client.get)(f"/runs/{run.pk}/")
+    page = await run_in_db(admin_client.get, f"/runs/{run.pk}/")
     text = text_of(page)
     assert "Classify branch category" in text
     assert re.search('result[ :]+(&quot;|")letter', text)
     assert "Score branch risk" in text
     assert "3 steps" in text
-    panel = await sync_to_async(admin_client.get)(f"/runs/{run.pk}/?node=score")
+    panel = await run_in_db(admin_client.get, f"/runs/{run.pk}/?node=score")
     assert 'id="run-panel"' in panel.content.decode()
 
 
@@ -131,12 +130,12 @@ async def test_an_earlier_point_in_time_shows_the_steps_up_to_that_number(
     admin_client: Client,
 ) -> None:
     run = await completed(case_of())
-    page = await sync_to_async(admin_client.get)(f"/runs/{run.pk}/?at=2")
+    page = await run_in_db(admin_client.get, f"/runs/{run.pk}/?at=2")
     steps = page.content.decode().split('id="steps"')[-1]
     assert "stage-1-2" in steps
     assert "stage-1-3" not in steps
     assert "stage-1-4" not in steps
-    state = await sync_to_async(admin_client.get)(f"/runs/{run.pk}/states/2/")
+    state = await run_in_db(admin_client.get, f"/runs/{run.pk}/states/2/")
     assert state.status_code == 200
 
 
@@ -146,7 +145,7 @@ async def test_two_runs_are_compared_step_by_step_within_their_branches(
     first = await completed(case_of())
     second = await completed(case_of(need=2))
     url = f"/compare/?a={first.pk}&b={second.pk}"
-    page = await sync_to_async(admin_client.get)(url)
+    page = await run_in_db(admin_client.get, url)
     assert page.status_code == 200
     assert "Hang" in text_of(page)
 
@@ -155,7 +154,7 @@ async def test_the_decision_of_a_cancelled_branch_names_the_first_ones(
     admin_client: Client,
 ) -> None:
     run = await completed(case_of(need=2))
-    page = await sync_to_async(admin_client.get)(f"/runs/{run.pk}/")
+    page = await run_in_db(admin_client.get, f"/runs/{run.pk}/")
     text = text_of(page)
     assert "“slow” was cancelled, “category”, “risk” finished first" in text
     assert "2 of 3 are needed" in text
