@@ -12,6 +12,7 @@ RequestError
 ├─ StateUnavailable   409   checkpoints do not fit together
 ├─ VersionChanged     412   If-Match names another version
 ├─ AlreadyAnswered    409   the approval is closed
+├─ LimitReached       409   the limits of the workflow refuse the launch
 ├─ PauseUnchanged     409   the workflow is paused already, or is not paused
 ├─ EmptySelection     422   a bulk action without runs
 ├─ WorkerAlive        409   the run is held by a live worker
@@ -262,6 +263,20 @@ class AlreadyAnswered(RequestError):
     """The approval is closed."""
 
     status = 409
+
+
+class LimitReached(RequestError):
+    """The limits of the workflow refuse the launch."""
+
+    status = 409
+
+    def __init__(self, run: Run, limit: str) -> None:
+        """Name the limit, not the key, which is data."""
+        of_key = " with its key" if run.limit_key else ""
+        super().__init__(
+            f"Not launched: the limit of “{run.workflow_name}”, {limit}, is reached by the"
+            f" runs{of_key}. Try again later."
+        )
 
 
 class PauseUnchanged(RequestError):

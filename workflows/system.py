@@ -31,6 +31,7 @@ from workflows.errors import (
 from workflows.execution import (
     event_delivery,
     launching,
+    limited_launches,
     resumption,
     run_cancellation,
     workers,
@@ -92,7 +93,8 @@ class System(Queries):
         `profile` is the name of a profile, "" for the workflow's defaults, None to choose
         by weight. `scheduled_for` is the moment of a schedule. `deadline` counts from now and
         replaces that of the workflow. Raises WorkflowNotFound, NotAllowed, InvalidParams,
-        InvalidDeadline, AgentUnavailable, SubworkflowMissing, KeyReused.
+        InvalidDeadline, AgentUnavailable, SubworkflowMissing, KeyReused, LimitReached,
+        LimitKeyInvalid.
         """
         workflow = self.find_workflow(name, by=by)
         if by is not None:
@@ -116,7 +118,10 @@ class System(Queries):
         facts = {"signalbox.workflow": name, "signalbox.run.id": str(run.pk)}
         with tracing.span(f"launch {name}", SpanKind.PRODUCER, facts):
             run.traceparent = tracing.traceparent()
-            is_new = launch_commits.insert(workflow, run, event)
+            if workflow.limits is None:
+                is_new = launch_commits.insert(workflow, run, event)
+            else:
+                is_new = limited_launches.insert(workflow.limits, run, event)
         return run if is_new else _launched_before(run)
 
     def pause_workflow(

@@ -16,7 +16,7 @@ from typing import assert_type
 from pydantic import BaseModel
 from workflows.engine import (
     Graph, Node, Retry, State, Vote, Workflow, approval, branches, chain, conditional, node,
-    otherwise, parallel, predicate, sleep, subworkflow, when, when_failed, Failure, event,
+    otherwise, parallel, predicate, sleep, subworkflow, when, when_failed, Failure, Limits, event,
     callback,
     continue_as_new, launch, subworkflows,
 )
@@ -114,6 +114,8 @@ async def booked(state: Mine) -> Mine: return state
 closing = Workflow("w", state=Mine, start=booked, routes={booked: judge_all},
                    undo={judge_all: weigh}, on_end=stop)
 assert_type(closing, Workflow[Mine])
+limited = Workflow("w", state=Mine, start=read, routes={}, limits=Limits(
+    at_once=5, key=lambda params: str(params.tenant), when_full="refuse"))
 
 def draft(state: Mine) -> Review: return Review(outcome=state.pages[0])
 filled = approval("Right?", answer=Review, into="review", initial=draft, not_by="launcher",
@@ -196,6 +198,12 @@ approval("?", answer=Review, into="review", initial=Review(outcome=""))
 approval("?", answer=Review, into="review", initial=lambda s: Memo(text=""))
 approval("?", answer=Review, into="review", initial=lambda s: 3)
 approval("?", answer=Review, into="review", votes="2")
+Limits(at_once=1, when_full="wait")
+Limits(at_once=1, key=lambda params: None)
+Limits(at_once="5")
+Limits(debounce=3)
+Limits(5)
+Workflow("limits", state=Mine, start=read, routes={}, limits=5)
 async def misuse() -> None: await read(Other())
 def unfit(state: Mine) -> Mine: return state.set(pages=3).pages
 """

@@ -18,8 +18,10 @@ from tests.support.factories import (
     make_worker,
 )
 from workflows.access.permissions import EVERYTHING, NONE
+from workflows.engine import Limits
 from workflows.models import (
     PROCESS_DIED,
+    LimitStart,
     Outcome,
     Retry,
     Run,
@@ -35,6 +37,7 @@ from workflows.pages.run.notices import (
     notice,
     recheck_after,
 )
+from workflows.registry import registry
 
 pytestmark = pytest.mark.django_db
 
@@ -71,6 +74,39 @@ def test_a_pending_run_of_a_paused_workflow_names_the_pause() -> None:
     assert others.title == "The workflow is paused."
     run.attempt = 1
     assert shown_notice(run).title == "No worker is running."
+
+
+def test_a_pending_run_names_the_limit_and_the_runs_that_hold_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits = Limits(at_once=2, per_minute=3, debounce=dt.timedelta(minutes=5))
+    monkeypatch.setattr(registry.get("summarize"), "limits", limits)
+    common = {"workflow_name": "summarize", "limit_key": "acme"}
+    run = make_run(**common, status=Status.PENDING, created_at=ago(299))
+    found = shown_notice(run)
+    assert (
+        found.title == "Waiting before its start: a later launch would replace the run."
+    )
+    assert found.until == run.created_at + dt.timedelta(minutes=5)
+    Run.objects.filter(pk=run.pk).update(created_at=ago(301))
+    run.refresh_from_db()
+    assert shown_notice(run).title == "No worker is running."
+    for _ in range(3):
+        LimitStart.objects.create(**common, started_at=ago(20), run_id=run.pk)
+    found = shown_notice(run)
+    assert found.title == (
+        "Waiting for a limit of the workflow: 3 starts per minute for “acme”."
+    )
+    assert found.until is not None
+    holders = [make_run(**common, status=Status.RUNNING) for _ in range(2)]
+    found = shown_notice(run)
+    assert (
+        found.title == "Waiting for a limit of the workflow: 2 runs at once for “acme”."
+    )
+    assert [one.pk for one in found.runs] == [one.pk for one in holders]
+    others = notice(run, None, permissions=replace(EVERYTHING, read=NONE))
+    assert others is not None
+    assert others.title == "Waiting for a limit of the workflow: 2 runs at once."
 
 
 def test_all_workers_are_busy_and_the_queue_position_is_shown() -> None:

@@ -67,6 +67,7 @@ class RunAdmin(ReadOnlyAdmin):
         "wake_at",
         "scheduled_for",
         "priority",
+        "limit_key",
         "idempotency_key",
         "parent",
         "forked_from",

@@ -47,6 +47,7 @@ from .failures import Failure
 from .graph import Graph
 from .graph_shape import EdgeShape, GraphShape, NodeShape
 from .isolation import Isolation
+from .limits import Limits
 from .nodes import Failed, Node, node
 from .observers import LogObserver, MultiObserver, NoOpObserver, Observer, observers
 from .outcomes import RunOutcome
@@ -96,6 +97,7 @@ __all__ = [
     "GraphShape",
     "Isolation",
     "LimitExceeded",
+    "Limits",
     "LogObserver",
     "MemoryStore",
     "MultiObserver",

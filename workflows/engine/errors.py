@@ -101,6 +101,18 @@ class ResponseRefused(RequestError):
     status = 403
 
 
+class LimitKeyInvalid(RequestError):
+    """The function that makes the key of the limits failed."""
+
+    status = 409
+
+    def __init__(self, workflow: str, problem: str) -> None:
+        """`problem` completes the sentence about the function."""
+        super().__init__(
+            f"Not launched: the function `key` of the limits of “{workflow}” {problem}."
+        )
+
+
 class InputInvalid(RequestError):
     """Some values do not fit what a workflow takes."""
 

@@ -17,6 +17,7 @@ from typing import Any
 from workflows.engine import Graph, GraphConfig, GraphShape, Resource, State
 from workflows.engine.author_code import call_contained
 from workflows.engine.fingerprint import differences, fingerprint
+from workflows.engine.limits import Limits
 from workflows.engine.run_title import RunTitle
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class FactoryWorkflow:
     params_type: type | None = None
     config: GraphConfig | None = None
     deadline: timedelta | None = None
+    limits: Limits | None = None
     run_title: RunTitle | None = None
     children: Sequence[Any] = ()  # unknown before its graph is built
     prompts: Mapping[str, Any] = MappingProxyType({})  # a factory declares none

@@ -24,6 +24,7 @@ from .event_nodes import check_events
 from .fingerprint import differences, fingerprint, type_text
 from .graph import Graph
 from .graph_shape import GraphShape
+from .limits import Limits, checked_limits
 from .nodes import Node
 from .patterns.branches import BranchesNode
 from .pause_nodes import Approval
@@ -69,6 +70,7 @@ class Workflow(Generic[S]):
         undo: Routes[Node[S, S], Node[S, S]] | None = None,
         on_end: Node[S, S] | None = None,
         deadline: timedelta | None = None,
+        limits: Limits | None = None,
         config: GraphConfig | None = None,
         compatible_with: Iterable[str] = (),
         migrations: Mapping[str, Migration] | Iterable[tuple[str, Migration]] = (),
@@ -81,6 +83,7 @@ class Workflow(Generic[S]):
           cancelled, the newest step first.
         - `on_end`: a node that runs once when the run has ended, with `runtime.outcome`.
         - `deadline`: time from the launch after which a run fails; waits and resumes count.
+        - `limits`: how many runs are executed at once, and start per minute, for each key.
         - `run_title`: a template for the titles of runs: "{params.employee}, {params.amount} EUR".
           By default, a run is titled by its first document, text or number.
         - `compatible_with`: fingerprints whose runs may continue under this workflow unchanged.
@@ -88,7 +91,7 @@ class Workflow(Generic[S]):
         - `prompts`: by name, prompts for language models; profiles may replace them.
         - `resources`: opened once per worker, before its first run; `runtime.get(resource)`.
         """
-        self.name = _checked_name(name)
+        self.name, self.limits = _checked_name(name), checked_limits(name, limits)
         self.title = title or name.replace("-", " ").replace("_", " ").capitalize()
         self.description, self.state_type = description, state
         self.params_type: type | None = params or _params_of(state)

@@ -12,10 +12,11 @@ after the commit.
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from workflows.execution import blocked_run_ends, queue
+from workflows.execution import blocked_run_ends, limited_claims, queue
 from workflows.execution.local_workers import local_workers
 from workflows.execution.worker_slots import Slots
 from workflows.infra import process_metrics
@@ -24,10 +25,13 @@ from workflows.infra.database_threads import run_in_db, run_in_db_retrying
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from workflows.execution import sql
     from workflows.execution.suspects import Quarantine
     from workflows.models import Run
     from workflows.registry import AnyWorkflow, Registry
 
+CLOCK_SECONDS = 0.005  # a timer may ring that much before the clock of the time
+RECHECK_SECONDS = 0.05  # before limits that were due are checked again
 UNCONFIRMED = "The connection to the database was lost while the run was launched."
 
 
@@ -50,6 +54,8 @@ class Claims:
         self._start_runs = start
         self._woken = asyncio.Event()  # the queue has to be checked
         self._is_due = True  # it may have runs for free slots
+        self._limits_due_at: float | None = None  # Unix time; of runs with limits
+        self._limits_timer: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
         """Accept launches of this process from now on."""
@@ -59,6 +65,7 @@ class Claims:
     async def close(self) -> None:
         """Take no more runs; return when those that are being claimed are held."""
         local_workers.remove(self)
+        self._expect_limits(None)
         await self._slots.close()
 
     def wake(self) -> None:
@@ -99,18 +106,47 @@ class Claims:
         if len(suspects) == free:
             return True
         self._is_due = False  # a message in the meantime sets it again
+        has_limits = self._are_limits_due()
         try:
-            claimed = await run_in_db(queue.claim, self.name, free - len(suspects))
+            claimed = await run_in_db(
+                self._claim_next, free - len(suspects), has_limits
+            )
         except BaseException:
             self._is_due = True
             raise
         self._start(claimed.runs)
+        self._expect_limits(claimed.limits_due_at)
         if claimed.has_more:
             self._is_due = True
+        if self._are_limits_due():
+            self._is_due = True
+            if not has_limits or claimed.runs:
+                return True
         if claimed.has_suspects and not self._quarantine.is_due:
             self._quarantine.is_due = True
             return True
         return claimed.has_more and bool(claimed.runs)
+
+    def _claim_next(self, limit: int, has_limits: bool) -> sql.Claimed:
+        """Claim runs on a database thread; those with limits once a claim has seen some."""
+        if has_limits:
+            return limited_claims.claim(self.name, limit, self._workflows)
+        return queue.claim(self.name, limit)
+
+    def _are_limits_due(self) -> bool:
+        return self._limits_due_at is not None and self._limits_due_at <= time.time()
+
+    def _expect_limits(self, due_at: float | None) -> None:
+        """Check the queue at this time: the limits of a run may permit it to start."""
+        self._limits_due_at = due_at
+        if self._limits_timer is not None:
+            self._limits_timer.cancel()
+            self._limits_timer = None
+        if due_at is not None:
+            # due already: the clock of the database is late, or there is no slot
+            delay = max(due_at - time.time() + CLOCK_SECONDS, RECHECK_SECONDS)
+            loop = asyncio.get_running_loop()
+            self._limits_timer = loop.call_later(delay, self.wake)
 
     def _start(self, runs: Sequence[Run]) -> None:
         process_metrics.CLAIMS.inc(len(runs))

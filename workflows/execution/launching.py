@@ -43,7 +43,7 @@ def new_run(
 
     `params` have been checked. `profile` is the name of a profile of the workflow, "" for
     its own settings, None for a choice by weight. `deadline` replaces that of the workflow.
-    Raises AgentUnavailable, InvalidParams, InvalidDeadline.
+    Raises AgentUnavailable, InvalidParams, InvalidDeadline, LimitKeyInvalid.
     """
     run = Run(
         workflow_name=workflow.name,
@@ -55,6 +55,9 @@ def new_run(
         secrets=RunKey.entered(token).encrypted(),
         **columns,
     )
+    if workflow.limits is not None:
+        typed = workflow.params_of(run.params)
+        run.limit_key = workflow.limits.key_of(workflow.name, typed)
     run.deadline_at = _deadline_of(workflow, run.created_at, deadline)
     run.profile_name, run.profile_stages = profiles.choose(workflow, profile, run.pk)
     profiles.check_agents(workflow, run.profile_stages, run.params)

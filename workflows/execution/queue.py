@@ -72,18 +72,24 @@ def new_fence() -> int:
 
 
 def claim(
-    worker: str, limit: int, suspicion: Suspicion = Suspicion.NONE
+    worker: str,
+    limit: int,
+    suspicion: Suspicion = Suspicion.NONE,
+    *,
+    admitted: Sequence[UUID] = (),
+    now: dt.datetime | None = None,
 ) -> sql.Claimed:
     """Claim up to `limit` pending runs for this worker, and open an attempt of each.
 
     By priority, then fair between workflows, then by age. One conditional update: fewer
     runs are returned if another worker was faster. Suspects are claimed separately. The
     fence starts at random: a database that was put back to an older copy hands out the
-    same attempts again.
+    same attempts again. Of runs with limits, only those in `admitted` are claimed
+    (`limited_claims.py`).
     """
     fence = new_fence()
-    now = timezone.now()
-    claimed = sql.driver().claim_pending(worker, limit, now, fence, suspicion)
+    now = now or timezone.now()
+    claimed = sql.driver().claim_pending(worker, limit, now, fence, suspicion, admitted)
     claimed.runs.sort(key=lambda run: (-run.priority, run.pk))
     return claimed
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from workflows.execution import child_groups, queue, recovery
+from workflows.execution import child_groups, limited_claims, recovery
 from workflows.execution.child_process import ChildProcess
 from workflows.infra import process_metrics
 from workflows.infra.database_threads import run_in_db, run_in_db_retrying
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from workflows.engine import Cancellation
     from workflows.engine.processes import ProcessEnd
     from workflows.execution.run_tasks import HeldRun, HeldRuns
+    from workflows.registry import Registry
 
     OnVersions = Callable[[dict[UUID, int]], None]
 
@@ -44,8 +45,11 @@ START_PAUSE_SECONDS = 5.0  # after a child that could not start
 class Quarantine:
     """Claims suspects for a worker, and executes each in a child process."""
 
-    def __init__(self, worker: str, held: HeldRuns, *, is_used: bool = True) -> None:
+    def __init__(
+        self, worker: str, held: HeldRuns, workflows: Registry, *, is_used: bool = True
+    ) -> None:
         """`is_used` is False for workflows that a child process does not have."""
+        self._workflows = workflows
         self.is_used = is_used
         self._worker = worker
         self._held = held
@@ -64,7 +68,11 @@ class Quarantine:
         self.is_due = bool(found)
         suspicion, places = self._next_claim(found)
         places = min(free, places)
-        return queue.claim(self._worker, places, suspicion).runs if places > 0 else []
+        if places <= 0:
+            return []
+        return limited_claims.claim(
+            self._worker, places, self._workflows, suspicion
+        ).runs
 
     def _next_claim(self, pending: set[int]) -> tuple[Suspicion, int]:
         """Return which suspects to claim next, and how many."""

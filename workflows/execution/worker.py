@@ -93,7 +93,7 @@ class Worker:
         self._overdue = Overdue()
         # a child process has the workflows of the installed apps only
         self._quarantine = Quarantine(
-            self.name, self._held, is_used=workflows is registry
+            self.name, self._held, workflows, is_used=workflows is registry
         )
         slots = Slots(self.capacity, self._slots_in_use)
         self._claims = Claims(
@@ -346,7 +346,8 @@ class Worker:
             else:
                 has_ended = await self._executor.run(run, cancellation)
         finally:
-            if not has_ended:  # the run, or a child of it, may be pending
+            # the run, or a child of it, may be pending, or its slot within a limit is free
+            if not has_ended or run.limit_key is not None:
                 self._claims.expect()
 
     def _lost(self, expired: Iterable[Run]) -> Iterable[Run]:

@@ -44,6 +44,7 @@ from workflows.models.history import (
     StageItem,
 )
 from workflows.models.labels import RunLabel, SavedView
+from workflows.models.limits import LimitCheck, LimitStart
 from workflows.models.operations import (
     AuditEvent,
     HistoryHead,
@@ -145,6 +146,8 @@ __all__ = [
     "ItemStatus",
     "Kind",
     "Level",
+    "LimitCheck",
+    "LimitStart",
     "LinkKind",
     "LiveText",
     "LogLine",

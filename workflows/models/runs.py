@@ -111,6 +111,9 @@ class Run(models.Model):
     # W3C Trace Context of the launch, which its worker continues; "" = not traced
     traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
     priority = models.SmallIntegerField(default=0)  # higher goes first
+    # The key for which the limits of its workflow hold, made of the params at launch; null: its
+    # workflow had no limits. Part of the data of the run, like the params.
+    limit_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - "" is the key of all
     idempotency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - NULL keeps the unique constraint out of the way
     parent = models.ForeignKey(
         "self", null=True, on_delete=models.SET_NULL, related_name="children"
@@ -167,14 +170,31 @@ class Run(models.Model):
             # queue.claim: the next pending runs of each workflow, by priority, then age
             models.Index(
                 fields=["workflow_name", "-priority", "id"],
-                condition=Q(status=Status.PENDING),
+                condition=Q(status=Status.PENDING, limit_key=None),
                 name="run_pending",
             ),
             # queue.claim: those of a paused workflow that have started, of which there are few
             models.Index(
                 fields=["workflow_name", "-priority", "id"],
-                condition=Q(CONTINUES, status=Status.PENDING),
+                condition=Q(CONTINUES, status=Status.PENDING, limit_key=None),
                 name="run_pending_continues",
+            ),
+            # limited_claims: the same for each key of a workflow with limits
+            models.Index(
+                fields=["workflow_name", "limit_key", "-priority", "id"],
+                condition=Q(status=Status.PENDING, limit_key__isnull=False),
+                name="run_limited_pending",
+            ),
+            models.Index(
+                fields=["workflow_name", "limit_key", "-priority", "id"],
+                condition=Q(CONTINUES, status=Status.PENDING, limit_key__isnull=False),
+                name="run_limited_continues",
+            ),
+            # limited_claims: the runs that hold a slot
+            models.Index(
+                fields=["workflow_name", "limit_key"],
+                condition=Q(status=Status.RUNNING, limit_key__isnull=False),
+                name="run_limited_running",
             ),
             # queue.claim of suspects, of which there are few
             models.Index(

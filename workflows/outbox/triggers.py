@@ -1,9 +1,10 @@
-"""Database triggers that write the outbox, whichever statement changes a row.
+"""Database triggers that write the outbox and checks of limits, whichever statement changes a row.
 
 A run ends in many ways: by the recorder's bulk statement, by recovery, by a cancel while it
 is pending, in a child process. A trigger is the one place that all of them pass, in their
 transaction, without a further round trip. Its condition is evaluated per changed row; the
-INSERT happens only where someone is interested in the event (`Interest`).
+INSERT happens only where someone is interested in the event (`Interest`), or where the run has
+limits (`LimitCheck`).
 
 The triggers are created after migrations, when their text differs from what is stored. On
 SQLite they are dropped before: it refuses to rebuild a table that a trigger reads, and a
@@ -24,6 +25,7 @@ from workflows.models import (
     ApprovalStatus,
     EventKind,
     Interest,
+    LimitCheck,
     MomentResult,
     OutboxEvent,
     Run,
@@ -33,7 +35,7 @@ from workflows.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models import Model
@@ -55,6 +57,7 @@ class Trigger:
     workflow: str = "NEW.workflow_name"
     source: str = ""  # FROM, for the workflow of a row that does not have it
     match: str = ""
+    statement: str = ""  # instead of an event
 
     @property
     def full_name(self) -> str:
@@ -113,7 +116,30 @@ _OF_MOMENTS: Final[dict[str, Any]] = {
     "source": f"{_table(Schedule)} AS parent",
     "match": "parent.id = NEW.schedule_id",
 }
+# A run with limits that is pending may start; one that has left its worker leaves a slot.
+_MAY_START: Final[dict[str, Any]] = {
+    "model": Run,
+    "kind": "",
+    "facts": (),
+    "statement": (
+        f"INSERT INTO {_table(LimitCheck)} (workflow_name, limit_key, due_at)"  # noqa: S608 - names are ours
+        " VALUES (NEW.workflow_name, NEW.limit_key, 0)"
+    ),
+}
 TRIGGERS: Final = (
+    Trigger(
+        "run_limited",
+        operation="INSERT",
+        condition=f"NEW.limit_key IS NOT NULL AND NEW.status = '{Status.PENDING.value}'",
+        **_MAY_START,
+    ),
+    Trigger(
+        "run_left_worker",
+        operation="UPDATE OF status",
+        condition="NEW.limit_key IS NOT NULL AND NEW.status <> OLD.status"
+        f" AND (NEW.status = '{Status.PENDING.value}' OR OLD.status = '{Status.RUNNING.value}')",
+        **_MAY_START,
+    ),
     Trigger(
         "run_ended",
         Run,
@@ -175,8 +201,8 @@ def install(using: str = "default", **_: Any) -> None:
     """Create the triggers after migrations, and replace those with another text."""
     connection = connections[using]
     # a schema that was migrated back may have no outbox any more
-    has_outbox = _table(Interest) in connection.introspection.table_names()
-    wanted = _statements(connection) if has_outbox else {}
+    tables = connection.introspection.table_names()
+    wanted = _statements(connection, tables) if _table(Interest) in tables else {}
     before = stored(connection)
     with transaction.atomic(using), connection.cursor() as cursor:
         for name in before.keys() - wanted.keys():
@@ -197,9 +223,10 @@ def missing(using: str = "default") -> list[str]:
     """Return the names of triggers that are missing or have another text."""
     connection = connections[using]
     before = stored(connection)
+    tables = connection.introspection.table_names()
     return [
         name
-        for name, (_, statements) in _statements(connection).items()
+        for name, (_, statements) in _statements(connection, tables).items()
         if before.get(name, ("", ""))[1] != _digest(statements)
     ]
 
@@ -233,12 +260,18 @@ def _digest(statements: list[str]) -> str:
     return sha256("\n".join(statements).encode()).hexdigest()
 
 
-def _statements(connection: BaseDatabaseWrapper) -> dict[str, tuple[str, list[str]]]:
-    """Return table and statements of each trigger, by its name in the database."""
+def _statements(
+    connection: BaseDatabaseWrapper, tables: Collection[str]
+) -> dict[str, tuple[str, list[str]]]:
+    """Return table and statements of each trigger, by its name in the database.
+
+    Without those that write to a table that does not exist: it is older than they are.
+    """
     make = _for_postgresql if is_postgresql(connection) else _for_sqlite
     return {
         trigger.full_name: (_table(trigger.model), [*make(trigger)])
         for trigger in TRIGGERS
+        if not trigger.statement or _table(LimitCheck) in tables
     }
 
 
@@ -267,7 +300,9 @@ def _for_sqlite(trigger: Trigger) -> Iterator[str]:
 
 
 def _insert(trigger: Trigger, facts: str, now: str) -> str:
-    """Return the INSERT of an event, if anyone is interested in it."""
+    """Return the INSERT of an event, if anyone is interested in it, or of something else."""
+    if trigger.statement:
+        return trigger.statement
     is_wanted = (
         f"EXISTS (SELECT 1 FROM {_table(Interest)} AS wanted"  # noqa: S608 - names are ours
         f" WHERE wanted.kind IN ('', {trigger.kind})"

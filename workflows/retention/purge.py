@@ -165,6 +165,7 @@ def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
     ChildItem.objects.filter(group__parent__in=ids).update(params={})
     Run.objects.filter(pk__in=ids).update(
         title="",
+        limit_key=None,
         params={},
         result=None,
         payload_removed_at=timezone.now(),

@@ -13,7 +13,7 @@ from django.db import transaction
 from workflows.access import permissions
 from workflows.audit import audit_events
 from workflows.errors import PauseUnchanged
-from workflows.execution import sql
+from workflows.execution import limited_claims, sql
 from workflows.infra import clock, notifications
 from workflows.models import WorkflowPause
 
@@ -48,6 +48,7 @@ def unpause(name: str, *, by: AbstractBaseUser | None) -> None:
         if not WorkflowPause.objects.filter(pk=name).delete()[0]:
             raise PauseUnchanged(f"“{name}” is not paused.")
         _record("unpause workflow", name, by=by)
+        limited_claims.check_again(name)
         notifications.pending_on_commit()
 
 

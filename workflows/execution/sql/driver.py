@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Renewed = tuple[UUID, int, dt.datetime | None, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claimed:
     """What a claim took, and what it saw and left."""
 
@@ -34,6 +34,8 @@ class Claimed:
         bool  # further runs of that suspicion were pending, perhaps locked by rivals
     )
     has_suspects: bool  # suspects were pending; they are claimed separately
+    # Unix time from which a run with limits may be claimed; None if there is none
+    limits_due_at: float | None = None
 
 
 class Driver(ABC):
@@ -58,10 +60,19 @@ class Driver(ABC):
         """
 
     @abstractmethod
-    def claim_pending(
-        self, worker: str, limit: int, now: dt.datetime, fence: int, suspicion: int = 0
+    def claim_pending(  # noqa: PLR0913, PLR0917 - as one statement
+        self,
+        worker: str,
+        limit: int,
+        now: dt.datetime,
+        fence: int,
+        suspicion: int = 0,
+        admitted: Sequence[UUID] = (),
     ) -> Claimed:
         """Move pending runs of this suspicion to this worker and open an attempt of each.
+
+        Of those with limits, only `admitted` ones; then it is called in a transaction that
+        has called `lock_limits`.
 
         `fence` is a random number that no other claim has. The runs have their new values,
         without the columns of UNREAD.
@@ -74,6 +85,14 @@ class Driver(ABC):
         Claims that begin later wait for its commit. Call it last in a transaction that
         pauses a workflow.
         """
+
+    @abstractmethod
+    def lock_limits(self) -> None:
+        """Exclude other claims of runs with limits, and pauses, until the commit."""
+
+    @abstractmethod
+    def lock_limit_key(self, key: str) -> None:
+        """Exclude other launches of a key of a workflow with limits until the commit."""
 
     @abstractmethod
     def renew_leases(self, worker: str, fences: Mapping[UUID, int]) -> list[Renewed]:

@@ -75,7 +75,7 @@ CLAIMED_VALUES: Final = {
 # few it believes to be pending, it would have to sort what another way finds.
 COUNT_PENDING: Final = f"""
     SELECT COUNT(*) FROM (
-        SELECT 1 FROM {RUNS.name} WHERE status = 'pending'
+        SELECT 1 FROM {RUNS.name} WHERE status = 'pending' AND limit_key IS NULL
         ORDER BY workflow_name, priority DESC, id LIMIT {{limit}}
     ) AS found
 """  # noqa: S608 - names are ours

@@ -22,10 +22,12 @@ from django.conf import settings
 from workflows.execution.sql import launches as launch_statement
 from workflows.execution.sql.driver import Claimed, Driver
 from workflows.execution.sql.statements import (
+    ADMITTED,
     ATTEMPTS,
     AUDIT_EVENTS,
     CLAIM_SELECTED,
     CLAIMED_COLUMNS,
+    FIRST_CHECK,
     FIRST_STAGE,
     IS_HELD,
     IS_RENEWABLE,
@@ -37,6 +39,7 @@ from workflows.execution.sql.statements import (
     RUN_ASSIGNMENTS,
     RUNS,
     SELECT_PENDING,
+    SEVERAL_NAMES,
     SUSPECTS_PENDING,
     next_pending,
 )
@@ -61,6 +64,8 @@ BY_KEY: Final = (*BY_INDEX, "enable_bitmapscan", "enable_nestloop")
 # before the snapshot of the claim, which then has all pauses that were committed before.
 CLAIM_LOCK: Final = 7_446_257_226
 SHARED_CLAIM_LOCK: Final = f"pg_advisory_xact_lock_shared({CLAIM_LOCK})"
+LIMITS_LOCK: Final = 7_446_257_227  # of claims of runs with limits
+KEYS_LOCK: Final = 744_625_722  # of launches with limits, with the hash of the key
 # The end of a lease that lasts as many seconds as the parameter says, by the server's clock.
 _LEASE_END: Final = "statement_timestamp() + {} * interval '1 second'"
 _CLAIM_PARAMETERS: Final = {
@@ -118,24 +123,50 @@ class PostgreSQLDriver(Driver):
         lock = SHARED_CLAIM_LOCK if offer else ""
         return dict(self._execute(statement, values, BY_KEY, before=lock))
 
-    def claim_pending(
-        self, worker: str, limit: int, now: dt.datetime, fence: int, suspicion: int = 0
+    def claim_pending(  # noqa: PLR0913, PLR0917 - as one statement
+        self,
+        worker: str,
+        limit: int,
+        now: dt.datetime,
+        fence: int,
+        suspicion: int = 0,
+        admitted: Sequence[UUID] = (),
     ) -> Claimed:
         """Claim runs and insert attempts; rows that rivals have locked are skipped."""
         lease = float(settings.LEASE_SECONDS)
         values = [worker, limit, limit * LOOKAHEAD, now, lease, fence, suspicion]
         values.append(now.isoformat())
+        if admitted:
+            values.append([*admitted])
         rows = self._execute(
-            _claim_pending(), values, BY_KEY, is_text=True, before=SHARED_CLAIM_LOCK
+            _claim_pending(has_admitted=bool(admitted)),
+            values,
+            BY_KEY,
+            is_text=True,
+            before=SHARED_CLAIM_LOCK,
         )
         candidates, suspects = rows[0][:2]
-        runs = self._to_runs([row[2:] for row in rows if row[2] is not None])
-        return Claimed(runs, candidates > len(runs), suspects is not None)
+        runs = self._to_runs([row[2:-1] for row in rows if row[2] is not None])
+        has_more = candidates > len(runs)
+        return Claimed(runs, has_more, suspects is not None, rows[0][-1])
 
     def wait_for_claims(self) -> None:
         """Take the lock that claims share: theirs is held until their commit."""
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT pg_advisory_xact_lock({CLAIM_LOCK})")
+
+    def lock_limits(self) -> None:
+        """Take a lock of such claims, and the one that all claims share."""
+        with self.connection.cursor() as cursor:
+            lock = f"pg_advisory_xact_lock({LIMITS_LOCK})"
+            cursor.execute(f"SELECT {lock}, {SHARED_CLAIM_LOCK}")
+
+    def lock_limit_key(self, key: str) -> None:
+        """Take a lock of the hash of the key."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [KEYS_LOCK, key]
+            )
 
     def renew_leases(self, worker: str, fences: Mapping[UUID, int]) -> list[Renewed]:
         """Update the rows of one worker in one statement."""
@@ -186,17 +217,22 @@ class PostgreSQLDriver(Driver):
 
 
 @functools.cache
-def _claim_pending() -> str:
-    """Return a statement with one row at least: what the claim saw, then each run."""
+def _claim_pending(*, has_admitted: bool) -> str:
+    """Return a statement with one row at least: what the claim saw, and each run."""
     columns = "id, workflow_name, priority"
     candidates = " UNION ALL ".join(
         f"SELECT next.* FROM names, LATERAL ({following}) AS next WHERE {condition}"  # noqa: S608 - names are ours
         for condition, following in next_pending(columns, **_CLAIM_PARAMETERS)
     )
+    if has_admitted:
+        among = f"= ANY(${len(_CLAIM_PARAMETERS) + 1}::uuid[])"
+        admitted = ADMITTED.format(runs=RUNS.name, admitted=among)
+        candidates = f"{candidates} UNION ALL {admitted}"
     selected = SELECT_PENDING.format(
         runs=RUNS.name,
         pauses=PAUSES,
         candidates=candidates,
+        are_counted="TRUE" if has_admitted else SEVERAL_NAMES,
         limited="run.id = ANY(ARRAY(SELECT id FROM ranked)) AND",
         lock="FOR UPDATE OF run SKIP LOCKED",
         **_CLAIM_PARAMETERS,
@@ -225,7 +261,8 @@ def _claim_pending() -> str:
         f"{selected}, mine AS ({claimed}),"  # noqa: S608 - names are ours
         f" opened AS (INSERT INTO {ATTEMPTS.name} ({ATTEMPTS.names})"
         f" SELECT {values} FROM mine)"
-        f" SELECT (SELECT COUNT(*) FROM ranked), ({SUSPECTS_PENDING}), {CLAIMED_COLUMNS}"
+        f" SELECT (SELECT COUNT(*) FROM ranked), ({SUSPECTS_PENDING}), {CLAIMED_COLUMNS},"
+        f" ({FIRST_CHECK})"
         " FROM (VALUES (1)) AS always LEFT JOIN mine ON TRUE"
     )
 

@@ -15,10 +15,12 @@ from django.utils import timezone
 from workflows.execution.sql.driver import Claimed, Driver
 from workflows.execution.sql.launches import IS_FREE, claimed_values, first_stage
 from workflows.execution.sql.statements import (
+    ADMITTED,
     ATTEMPTS,
     AUDIT_EVENTS,
     CLAIM_SELECTED,
     CLAIMED_COLUMNS,
+    FIRST_CHECK,
     FIRST_STAGE,
     IS_HELD,
     IS_RENEWABLE,
@@ -30,6 +32,7 @@ from workflows.execution.sql.statements import (
     RUN_ASSIGNMENTS,
     RUNS,
     SELECT_PENDING,
+    SEVERAL_NAMES,
     SUSPECTS_PENDING,
     next_pending,
 )
@@ -101,8 +104,20 @@ class SQLiteDriver(Driver):
     def wait_for_claims(self) -> None:
         """Do nothing: a transaction that has written is the only one that writes."""
 
-    def claim_pending(
-        self, worker: str, limit: int, now: dt.datetime, fence: int, suspicion: int = 0
+    def lock_limits(self) -> None:
+        """Do nothing: a transaction is the only one that writes from its beginning."""
+
+    def lock_limit_key(self, key: str) -> None:
+        """Do nothing, likewise."""
+
+    def claim_pending(  # noqa: PLR0913, PLR0917 - as one statement
+        self,
+        worker: str,
+        limit: int,
+        now: dt.datetime,
+        fence: int,
+        suspicion: int = 0,
+        admitted: Sequence[UUID] = (),
     ) -> Claimed:
         """Claim runs, then insert an attempt of each."""
         values: dict[str, Any] = {
@@ -114,18 +129,19 @@ class SQLiteDriver(Driver):
             "fence": fence,
             "suspicion": suspicion,
             "began": now.isoformat(),
+            "admitted": json.dumps([pk.hex for pk in admitted]),
         }
         with self.transaction():
             with self.connection.cursor() as cursor:
-                cursor.execute(_claim_pending(), values)
+                cursor.execute(_claim_pending(has_admitted=bool(admitted)), values)
                 runs = self._to_runs(cursor.fetchall())
-                cursor.execute(SUSPECTS_PENDING)
-                (suspects,) = cursor.fetchone()
+                cursor.execute(f"SELECT ({SUSPECTS_PENDING}), ({FIRST_CHECK})")
+                suspects, due_at = cursor.fetchone()
             Attempt.objects.bulk_create(
                 Attempt(run=run, number=run.attempt, worker=worker, started_at=now)
                 for run in runs
             )
-        return Claimed(runs, len(runs) == limit, suspects is not None)
+        return Claimed(runs, len(runs) == limit, suspects is not None, due_at)
 
     def renew_leases(self, worker: str, fences: Mapping[UUID, int]) -> list[Renewed]:
         """Set the end of the leases by this machine's clock: there is only one."""
@@ -191,10 +207,10 @@ def _insert(table: Table, returning: str = "") -> str:
 
 
 @functools.cache
-def _claim_pending() -> str:
+def _claim_pending(*, has_admitted: bool) -> str:
     names = (
         *("worker", "limit", "lookahead", "now", "lease", "fence", "suspicion"),
-        "began",
+        *("began", "admitted"),
     )
     places = {name: f"%({name})s" for name in names}
     candidates = " UNION ALL ".join(
@@ -202,6 +218,10 @@ def _claim_pending() -> str:
         f" FROM names JOIN {RUNS.name} AS run ON run.id IN ({following}) WHERE {condition}"
         for condition, following in next_pending("id", **places)
     )
+    if has_admitted:
+        values = f"SELECT value FROM json_each({places['admitted']})"  # noqa: S608 - as above
+        admitted = ADMITTED.format(runs=RUNS.name, admitted=f"IN ({values})")
+        candidates = f"{candidates} UNION ALL {admitted}"
     first_stage = FIRST_STAGE.format(
         entry="json_extract(claimed.graph, '$.entry')",
         json_object="json_object",
@@ -211,6 +231,7 @@ def _claim_pending() -> str:
         runs=RUNS.name,
         pauses=PAUSES,
         candidates=candidates,
+        are_counted="TRUE" if has_admitted else SEVERAL_NAMES,
         limited="",
         lock="",
         **places,

@@ -13,6 +13,7 @@ from workflows.models import (
     AuditEvent,
     Checkpoint,
     Decision,
+    LimitCheck,
     LogLine,
     Retry,
     Run,
@@ -30,6 +31,7 @@ RUNS = table_of(Run, all_columns(Run), "workflow_name idempotency_key")
 AUDIT_EVENTS = table_of(AuditEvent, all_columns(AuditEvent))
 ATTEMPTS = table_of(Attempt, all_columns(Attempt))
 PAUSES: Final = WorkflowPause._meta.db_table  # noqa: SLF001 - Django's documented model API
+CHECKS: Final = LimitCheck._meta.db_table  # noqa: SLF001 - likewise
 UNREAD: Final = {
     "graph",
     "result",
@@ -54,10 +56,12 @@ LOOKAHEAD: Final = 4  # times the limit: candidates read beyond runs that rivals
 # Of a paused workflow, only runs that have started are claimed: they have an index of their own.
 SELECT_PENDING = """
     WITH RECURSIVE all_names(name) AS (
-        SELECT MIN(workflow_name) FROM {runs} WHERE status = 'pending'
+        SELECT MIN(workflow_name) FROM {runs}
+        WHERE status = 'pending' AND limit_key IS NULL
         UNION ALL
         SELECT (SELECT MIN(workflow_name) FROM {runs}
-                WHERE status = 'pending' AND workflow_name > all_names.name)
+                WHERE status = 'pending' AND limit_key IS NULL
+                    AND workflow_name > all_names.name)
         FROM all_names WHERE all_names.name IS NOT NULL
     ),
     names(name, is_paused) AS (
@@ -66,13 +70,13 @@ SELECT_PENDING = """
         UNION ALL
         SELECT workflow_name, TRUE FROM {pauses} AS pause WHERE EXISTS (
             SELECT 1 FROM {runs} AS run WHERE run.status = 'pending'
-                AND run.workflow_name = pause.workflow_name
+                AND run.limit_key IS NULL AND run.workflow_name = pause.workflow_name
                 AND (run.attempt > 0 OR run.closing IS NOT NULL))
     ),
     running AS (
         SELECT workflow_name AS name, COUNT(*) AS number
         FROM {runs} WHERE status = 'running'
-            AND (SELECT COUNT(name) FROM names) > 1
+            AND {are_counted}
         GROUP BY workflow_name
     ),
     candidates AS ({candidates}),
@@ -95,12 +99,18 @@ SUSPECTS_PENDING = (
     f"SELECT MIN(suspicion) FROM {RUNS.name}"  # noqa: S608 - names are ours
     " WHERE status = 'pending' AND suspicion > 0"
 )
+# When running runs are counted: not for one workflow alone.
+SEVERAL_NAMES = "(SELECT COUNT(name) FROM names) > 1"
+# Further candidates: runs whose limits permit them to start (`execution/limited_claims.py`).
+# The others are never candidates; their checks are read instead.
+ADMITTED = "SELECT id, workflow_name, priority FROM {runs} WHERE id {admitted}"
+FIRST_CHECK: Final = f"SELECT MIN(due_at) FROM {CHECKS}"  # noqa: S608 - names are ours
 # The candidates of one workflow of `names`, in the order of the index of pending runs;
 # {started} is empty, or HAS_STARTED where the workflow is paused.
 NEXT_PENDING = """
     SELECT {columns} FROM {runs}
-    WHERE status = 'pending' AND workflow_name = names.name AND suspicion = {suspicion}
-        {started}
+    WHERE status = 'pending' AND limit_key IS NULL AND workflow_name = names.name
+        AND suspicion = {suspicion} {started}
     ORDER BY priority DESC, id LIMIT {lookahead}
 """
 HAS_STARTED = "AND (attempt > 0 OR closing IS NOT NULL)"  # `CONTINUES`

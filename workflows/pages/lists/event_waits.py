@@ -24,7 +24,7 @@ def waits_of(run: Run, *, until: dt.datetime | None = None) -> list[EventWait]:
     """Return the waits of a run, the newest first, redacted if the run is."""
     if not can_wait_for_events(run):
         return []
-    rows = run.event_waits.select_related("message")
+    rows = EventWait.objects.filter(run=run).select_related("message")
     if until is not None:
         rows = rows.filter(created_at__lte=until)
     waits = redact_rows(run, rows.order_by("-sequence", "position")[:MAX_WAITS])

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from workflows.models import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +25,4 @@ class Notice:
     again: float | None = None  # seconds after which it can change without a message
     until_lead: str = ""  # precedes the deadline, after the text: "Due"
     until: dt.datetime | None = None
+    runs: tuple[Run, ...] = ()  # links to what the run waits for

@@ -18,6 +18,7 @@ from workflows.models import (
     running_stage,
 )
 from workflows.models.status import CANCEL_AGAIN
+from workflows.pages.catalog import installed_workflow
 from workflows.pages.redaction import is_redacted, redact
 from workflows.pages.render.text import readable_name, span
 from workflows.pages.run.child_runs import progress_text
@@ -28,6 +29,7 @@ from workflows.pages.run.notice import Notice
 from workflows.pages.run.recovery_texts import recovery_of, text_after_recovery
 from workflows.services import pauses
 from workflows.services.approvals import RULES, progress
+from workflows.services.limit_states import limit_state
 from workflows.system import system
 
 __all__ = ["Notice", "notice", "recheck_after", "with_reason"]
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from workflows.access.permissions import Permissions
     from workflows.models import Approval, Retry, WorkflowPause
+    from workflows.services.limit_states import LimitState
 
 PENDING_RECHECK_SECONDS = 3.0  # interval at which the queue position is read again
 SUBWORKFLOW_WAIT = "Waiting for a sub-workflow."
@@ -91,8 +94,31 @@ def recheck_after(run: Run, shown: Notice | None) -> float | None:
 
 def _not_started(run: Run, permissions: Permissions) -> Notice | None:
     """Return why no worker may start a pending run yet, None if any may."""
-    paused = pauses.pause_of(run)
-    return None if paused is None else _paused(paused, permissions)
+    if paused := pauses.pause_of(run):
+        return _paused(paused, permissions)
+    workflow = installed_workflow(run.workflow_name)
+    found = limit_state(run, workflow.limits if workflow else None)
+    return None if found is None else _limited(run, found, permissions)
+
+
+def _limited(run: Run, state: LimitState, permissions: Permissions) -> Notice:
+    if not state.text:
+        return Notice(
+            "quiet",
+            "Waiting before its start: a later launch would replace the run.",
+            until_lead="Starts after",
+            until=state.until,
+        )
+    may_read = run.workflow_name in permissions.read
+    key = f" for “{run.limit_key}”" if run.limit_key and may_read else ""
+    return Notice(
+        "quiet",
+        f"Waiting for a limit of the workflow: {state.text}{key}.",
+        "In use by" if state.holders else "",
+        until_lead="A start is possible from",
+        until=state.until,
+        runs=tuple(state.holders),
+    )
 
 
 def _pending(run: Run, permissions: Permissions) -> Notice:

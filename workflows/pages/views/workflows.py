@@ -13,8 +13,14 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from workflows.access import permissions
 from workflows.engine.adapters import schema
+from workflows.engine.errors import LimitKeyInvalid
 from workflows.engine.factory import FactoryWorkflow
-from workflows.errors import AgentUnavailable, InvalidParams, KeyReused
+from workflows.errors import (
+    AgentUnavailable,
+    InvalidParams,
+    KeyReused,
+    LimitReached,
+)
 from workflows.models import Run
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
@@ -186,7 +192,7 @@ def launch(
         run = system.execute(found.name, params, by=request.user, **options)
     except InvalidParams as error:
         form.add_validation_errors(error)
-    except AgentUnavailable as error:
+    except (AgentUnavailable, LimitReached, LimitKeyInvalid) as error:
         form.add_error(None, str(error))
     except KeyReused as error:
         more.add_error("key", str(error))
