@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +25,11 @@ from workflows.engine.errors import CheckpointMismatch
 from workflows.engine.events import EVENT_TYPES
 
 ROOT = Path(__file__).parents[2]
-README, AUTHORING = PAGES = (ROOT / "README.md", ROOT / "docs" / "authoring.md")
+README, AUTHORING, PATTERNS = PAGES = (
+    ROOT / "README.md",
+    ROOT / "docs" / "authoring.md",
+    ROOT / "docs" / "patterns.md",
+)
 MANAGE = (sys.executable, "manage.py")
 MIN_BLOCKS = 40  # on the author's page: fewer, and something is not found any more
 MYPY = """
@@ -87,6 +92,20 @@ def test_the_authors_page_runs(authoring: ModuleType) -> None:
 
 def test_the_readme_runs() -> None:
     assert run(README).outcome.state["result"] == "a six!"
+
+
+def test_the_page_of_patterns_runs() -> None:
+    assert run(PATTERNS).computed.status == "completed"
+
+
+def test_every_control_flow_pattern_is_listed_once_with_a_verdict() -> None:
+    listed = re.findall(
+        r"^\| (\d+) \| [^|]+ \| (\w+) \|", PATTERNS.read_text(), re.MULTILINE
+    )
+    assert sorted(int(number) for number, _ in listed) == list(range(1, 44))
+    verdicts = Counter(verdict for _, verdict in listed)
+    assert set(verdicts) == {"direct", "way", "no"}
+    assert verdicts["direct"] >= 30
 
 
 def test_the_readmes_workflow_has_ten_lines() -> None:
