@@ -167,6 +167,7 @@ class Delivery(models.Model):
     replayed_by_name = models.CharField(max_length=150, blank=True, default="")
 
     class Meta:
+        verbose_name_plural = "deliveries"
         ordering: ClassVar = ["-id"]
         constraints: ClassVar = [
             models.UniqueConstraint(
