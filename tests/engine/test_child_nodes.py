@@ -78,7 +78,9 @@ def test_an_answer_replaces_the_child_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "params", [{"n": 4}, Doubled(n=4), lambda _: Doubled(n=4)], ids=str
+    "params",
+    [{"n": 4}, Doubled(n=4), lambda _: Doubled(n=4)],
+    ids=["mapping", "model", "function"],
 )
 def test_params_are_a_constant_or_a_function_of_the_state(params: Any) -> None:
     outcome = run_in_memory(parent(doubling, params, into="found"))
