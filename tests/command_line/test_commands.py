@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -15,6 +16,7 @@ import httpx
 import pytest
 from django.contrib.auth import get_user_model
 from django.utils import timezone
+from pydantic import BaseModel
 
 from project.env import ROOT
 from signalbox import servers
@@ -28,7 +30,9 @@ from tests.support.factories import (
     make_stage,
     make_whole_run,
 )
+from workflows.engine import State, Workflow, event
 from workflows.models import Level, Run, Status
+from workflows.registry import registry
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -330,12 +334,26 @@ def test_a_busy_server_is_waited_for_as_it_asks(
     assert shell.waits == [3.0, 2.0]
 
 
+class Payment(BaseModel):
+    amount: int
+
+
+@pytest.fixture
+def _paid_orders() -> Iterator[None]:
+    """Register a workflow that waits for the event of the documentation."""
+    paid = event("payment", Payment, into="payment", name="paid")
+    registry.register(Workflow("paid-orders", state=State, start=paid, routes={}))
+    yield
+    registry.unregister("paid-orders")
+
+
+@pytest.mark.usefixtures("_paid_orders")
 def test_the_commands_of_the_documentation_are_accepted(
     shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = (ROOT / "docs" / "integrating.md").read_text()
     lines = re.findall(r"^(signalbox .*?)(?: +#.*)?$", page, re.MULTILINE)
-    assert len(lines) == 8
+    assert len(lines) == 9
     (tmp_path / "order.pdf").write_bytes(many_pages(1))
     monkeypatch.chdir(tmp_path)
     shell.transport.before = lambda request: (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from io import StringIO
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
@@ -200,7 +201,7 @@ def test_the_purge_works_in_batches_and_can_be_interrupted(
     for _ in range(5):
         old_run()
     rule(payload_days=30)
-    left = iter([True, False, False, False])
+    left = chain([True], repeat(False))
     assert purge_due(more=lambda: next(left)).payloads == 2
     assert found() == []
     assert purge_due().payloads == 3

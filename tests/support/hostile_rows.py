@@ -53,6 +53,9 @@ from workflows.models import (
     Destination,
     Document,
     EdgeTally,
+    EventMessage,
+    EventWait,
+    EventWaitStatus,
     Followed,
     ItemStatus,
     Level,
@@ -80,6 +83,7 @@ from workflows.models import (
     WebhookDelivery,
     WebhookEndpoint,
     WebhookOutcome,
+    WorkflowPause,
 )
 
 if TYPE_CHECKING:
@@ -228,6 +232,7 @@ def make_world(payload: str) -> World:
         make_stage(runs[Status.CANCELLED], node, sequence=sequence)
     rich = runs[Status.FAILED]
     _child_runs(rich, removed.workflow_name)
+    _waits(rich)
     rich.cancel_requested_by = user
     rich.cancel_requested_at = timezone.now()
     rich.save()
@@ -397,6 +402,27 @@ def _child_runs(parent: Run, workflow: str) -> None:
         parent=parent, sequence=1, workflow_name=workflow, total=1, limit=1
     )
     group.items.create(position=0, status=ItemStatus.LAUNCHED, child=child)
+
+
+def _waits(run: Run) -> None:
+    """Add a message that a run has received, and pause the registered workflow."""
+    message = EventMessage.objects.create(
+        workflow_name=run.workflow_name, name="x", key="x", value={}, sender_name="x"
+    )
+    EventWait.objects.create(
+        run=run,
+        sequence=1,
+        workflow_name=run.workflow_name,
+        node_name="x",
+        name="x",
+        key="x",
+        status=EventWaitStatus.RECEIVED,
+        message=message,
+        closed_at=timezone.now(),
+    )
+    WorkflowPause.objects.create(
+        workflow_name=REGISTERED, reason="x", paused_by_name="x"
+    )
 
 
 def _evidence(run: Run, document: Document, payload: str) -> None:

@@ -51,6 +51,9 @@ from workflows.models import (
     Document,
     DocumentUse,
     EdgeTally,
+    EventMessage,
+    EventWait,
+    EventWaitStatus,
     Followed,
     LiveText,
     MomentResult,
@@ -415,6 +418,13 @@ def _agents(runs: dict[str, Run]) -> tuple[Provider, Agent]:
     Price.objects.create(model="m", per_million_in=1, per_million_out=1)
     Variable.objects.create(name="host", value="mail.example", workflows=[OURS])
     run = runs[Status.RUNNING]
+    message = EventMessage.objects.create(
+        workflow_name=OURS, name="paid", key=WORD, value={"word": WORD}, sender_name="x"
+    )
+    EventWait.objects.create(
+        run=run, sequence=1, workflow_name=OURS, node_name="wait", name="paid", key=WORD,
+        status=EventWaitStatus.RECEIVED, message=message, closed_at=timezone.now(),
+    )  # fmt: skip
     call = AgentCall.objects.create(
         run=run,
         workflow_name=OURS,

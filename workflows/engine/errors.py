@@ -7,6 +7,7 @@ obvious, the remedy.
     ├─ DefinitionError          a mistake in a workflow, raised while its graph is built
     │  └─ ConfigurationError    an invalid limit or interval, or an unregistered name
     ├─ RequestError             a mistake of the caller (subclasses are in workflows/errors.py)
+    │  ├─ LimitKeyInvalid       the function `key` of the limits of a workflow failed
     │  ├─ ResponseRefused       this person may not respond to the approval (run in memory)
     │  └─ InputInvalid          invalid input of a workflow: messages by field
     └─ RunError                 a failure of a run, stored with the run

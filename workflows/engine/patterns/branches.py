@@ -79,8 +79,8 @@ class BranchesNode(Node[Any, Any]):
         """Return this node. Raises DefinitionError: retries and timeouts are those of steps."""
         if retry is not None or timeout is not None:
             raise DefinitionError(
-                f"{self!r} has no retries and no timeout of its own: give them to the nodes of"
-                " its branches."
+                f"{self!r} has no retries and no timeout: give them to the nodes of its"
+                " branches."
             )
         return self
 
@@ -197,7 +197,7 @@ def _check_once(steps: Sequence[BranchStep]) -> None:
                 f"“{name}”" for name in dict.fromkeys((seen[step.node], step.branch))
             )
             raise DefinitionError(
-                f"{step.node!r} is twice in the branches, in {where}: make a node of its own for"
+                f"{step.node!r} is twice in the branches, in {where}: make a separate node for"
                 " each place, with another name."
             )
         seen[step.node] = step.branch
