@@ -32,6 +32,7 @@ from tests.support.factories import (
     make_stage,
     make_worker,
 )
+from tests.support.hostile_graph import hostile_graph
 from workflows.models import (
     Agent,
     AgentCall,
@@ -330,25 +331,6 @@ def _messages(run: Run, user: User) -> None:
         raised_at=timezone.now(),
     )
     AlertIncident.objects.create(rule=rule, raised_at=timezone.now(), raised_value=1.0)
-
-
-def hostile_graph(payload: str) -> dict[str, Any]:
-    """Return a graph whose names and texts are all hostile."""
-    node, other, last = payload[:200], f"{payload[:180]} too", f"{payload[:180]} paid"
-    return {
-        "entry": node,
-        "exits": [last],
-        "nodes": [
-            {"name": node, "kind": "parallel", "doc": payload},
-            {"name": other, "kind": "approval", "doc": payload},
-            {"name": last, "kind": "event", "doc": payload},
-        ],
-        "edges": [
-            {"source": node, "target": other, "index": 0, "predicate": payload},
-            {"source": node, "target": node, "index": 1, "predicate": payload},
-            {"source": other, "target": last, "index": 0, "predicate": ""},
-        ],
-    }
 
 
 def _history(run: Run, node: str, payload: str, *, diverging: bool) -> None:
