@@ -17,10 +17,12 @@ from workflows.errors import (
 )
 from workflows.execution import callback_waits, event_delivery
 from workflows.execution.params import check_answer
+from workflows.infra import notifications
 from workflows.models import EventMessage, EventWait, EventWaitStatus, Run, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from uuid import UUID
 
     from workflows.registry import Registry
 
@@ -67,15 +69,25 @@ def receive(registry: Registry, token: str, value: Mapping[str, Any]) -> EventMe
     wait = find(token)
     kind = _answer_type(registry, wait)
     checked = check_answer(kind, value, of="The content")
+    try:
+        return _take(token, wait.run_id, checked)
+    except CallbackUsed:
+        # a claim that found the run locked has skipped it
+        notifications.pending_on_commit()
+        raise
+
+
+def _take(token: str, run_id: UUID, value: Any) -> EventMessage:
+    """Store the message and close the wait. Raises as `receive`."""
     with transaction.atomic():
-        run = Run.objects.select_for_update().filter(pk=wait.run_id).first()
+        run = Run.objects.select_for_update().filter(pk=run_id).first()
         if run is None:
             raise CallbackNotFound
         wait = find(token)
         message = EventMessage.objects.create(
             workflow_name=run.workflow_name,
             name="",
-            value=checked,
+            value=value,
             sender_name=SENDER,
             address=audit_events.address(),
             delivered_at=timezone.now(),
