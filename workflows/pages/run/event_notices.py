@@ -39,7 +39,7 @@ def event_notice(run: Run, permissions: Permissions) -> Notice:
     return Notice(
         "quiet",
         f"Waiting for the event “{wait.name}”.",
-        _text(wait, is_offered=is_offered),
+        _text(wait),
         lead="Since",
         at=wait.created_at,
         command=_command(wait) if is_offered else "",
@@ -48,16 +48,12 @@ def event_notice(run: Run, permissions: Permissions) -> Notice:
     )
 
 
-def _text(wait: EventWait, *, is_offered: bool) -> str:
+def _text(wait: EventWait) -> str:
+    if not wait.key:
+        return "Any message with this name moves it."
     if is_redacted(wait):
-        key = (
-            "The key is hidden." if wait.key else "Any message with this name moves it."
-        )
-    elif wait.key:
-        key = f"With the key “{wait.key}”."
-    else:
-        key = "Any message with this name moves it."
-    return f"{key} To send a message:" if is_offered else key
+        return "The key is hidden."
+    return f"With the key “{wait.key}”."
 
 
 def _command(wait: EventWait) -> str:

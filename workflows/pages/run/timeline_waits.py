@@ -98,10 +98,22 @@ def _wait(
     if messages:
         return EVENT, messages[0].closed_at or end
     started = [one for one in events.children if _is_near(one.created_at, start)]
+    if started:
+        return CHILD, _end_of_children(started[0].parent_sequence, start, end, events)
     ended = _first((one.completed_at for one in events.children), start, end)
-    if started or ended is not None:
-        return CHILD, ended or end
-    return TIMER, end
+    return (CHILD, ended) if ended is not None else (TIMER, end)
+
+
+def _end_of_children(
+    sequence: int | None, start: dt.datetime, end: dt.datetime | None, events: Events
+) -> dt.datetime | None:
+    """Return when the last child run of a step ended within a wait, None while one lasts."""
+    children = [one for one in events.children if one.parent_sequence == sequence]
+    if end is None and any(one.completed_at is None for one in children):
+        return None
+    ends = [one.completed_at for one in children if one.completed_at is not None]
+    within = [one for one in ends if start <= one and (end is None or one <= end)]
+    return max(within, default=end)
 
 
 def _is_near(moment: dt.datetime, other: dt.datetime) -> bool:
