@@ -205,7 +205,7 @@ async def test_a_failed_try_keeps_the_address(bank: Bank) -> None:
     assert run.status == Status.COMPLETED
 
 
-async def test_a_run_whose_worker_is_lost_after_asking_keeps_the_address(
+async def test_a_run_whose_worker_is_lost_after_the_request_keeps_the_address(
     bank: Bank,
 ) -> None:
     bank.opened = SharedEvent()

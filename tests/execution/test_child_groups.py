@@ -40,25 +40,7 @@ from workflows.models import (
 from workflows.registry import Registry
 from workflows.system import System
 
-pytestmark = pytest.mark.usefixtures("sealed")
-
-
-@pytest.fixture(autouse=True)
-def quick(settings: Any) -> None:
-    settings.POLL_INTERVAL_SECONDS = 0.05
-    settings.HEARTBEAT_SECONDS = 0.2
-
-
-@pytest.fixture
-def registry() -> Registry:
-    """Workflows of this test alone."""
-    return Registry()
-
-
-@pytest.fixture
-def person(transactional_db: None) -> User:
-    """Someone who launches and cancels."""
-    return make_user("operator")
+pytestmark = pytest.mark.usefixtures("sealed", "quick")
 
 
 class One(BaseModel):

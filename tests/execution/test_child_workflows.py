@@ -8,7 +8,6 @@ import pytest
 from django.contrib.auth.models import User
 from pydantic import BaseModel
 
-from tests.support.factories import make_user
 from tests.support.workers import ended, working
 from workflows.engine import State, Workflow, node, subworkflow
 from workflows.engine.errors import DefinitionError
@@ -19,18 +18,6 @@ from workflows.registry import Registry
 from workflows.system import System
 
 pytestmark = pytest.mark.usefixtures("sealed")
-
-
-@pytest.fixture
-def registry() -> Registry:
-    """Workflows of this test alone."""
-    return Registry()
-
-
-@pytest.fixture
-def person(transactional_db: None) -> User:
-    """Someone who launches."""
-    return make_user("operator")
 
 
 class Out(State):

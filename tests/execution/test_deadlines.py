@@ -29,15 +29,9 @@ from workflows.pages.forms.launch_form import MoreOptionsForm
 from workflows.registry import Registry
 from workflows.system import System
 
-pytestmark = pytest.mark.usefixtures("sealed")
+pytestmark = pytest.mark.usefixtures("sealed", "quick")
 
 HOUR = dt.timedelta(hours=1)
-
-
-@pytest.fixture(autouse=True)
-def quick(settings: Any) -> None:
-    settings.POLL_INTERVAL_SECONDS = 0.05
-    settings.HEARTBEAT_SECONDS = 0.2
 
 
 class Reply(BaseModel):

@@ -100,12 +100,6 @@ def no_sweep(settings: Any) -> None:
 
 
 @pytest.fixture
-def registry() -> Registry:
-    """Workflows of this test alone."""
-    return Registry()
-
-
-@pytest.fixture
 def alice(transactional_db: None) -> User:
     """Someone who sends messages."""
     return User.objects.create_superuser("alice")

@@ -38,17 +38,7 @@ __all__ = ["at_the_newest"]
 VALUES = {"f": 1e22, "neg": -0.0, "one": 1.0, "order": {"b": 1, "a": 2}}
 
 
-@pytest.fixture(autouse=True)
-def quick(settings: Any) -> None:
-    """Let sweeps and heartbeats come quickly; nothing here waits for them to pass."""
-    settings.POLL_INTERVAL_SECONDS = 0.05
-    settings.HEARTBEAT_SECONDS = 0.2
-
-
-@pytest.fixture
-def registry() -> Registry:
-    """Return a registry of the test's own."""
-    return Registry()
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 class Answered(BaseModel):

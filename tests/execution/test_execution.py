@@ -43,14 +43,7 @@ from workflows.models import Retry as RetryRow
 from workflows.registry import Registry
 from workflows.system import System
 
-pytestmark = pytest.mark.usefixtures("sealed")
-
-
-@pytest.fixture(autouse=True)
-def quick(settings: Any) -> None:
-    """Let sweeps and heartbeats come quickly; nothing here waits for them to pass."""
-    settings.POLL_INTERVAL_SECONDS = 0.05
-    settings.HEARTBEAT_SECONDS = 0.2
+pytestmark = pytest.mark.usefixtures("sealed", "quick")
 
 
 PUBLISH, REJECT = {"outcome": "publish"}, {"outcome": "reject"}
@@ -142,12 +135,6 @@ def summing(
 
 def _was_published(state: Sum) -> bool:
     return state.review is not None and state.review.outcome == "publish"
-
-
-@pytest.fixture
-def registry() -> Registry:
-    """Workflows of this test alone."""
-    return Registry()
 
 
 async def launch(registry: Registry, workflow: Workflow[Any], **params: Any) -> Run:

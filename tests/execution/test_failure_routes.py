@@ -25,13 +25,7 @@ from workflows.models import Decision, Run, Stage
 from workflows.registry import Registry
 from workflows.system import System
 
-pytestmark = pytest.mark.usefixtures("sealed")
-
-
-@pytest.fixture(autouse=True)
-def quick(settings: Any) -> None:
-    settings.POLL_INTERVAL_SECONDS = 0.05
-    settings.HEARTBEAT_SECONDS = 0.2
+pytestmark = pytest.mark.usefixtures("sealed", "quick")
 
 
 class PaymentRefused(Exception):

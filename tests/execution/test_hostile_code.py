@@ -22,17 +22,7 @@ from workflows.system import System
 WITH_A_WORKER = ("sync", "async", "item sync", "item async", "predicate", "show")
 
 
-@pytest.fixture(autouse=True)
-def quick(settings: Any) -> None:
-    """Let sweeps and heartbeats come quickly; nothing here waits for them to pass."""
-    settings.POLL_INTERVAL_SECONDS = 0.05
-    settings.HEARTBEAT_SECONDS = 0.2
-
-
-@pytest.fixture
-def registry() -> Registry:
-    """Workflows of this test alone."""
-    return Registry()
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 async def launch(registry: Registry, name: str, **params: Any) -> Run:

@@ -25,13 +25,7 @@ from workflows.registry import Registry
 from workflows.runtime import Runtime
 from workflows.system import System
 
-pytestmark = pytest.mark.usefixtures("sealed")
-
-
-@pytest.fixture(autouse=True)
-def quick(settings: Any) -> None:
-    settings.POLL_INTERVAL_SECONDS = 0.05
-    settings.HEARTBEAT_SECONDS = 0.2
+pytestmark = pytest.mark.usefixtures("sealed", "quick")
 
 
 class Reply(BaseModel):

@@ -42,25 +42,7 @@ from workflows.registry import Registry
 from workflows.runtime import Runtime
 from workflows.system import System
 
-pytestmark = pytest.mark.usefixtures("sealed")
-
-
-@pytest.fixture(autouse=True)
-def quick(settings: Any) -> None:
-    settings.POLL_INTERVAL_SECONDS = 0.05
-    settings.HEARTBEAT_SECONDS = 0.2
-
-
-@pytest.fixture
-def registry() -> Registry:
-    """Workflows of this test alone."""
-    return Registry()
-
-
-@pytest.fixture
-def person(transactional_db: None) -> User:
-    """Someone who launches and cancels."""
-    return make_user("operator")
+pytestmark = pytest.mark.usefixtures("sealed", "quick")
 
 
 class Start(BaseModel):

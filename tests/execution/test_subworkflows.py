@@ -35,28 +35,9 @@ from workflows.registry import registry as installed
 from workflows.retention.purge import purge_due
 from workflows.system import System
 
-pytestmark = pytest.mark.usefixtures("sealed")
+pytestmark = pytest.mark.usefixtures("sealed", "quick")
 
 LEVELS = 1_000  # far more than Python recurses
-
-
-@pytest.fixture(autouse=True)
-def quick(settings: Any) -> None:
-    """Let sweeps and heartbeats come quickly; nothing here waits for them to pass."""
-    settings.POLL_INTERVAL_SECONDS = 0.05
-    settings.HEARTBEAT_SECONDS = 0.2
-
-
-@pytest.fixture
-def registry() -> Registry:
-    """Workflows of this test alone."""
-    return Registry()
-
-
-@pytest.fixture
-def person(transactional_db: None) -> User:
-    """Someone who resumes and cancels."""
-    return make_user("operator")
 
 
 class Out(State):
