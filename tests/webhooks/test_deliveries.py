@@ -32,7 +32,7 @@ from workflows.models import (
 from workflows.registry import registry
 from workflows.retention.purge import purge_due
 from workflows.system import system
-from workflows.webhooks import service
+from workflows.webhooks import receiving, service
 from workflows.webhooks.service import Plan
 
 if TYPE_CHECKING:
@@ -187,6 +187,17 @@ def test_failed_requests_are_limited_by_address(
     limited = send(webhook, **{"X-GitHub-Delivery": "d-2"})
     assert limited.status_code == 429
     assert int(limited["Retry-After"]) > 0
+    assert webhook.path not in caplog.text
+
+
+def test_an_internal_error_is_logged_without_the_address(
+    alice: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    webhook = create(alice)
+    with mock.patch.object(receiving, "authenticate", side_effect=LookupError("lost")):
+        assert send(webhook).status_code == 500
+    assert "lost" in caplog.text
+    assert "/hooks/•••" in caplog.text
     assert webhook.path not in caplog.text
 
 

@@ -10,17 +10,15 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
-from django.http import JsonResponse, UnreadablePostError
+from django.http import JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from workflows.api.problems import of_exception, of_request_error, problem
-from workflows.audit import audit_events
+from workflows.api.problems import of_request_error, problem
+from workflows.api.secret_addresses import answered, limited
 from workflows.engine.errors import RequestError
 from workflows.errors import CallbackNotFound
-from workflows.pages.rate_limits import count
 from workflows.services import callbacks
 from workflows.system import system
 
@@ -36,29 +34,18 @@ NOT_JSON: Final = "The body has to be a JSON object."
 @never_cache
 def receive(request: HttpRequest, token: str) -> HttpResponse:
     """Accept what is posted to the address of a callback: 202, once."""
-    try:
-        response = _received(request, token)
-    except RequestError as error:
-        response = _refused(error)
-    except RequestDataTooBig:
-        response = _too_large()
-    except UnreadablePostError:
-        response = problem(400, "bad_request", "The body was not received.")
-    except Exception as error:
-        request.path = "/callbacks/•••"  # the log has it, and the address is a secret
-        response = of_exception(request, error)
-    # Django would log the path of each refused request, and with it the address.
-    response._has_been_logged = True  # type: ignore[attr-defined] # noqa: SLF001 - as its log_response does
-    return response
+    return answered(
+        request,
+        lambda: _received(request, token),
+        _refused,
+        too_large=_too_large,
+        logged_path="/callbacks/•••",
+    )
 
 
 def _refused(error: RequestError) -> HttpResponse:
-    if isinstance(error, CallbackNotFound):
-        try:
-            count("webhook_failure", audit_events.address() or "unknown")
-        except RequestError as limited:
-            return of_request_error(None, limited)
-    return of_request_error(None, error)
+    refusal = limited() if isinstance(error, CallbackNotFound) else None
+    return refusal or of_request_error(None, error)
 
 
 def _received(request: HttpRequest, token: str) -> HttpResponse:

@@ -10,18 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
-from django.http import JsonResponse, UnreadablePostError
+from django.http import JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from workflows.api.problems import (
     SIGNATURE_INVALID,
-    of_exception,
     of_request_error,
     problem,
 )
+from workflows.api.secret_addresses import answered, limited
 from workflows.audit import audit_events
 from workflows.engine.errors import RequestError
 from workflows.errors import NotFound, SignatureInvalid
@@ -51,19 +50,13 @@ NOT_NOW: Final = (
 @never_cache
 def receive(request: HttpRequest, path: str) -> HttpResponse:
     """Receive a delivery: 202 if it is settled, another status if it is to be repeated."""
-    try:
-        response = _received(request, path)
-    except RequestError as error:
-        response = _refused(error)
-    except RequestDataTooBig:
-        response = _too_large()
-    except UnreadablePostError:
-        response = problem(400, "bad_request", "The body was not received.")
-    except Exception as error:
-        response = of_exception(request, error)
-    # Django would log the path of each refused request, and with it the address.
-    response._has_been_logged = True  # type: ignore[attr-defined] # noqa: SLF001 - as its log_response does
-    return response
+    return answered(
+        request,
+        lambda: _received(request, path),
+        _refused,
+        too_large=_too_large,
+        logged_path="/hooks/•••",
+    )
 
 
 def _refused(error: RequestError) -> HttpResponse:
@@ -102,11 +95,7 @@ def _response(receipt: Receipt) -> HttpResponse:
 
 def _unauthenticated(status: int, code: str, detail: str) -> HttpResponse:
     """Return the response to a request that proved nothing; count it by address."""
-    try:
-        count("webhook_failure", audit_events.address() or "unknown")
-    except RequestError as error:
-        return of_request_error(None, error)
-    return problem(status, code, detail)
+    return limited() or problem(status, code, detail)
 
 
 def _too_large() -> HttpResponse:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, get_origin
 
 from pydantic import BaseModel
 
-from .checks import accepts, name_of
+from .checks import accepts, name_of, only_type
 from .errors import DefinitionError
 from .patterns.branches import BranchesNode, returned_type
 from .state import State
@@ -47,7 +46,7 @@ def _is_state(kind: Any) -> bool:
 
 
 def _check_field(where: str, node: BranchesNode, annotation: Any) -> None:
-    kind = _without_none(annotation)
+    kind = only_type(annotation) or Any
     origin = get_origin(kind) or kind
     if isinstance(origin, type) and issubclass(origin, BaseModel):
         _check_model(where, node, origin)
@@ -96,7 +95,8 @@ def _check_model(where: str, node: BranchesNode, model: type[BaseModel]) -> None
 def _fits(field: Any, kind: Any) -> bool:
     """Return whether a field may hold a result; True if that is unknown."""
     if isinstance(kind, type) and issubclass(kind, State):
-        inner = get_origin(_without_none(field)) or _without_none(field)
+        one = only_type(field) or Any
+        inner = get_origin(one) or one
         is_model = isinstance(inner, type) and issubclass(inner, BaseModel)
         return not isinstance(inner, type) or is_model or _is_mapping(inner)
     if not isinstance(kind, type) or not issubclass(kind, BaseModel):
@@ -128,13 +128,3 @@ def _check_missing(where: str, node: BranchesNode, model: type[BaseModel]) -> No
             " default.",
             code="check.branches",
         )
-
-
-def _without_none(annotation: Any) -> Any:
-    """Return a type without None and metadata; Any for several types."""
-    if get_origin(annotation) is Annotated:
-        return _without_none(get_args(annotation)[0])
-    if get_origin(annotation) in {Union, UnionType}:
-        arms = [arm for arm in get_args(annotation) if arm is not NoneType]
-        return _without_none(arms[0]) if len(arms) == 1 else Any
-    return annotation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from string import Formatter
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -151,27 +151,35 @@ def _check_votes_field(
 
 
 def _accepts_votes(annotation: Any, answer: type[BaseModel]) -> bool:
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        kind, *metadata = get_args(annotation)
-        return any(map(_converts, metadata)) or _accepts_votes(kind, answer)
-    if origin in {Union, UnionType}:
-        return any(_accepts_votes(arm, answer) for arm in get_args(annotation))
-    if annotation is Any:
-        return True
-    found = answer_in_votes(annotation)
-    return found is not None and accepts(found, answer)
+    def accepts_them(kind: Any) -> bool:
+        found = answer_in_votes(kind)
+        return kind is Any or (found is not None and accepts(found, answer))
+
+    return _some_arm(annotation, accepts_them)
 
 
 def accepts(annotation: Any, answer: type[BaseModel]) -> bool:
     """Return whether a field of that type may accept an answer; True if that is unknown."""
+
+    def accepts_it(kind: Any) -> bool:
+        origin: Any = get_origin(kind)
+        return _class_accepts(origin or kind, answer)
+
+    return _some_arm(annotation, accepts_it)
+
+
+def _some_arm(annotation: Any, holds: Callable[[Any], bool]) -> bool:
+    """Return whether a test holds for a type, or for one type of a union.
+
+    It holds for an annotated type whose metadata may convert a value before validation.
+    """
     origin = get_origin(annotation)
     if origin is Annotated:
         kind, *metadata = get_args(annotation)
-        return any(map(_converts, metadata)) or accepts(kind, answer)
+        return any(map(_converts, metadata)) or _some_arm(kind, holds)
     if origin in {Union, UnionType}:
-        return any(accepts(arm, answer) for arm in get_args(annotation))
-    return _class_accepts(origin or annotation, answer)
+        return any(_some_arm(arm, holds) for arm in get_args(annotation))
+    return holds(annotation)
 
 
 def _class_accepts(kind: Any, answer: type[BaseModel]) -> bool:
@@ -246,7 +254,7 @@ def _missing(place: str, state: type[State]) -> str:
             return ""  # a type with unknown fields, or a property
         if name not in fields:
             return f"{kind.__name__} has no field “{name}”. It has {', '.join(fields)}."
-        kind = _only_type(fields[name].annotation)
+        kind = only_type(fields[name].annotation)
     return ""
 
 
@@ -259,11 +267,11 @@ def _fields_of(kind: type) -> dict[str, Any] | None:
     return None
 
 
-def _only_type(annotation: Any) -> Any:
+def only_type(annotation: Any) -> Any:
     """Return the one type a value can have apart from None; None if there are several."""
     if get_origin(annotation) is Annotated:
-        return _only_type(get_args(annotation)[0])
+        return only_type(get_args(annotation)[0])
     if get_origin(annotation) in {Union, UnionType}:
         arms = [arm for arm in get_args(annotation) if arm is not NoneType]
-        return _only_type(arms[0]) if len(arms) == 1 else None
+        return only_type(arms[0]) if len(arms) == 1 else None
     return annotation

@@ -521,7 +521,7 @@ _CLASS_NAME: Any = type.__dict__["__name__"]
 
 
 def class_name(value: object) -> str:
-    """Return the name of a value's class, whatever an author's metaclass says."""
+    """Return the name of a value's class, independent of an author's metaclass."""
     name: str = _CLASS_NAME.__get__(type(value))
     return name
 

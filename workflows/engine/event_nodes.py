@@ -13,20 +13,16 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from .adapters import codec
+from .answers import checked_expiry, read_answer, with_answer
 from .context import Answer, NodeContext
 from .errors import (
-    AnswerInvalid,
     DefinitionError,
     EventExpired,
-    NotSerialisable,
     Paused,
     RunError,
-    describe,
 )
-from .frozen import Json
 from .nodes import (
     AnyStep,
     Kind,
@@ -71,17 +67,14 @@ class MessageNode(Node[Any, Any]):
         self.into = into
         self.within = within
         check_storable(answer, f"The answer to {what}")
-        self.on_expiry, self.expiry_json = _checked_expiry(answer, on_expiry, what)
+        self.on_expiry, self.expiry_json = checked_expiry(answer, on_expiry, what)
 
     async def run(self, value: S, runtime: object, context: NodeContext) -> S:
         """Return the state with the answer. Raises Paused without an answer."""
         if context.answer is None:
             raise await self.pause(value, runtime, context)
         given = self._read(context.answer, context.node)
-        if self.into in value.fields():
-            return value.set(self.into, given)
-        # an untyped state holds JSON only
-        return value.set(self.into, codec(self.answer_type).encode(given)[0])
+        return with_answer(value, self.into, given, self.answer_type)
 
     @abstractmethod
     async def pause(self, value: Any, runtime: object, context: NodeContext) -> Paused:
@@ -97,34 +90,15 @@ class MessageNode(Node[Any, Any]):
             if self.on_expiry is None:
                 raise self.expired(node)
             return self.on_expiry
-        try:
-            value: BaseModel = codec(self.answer_type).read(answer.value)
-        except ValidationError as error:
-            raise AnswerInvalid(node, error) from error
-        return value
+        return read_answer(self.answer_type, answer.value, node)
 
     def end_of_wait(self, context: NodeContext) -> datetime | None:
         """Return when a wait that begins now ends by itself, None if it does not."""
         return None if self.within is None else context.clock.now() + self.within
 
 
-def _checked_expiry(
-    answer: type[BaseModel], on_expiry: Any, what: str
-) -> tuple[BaseModel | None, Json]:
-    """Return the value on expiry, in its type and as JSON. Raises DefinitionError."""
-    if on_expiry is None:
-        return None, None
-    try:
-        encoded, value = codec(answer).encode(on_expiry)
-    except (ValidationError, NotSerialisable) as error:
-        raise DefinitionError(
-            f"on_expiry of {what} is no answer to it: {describe(error)}"
-        ) from error
-    return value, encoded
-
-
 class EventNode(MessageNode):
-    """A node that waits for a message and puts its value into the state."""
+    """A node that waits for a message with a name and a key."""
 
     kind: ClassVar[Kind] = "event"
 

@@ -71,7 +71,7 @@ class Limits:
     def key_of(self, workflow: str, params: Any) -> str:
         """Return the key of a launch with these typed params, "" without a function for it.
 
-        Raises LimitKeyInvalid whatever the author's function raises or returns.
+        Raises LimitKeyInvalid for an error or an invalid result of the author's function.
         """
         if self.key is None:
             return ""

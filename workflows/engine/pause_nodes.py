@@ -17,10 +17,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_jsonable_python
 
 from .adapters import codec, schema
+from .answers import checked_expiry, read_answer, with_answer
 from .author_code import call_contained
 from .context import Answer, NodeContext
 from .errors import (
-    AnswerInvalid,
     ApprovalExpired,
     ApprovalNotRequested,
     DefinitionError,
@@ -81,7 +81,9 @@ class Approval(Node[Any, Any]):
         self.votes = votes
         check_storable(answer, f"The answer to {question!r}")
         self.form: dict[str, Any] = dict(schema(answer))
-        self.on_expiry, self._expiry_json = _checked_expiry(answer, on_expiry, question)
+        self.on_expiry, self._expiry_json = checked_expiry(
+            answer, on_expiry, repr(question)
+        )
 
     @property
     def is_personal(self) -> bool:
@@ -93,19 +95,12 @@ class Approval(Node[Any, Any]):
         if context.answer is None or self._is_short(context.answer):
             raise self._pause(value, context)
         given = self._read(context.answer, context.node)
-        if self.into in value.fields():
-            return value.set(self.into, given)
-        # an untyped state holds JSON only
         kind = self.answer_type if self.votes == 1 else votes_of(self.answer_type)
-        return value.set(self.into, codec(kind).encode(given)[0])
+        return with_answer(value, self.into, given, kind)
 
     def check(self, value: Json, node: str = "") -> BaseModel:
         """Return a person's answer in its type. Raises AnswerInvalid."""
-        try:
-            answer: BaseModel = codec(self.answer_type).read(value)
-        except ValidationError as error:
-            raise AnswerInvalid(node or self.name, error) from error
-        return answer
+        return read_answer(self.answer_type, value, node or self.name)
 
     def _is_short(self, answer: Answer) -> bool:
         """Return whether votes are missing, as after a change of the workflow."""
@@ -265,21 +260,6 @@ def _check_options(
             f"{where} votes={abbreviate(votes)}: use the number of persons who have to respond,"
             f" from 1 to {MAX_VOTES:,}."
         )
-
-
-def _checked_expiry(
-    answer: type[BaseModel], on_expiry: Any, question: str
-) -> tuple[BaseModel | None, Json]:
-    """Return the answer on expiry, in its type and as JSON. Raises DefinitionError."""
-    if on_expiry is None:
-        return None, None
-    try:
-        encoded, value = codec(answer).encode(on_expiry)
-    except (ValidationError, NotSerialisable) as error:
-        raise DefinitionError(
-            f"on_expiry of {question!r} is no answer to it: {describe(error)}"
-        ) from error
-    return value, encoded
 
 
 def _check_question_template(question: str) -> None:

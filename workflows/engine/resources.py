@@ -88,9 +88,9 @@ class _Keeper:
         )
 
     @property
-    def has_failed(self) -> bool:
-        """Whether it could not be opened."""
-        return self._opened.done() and self._opened.exception() is not None
+    def has_ended(self) -> bool:
+        """Whether it could not be opened, or is not open any more."""
+        return self.task.done()
 
     async def value(self) -> Any:
         """Return the value once it is open. Raises ResourceFailed."""
@@ -208,7 +208,7 @@ class OpenResources:
         values = {}
         for one in resources:
             keeper = self._keepers.get(one)
-            if keeper is None or keeper.has_failed or keeper.task.done():
+            if keeper is None or keeper.has_ended:
                 keeper = self._keepers[one] = _Keeper(one, run_id)
             values[one] = await keeper.value()
         return values
@@ -228,6 +228,3 @@ _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, OpenResources] = (
 def open_resources() -> OpenResources:
     """Return the resources of the running event loop."""
     return _of_loops.setdefault(asyncio.get_running_loop(), OpenResources())
-
-
-__all__ = ["OpenResources", "Resource", "open_resources", "resource"]

@@ -150,6 +150,8 @@ async def _run_try(
     node: Node[In, Out], value: In, runtime: object, context: NodeContext
 ) -> Out:
     set_current_context(context)
+    if node.heartbeat is None and node.timeout is None:  # most nodes: nothing to set up
+        return await await_contained(node.run(value, runtime, context), context)
 
     async def run() -> Out:
         return await await_contained(node.run(value, runtime, context), context)

@@ -1,8 +1,8 @@
 """Addresses of callbacks: made before an author's function gives them away, revoked at the end.
 
 The wait is a row before the function is called, since the response may arrive before the function
-returns. Its address has the row's random id and a signature, so that nobody who reads the
-database can make one. A run that was ended and resumed gets another address.
+returns. Its address has the row's random id and a signature, so that the contents of the
+database are not enough to make one. A run that was ended and resumed gets another address.
 """
 
 from __future__ import annotations

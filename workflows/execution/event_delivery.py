@@ -77,7 +77,7 @@ class Event:
 
 
 def oldest_kept() -> dt.datetime:
-    """Return the time before which a message that nobody waited for is not delivered."""
+    """Return the time before which a message that no run waited for is not delivered."""
     return timezone.now() - dt.timedelta(days=settings.EVENT_KEEP_DAYS)
 
 

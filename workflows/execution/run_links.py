@@ -4,7 +4,7 @@ Each is inserted by a record of its origin, in a transaction that holds the lock
 row and that passed its fence: no other attempt does the same. The constraint `run_link_once`
 holds as well, so that a step has at most one run of a kind.
 
-    launch      inserted and committed before the step continues, which then knows the id
+    launch      inserted and committed before the step continues, which then has the id
     continue    inserted in the transaction that completes the origin
 """
 

@@ -97,7 +97,7 @@ def build(
     plain = {row.name: row.value for row in allowed if not row.is_secret}
     tokens = {row.name: bytes(row.secret or b"") for row in allowed if row.is_secret}
     return RunVariables(
-        _Plain("variable", workflow, plain), _Secrets("secret", workflow, tokens, mask)
+        _Named("variable", workflow, plain), _Secrets("secret", workflow, tokens, mask)
     )
 
 
@@ -140,10 +140,6 @@ class _Named(Mapping[str, str]):
         return (
             f"<{self._kind}s of {self._workflow}: {', '.join(self._stored) or 'none'}>"
         )
-
-
-class _Plain(_Named):
-    """Variables."""
 
 
 class _Secrets(_Named):

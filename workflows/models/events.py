@@ -1,6 +1,6 @@
 """Messages of events, and the waits of runs for them.
 
-A message moves every run that waits for its name and key. One that nobody waits for is kept,
+A message moves every run that waits for its name and key. One that no run waits for is kept,
 and the next wait takes it. `execution/event_delivery.py` brings both together.
 """
 

@@ -25,13 +25,11 @@ from workflows.models import (
     Checkpoint,
     ChildItem,
     Decision,
-    EventMessage,
     LogLine,
     RemovedRun,
     Run,
     Stage,
     StageItem,
-    WebhookDelivery,
 )
 from workflows.retention import rules
 from workflows.services import deletion
@@ -84,8 +82,11 @@ def purge_due(
         )
     if not only:
         counts.jobs = _delete_jobs(more)
-        counts.deliveries = _delete_deliveries(more)
-        counts.messages = _delete_messages(more)
+        counts.deliveries = sum(
+            _delete_rows(more, due, DELIVERIES_BATCH_SIZE)
+            for due in rules.deliveries_due()
+        )
+        counts.messages = _delete_rows(more, rules.messages_due(), MESSAGES_BATCH_SIZE)
     return counts
 
 
@@ -98,27 +99,14 @@ def _delete_jobs(more: Callable[[], bool]) -> int:
     return count
 
 
-def _delete_deliveries(more: Callable[[], bool]) -> int:
-    """Delete deliveries to webhooks, in batches; return their number."""
+def _delete_rows(more: Callable[[], bool], due: QuerySet[Any], size: int) -> int:
+    """Delete rows without a seal, in batches of that size; return their number."""
     count = 0
-    for due in rules.deliveries_due():
-        while more():
-            ids = list(due.values_list("pk", flat=True)[:DELIVERIES_BATCH_SIZE])
-            WebhookDelivery.objects.filter(pk__in=ids).delete()
-            count += len(ids)
-            if len(ids) < DELIVERIES_BATCH_SIZE:
-                break
-    return count
-
-
-def _delete_messages(more: Callable[[], bool]) -> int:
-    """Delete old messages of events, in batches; return their number."""
-    due, count = rules.messages_due(), 0
     while more():
-        ids = list(due.values_list("pk", flat=True)[:MESSAGES_BATCH_SIZE])
-        EventMessage.objects.filter(pk__in=ids).delete()
+        ids = list(due.values_list("pk", flat=True)[:size])
+        due.model.objects.filter(pk__in=ids).delete()
         count += len(ids)
-        if len(ids) < MESSAGES_BATCH_SIZE:
+        if len(ids) < size:
             break
     return count
 

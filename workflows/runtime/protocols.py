@@ -234,7 +234,7 @@ class Runtime:
     scheduled_for: dt.datetime | None = (
         None  # the moment of a schedule that launched it
     )
-    reports: Reports | None = None  # None: nobody sees progress
+    reports: Reports | None = None  # None: progress is not shown
     variables: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     resources: Mapping[Resource[Any], Any] = field(default_factory=dict)

@@ -22,7 +22,7 @@ class Progress:
     """How far a step is: 3 of 12, with some words."""
 
     done: float | None = None
-    of: float | None = None  # None: nobody knows how much there is
+    of: float | None = None  # None: the total is unknown
     text: str = ""
 
     @classmethod

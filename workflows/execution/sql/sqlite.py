@@ -108,7 +108,7 @@ class SQLiteDriver(Driver):
         """Do nothing: a transaction is the only one that writes from its beginning."""
 
     def lock_limit_key(self, key: str) -> None:
-        """Do nothing, likewise."""
+        """Do nothing, for the same reason."""
 
     def claim_pending(  # noqa: PLR0913, PLR0917 - as one statement
         self,
