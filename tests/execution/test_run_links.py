@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from functools import partial
 from typing import Any
 
@@ -329,9 +330,10 @@ async def test_a_cancelled_run_is_not_continued(
     system = System(registry)
 
     @node
-    async def cancel_itself(state: Count, runtime: Runtime) -> Count:
-        run_id = runtime.key.partition("/")[0]
-        await run_in_db(system.cancel, run_id, by=person, reason="enough")
+    def cancel_itself(state: Count, runtime: Runtime) -> Count:
+        system.cancel(runtime.key.partition("/")[0], by=person, reason="enough")
+        while not runtime.cancelled:  # until the request has reached its worker
+            time.sleep(0.001)
         return state
 
     again = continue_as_new({}, name="again")
