@@ -105,6 +105,13 @@ def test_a_wait_that_expires_without_a_value_fails_with_the_event() -> None:
     )
 
 
+def test_a_wait_beyond_the_calendar_fails_with_the_name_of_the_node() -> None:
+    outcome = run_in_memory(order(paid(within=timedelta.max)))
+    assert outcome.status == "failed"
+    assert "“paid” waits too long: 999999999 days" in repr(outcome)
+    assert "is longer than the calendar." in repr(outcome)
+
+
 @pytest.mark.parametrize(
     ("key", "text"), [(7, "7"), (UUID(int=7), str(UUID(int=7))), ("", "")]
 )

@@ -256,6 +256,13 @@ async def test_a_time_without_a_zone_is_refused() -> None:
         await runs.graph.execute(start())
 
 
+async def test_a_sleep_beyond_the_calendar_fails_with_the_name_of_the_node() -> None:
+    runs = Runs()
+    runs.line(sleep(timedelta.max, name="nap"))
+    with pytest.raises(ExecutionError, match="“nap” waits too long: 999999999 days"):
+        await runs.graph.execute(start())
+
+
 def a_child(**options: Any) -> Node[Any, Any]:
     return subworkflow(
         "summarize",

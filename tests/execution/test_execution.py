@@ -516,7 +516,7 @@ async def test_retries_are_counted_and_logged(registry: Registry) -> None:
     async def flaky(state: Sum) -> Sum:
         if left[0]:
             left[0] -= 1
-            raise ValueError("not yet")
+            raise ValueError("Not yet.")
         return state
 
     @node
@@ -534,14 +534,14 @@ async def test_retries_are_counted_and_logged(registry: Registry) -> None:
     lines = await rows(
         LogLine.objects.filter(run=run).values_list("message", flat=True)
     )
-    assert [line.partition(" failed")[0] for line in lines] == [
-        "Try 1 of 3 of flaky",
-        "Try 2 of 3 of flaky",
+    assert [line.partition(" Next try in")[0] for line in lines] == [
+        "Try 1 of 3 of flaky failed: Not yet.",
+        "Try 2 of 3 of flaky failed: Not yet.",
     ]
     tries = await rows(RetryRow.objects.filter(run=run, sequence=stage.sequence))
     assert [(one.number, one.attempt, one.error_message) for one in tries] == [
-        (1, 1, "not yet"),
-        (2, 1, "not yet"),
+        (1, 1, "Not yet."),
+        (2, 1, "Not yet."),
     ]
     assert all(one.wait_seconds > 0 for one in tries)
 

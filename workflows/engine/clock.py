@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -35,3 +35,11 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)
+
+
+def time_after(start: datetime, duration: timedelta) -> datetime:
+    """Return the time that long after another one. Raises ValueError beyond the year 9999."""
+    try:
+        return start + duration
+    except OverflowError as error:
+        raise ValueError(f"{duration} is longer than the calendar") from error

@@ -16,6 +16,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from .answers import checked_expiry, read_answer, with_answer
+from .clock import time_after
 from .context import Answer, NodeContext
 from .errors import (
     DefinitionError,
@@ -93,8 +94,16 @@ class MessageNode(Node[Any, Any]):
         return read_answer(self.answer_type, answer.value, node)
 
     def end_of_wait(self, context: NodeContext) -> datetime | None:
-        """Return when a wait that begins now ends by itself, None if it does not."""
-        return None if self.within is None else context.clock.now() + self.within
+        """Return when a wait that begins now ends by itself, None if it does not.
+
+        Raises ValueError for a time beyond the calendar.
+        """
+        if self.within is None:
+            return None
+        try:
+            return time_after(context.clock.now(), self.within)
+        except ValueError as error:
+            raise ValueError(f"“{context.node}” waits too long: {error}.") from error
 
 
 class EventNode(MessageNode):

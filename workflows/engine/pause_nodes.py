@@ -19,6 +19,7 @@ from pydantic_core import to_jsonable_python
 from .adapters import codec, schema
 from .answers import checked_expiry, read_answer, with_answer
 from .author_code import call_contained
+from .clock import time_after
 from .context import Answer, NodeContext
 from .errors import (
     ApprovalExpired,
@@ -154,12 +155,9 @@ class Approval(Node[Any, Any]):
         if within is None:
             return None
         try:
-            until: datetime = context.clock.now() + within
-        except OverflowError as error:
-            raise ApprovalNotRequested(
-                context.node, "within= is longer than the calendar"
-            ) from error
-        return until
+            return time_after(context.clock.now(), within)
+        except ValueError as error:
+            raise ApprovalNotRequested(context.node, f"within= of {error}") from error
 
     def _initial_json(self, state: S, node: str) -> Json:
         """Return the response with which the form begins. Raises ApprovalNotRequested."""
@@ -210,7 +208,10 @@ class Wait(Node[Any, Any]):
         """Return the end of the wait; a timedelta counts from the step before, so it is stable."""
         until = self.until(state) if callable(self.until) else self.until
         if isinstance(until, timedelta):
-            return (state.timestamp or context.clock.now()) + until
+            try:
+                return time_after(state.timestamp or context.clock.now(), until)
+            except ValueError as error:
+                raise ValueError(f"“{context.node}” waits too long: {error}.") from error
         if until.tzinfo is None:
             raise ValueError(
                 f"“{context.node}” waits until {until}, which has no time zone: give it one."

@@ -75,7 +75,8 @@ def retry_of(data: Mapping[str, Any], sequence: int) -> RetryRow:
 
 def retry_message(data: Mapping[str, Any]) -> str:
     """Return the log line of a `node.retry` event."""
+    error = str(data["error"]).rstrip(".")  # many messages are sentences
     return (
         f"Try {data['try']} of {data['of']} of {data['node']} failed:"
-        f" {data['error']}. Next try in {data['wait_seconds']:.1f} s."
+        f" {error}. Next try in {data['wait_seconds']:.1f} s."
     )
