@@ -66,8 +66,8 @@ def _is_host(origin: str, host: str, scheme: str) -> bool:
     request = HttpRequest()
     request.META = {"HTTP_HOST": host, "SERVER_NAME": "", "SERVER_PORT": ""}
     try:
-        asked = urlsplit(f"{scheme}://{request.get_host()}")
-        wanted = _with_port(asked.hostname or "", asked.port, scheme)
+        own_origin = urlsplit(f"{scheme}://{request.get_host()}")
+        wanted = _with_port(own_origin.hostname or "", own_origin.port, scheme)
     except (DisallowedHost, ValueError):
         return False
     return origin == wanted

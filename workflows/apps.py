@@ -31,7 +31,7 @@ class WorkflowsConfig(AppConfig):
         registry.discover()
         checks.register(check_storage)
         signals.listen()
-        json_matching.listen()
+        json_matching.register_function()
         background.add(bulk.continue_jobs)
         background.add(periodic_purge.purge_if_due)
         background.add(due_moments.launch_due)

@@ -115,8 +115,8 @@ class System(Queries):
         )
         event = audit_events.entry(run, "launch", by=by, after=Status.PENDING)
         uses.note(name, run.params)
-        facts = {"signalbox.workflow": name, "signalbox.run.id": str(run.pk)}
-        with tracing.span(f"launch {name}", SpanKind.PRODUCER, facts):
+        attributes = {"signalbox.workflow": name, "signalbox.run.id": str(run.pk)}
+        with tracing.span(f"launch {name}", SpanKind.PRODUCER, attributes):
             run.traceparent = tracing.traceparent()
             if workflow.limits is None:
                 is_new = launch_commits.insert(workflow, run, event)

@@ -215,8 +215,8 @@ def test_a_message_that_the_receiver_refuses_does_not_block_the_others_for_ever(
     assert statuses() == ["failed", "delivered"]
     assert receiver.received[-1].body["data"]["run"]["id"] == str(other.pk)
     hopeless = Result("The receiver responded with status 500.", 500)
-    assert not backoff.is_hopeless(hopeless, 99, dt.timedelta(hours=71))
-    assert backoff.is_hopeless(hopeless, 1, dt.timedelta(hours=73))
+    assert not backoff.is_given_up(hopeless, 99, dt.timedelta(hours=71))
+    assert backoff.is_given_up(hopeless, 1, dt.timedelta(hours=73))
 
 
 def test_a_receiver_that_is_gone_pauses_its_destination(

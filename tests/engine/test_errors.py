@@ -97,12 +97,16 @@ def test_three_kinds_of_people_make_three_kinds_of_errors() -> None:
 
 
 def test_the_docstring_is_the_default_message() -> None:
-    assert str(DefinitionError()) == "The workflow is not put together well."
+    assert str(DefinitionError()) == "The workflow is declared wrongly."
     assert (
         str(DefinitionError("Node “a” is there twice.")) == "Node “a” is there twice."
     )
     assert DefinitionError("x", code="build.nil_node").code == "build.nil_node"
-    assert str(Cancelled()) == str(Cancelled("")) == "The run was asked to stop."
+    assert (
+        str(Cancelled())
+        == str(Cancelled(""))
+        == "A cancellation of the run was requested."
+    )
     assert str(Cancelled("by Alice")) == "by Alice"
 
 
@@ -139,13 +143,13 @@ def test_the_end_of_an_attempt_reports_where_and_why() -> None:
 SENTENCES: dict[str, WorkflowError] = {
     "At “a”: the run took more steps than it may (3). Give the loop an end, or raise the limit in"
     " the configuration.": ExecutionError("max_iterations", node="a", limit=3),
-    "At “a”: nothing leads on from the node, and it is no exit. Give it an edge, or make it an"
+    "At “a”: no edge leaves the node, and the node is no exit. Give it an edge, or make it an"
     " exit.": ExecutionError("dead_end", node="a"),
     "At “a”: the run was cancelled.": ExecutionError("cancelled", node="a"),
     "Run r1 cannot be resumed: it has no checkpoint.": ResumeError(
         "resume.not_found", "r1"
     ),
-    "Run r1 cannot be resumed at “a”: nothing leads on from the node it stopped at.": (
+    "Run r1 cannot be resumed at “a”: no edge leaves the node it stopped at.": (
         ResumeError("resume.dead_end", "r1", node="a")
     ),
     "The object at “pages.3.author” cannot be stored: a state holds JSON values, and this is"

@@ -61,7 +61,7 @@ async def held() -> Held:
 
 @pytest.fixture
 def one_place(monkeypatch: pytest.MonkeyPatch, held: Held) -> Iterator[ThreadPool]:
-    pool = ThreadPool(places=1, max_abandoned=1)
+    pool = ThreadPool(slots=1, max_abandoned=1)
     monkeypatch.setattr(threads, "pool", pool)
     yield pool
     held.release.set()

@@ -171,7 +171,7 @@ async def test_an_error_that_cannot_be_described_fails_only_its_run(
     run = await run_of(Workflow("hush", state=State, start=hush, routes={}), alice)
     assert run.status == Status.FAILED
     assert run.error_node == "hush"
-    assert "Silent, which failed to say more" in run.error_message
+    assert "Silent, whose text cannot be read" in run.error_message
 
 
 async def test_a_reason_is_truncated_to_what_a_row_can_store(alice: User) -> None:

@@ -95,8 +95,8 @@ def test_graph_timeline_and_comparison_agree(recorded: str) -> None:
     assert states["judge_pages"].state == "cancelled"
     assert states["judge_pages"].text == "Cancelled"
     (_, row) = rows_of(run, PointInTime())
-    assert (row.status, row.went_wrong) == ("cancelled", False)
-    title = Comparison(run, other).parting.title
+    assert (row.status, row.is_failed_or_interrupted) == ("cancelled", False)
+    title = Comparison(run, other).divergence.title
     assert title == "Step 2, Judge pages: A was cancelled, B failed."
 
 

@@ -315,7 +315,7 @@ ENDS: dict[str, tuple[Callable[[Run], object], Status, str]] = {
         Status.FAILED,
         "weigh",
     ),
-    "its child is stopped by a drain": (recovery.give_back, Status.PENDING, ""),
+    "its child is stopped by a drain": (recovery.requeue_stopped, Status.PENDING, ""),
     "the database goes back": (go_back, Status.PENDING, ""),
 }
 

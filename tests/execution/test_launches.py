@@ -224,20 +224,20 @@ def test_a_launch_in_a_transaction_is_committed_or_rolled_back_with_it(
 # A run that is claimed in its launch ---------------------------------------------------------
 
 
-def inserted(spare: int | None, **columns: Any) -> Run:
-    """Insert a run, with an offer unless `spare` is None; return its row."""
+def inserted(further: int | None, **columns: Any) -> Run:
+    """Insert a run, with an offer unless `further` is None; return its row."""
     run = Run(workflow_name="held", params={"n": 1e22}, **columns)
     event = audit_events.entry(run, "launch", by=None, after=Status.PENDING)
     queue.seal(run, event)
     offer = None
-    if spare is not None:
-        offer = sql.Offer("worker-7", queue.new_fence(), timezone.now(), spare)
+    if further is not None:
+        offer = sql.Offer("worker-7", queue.new_fence(), timezone.now(), further)
     queue.insert([sql.NewRun(run, event)], offer)
     return Run.objects.get(pk=run.pk)
 
 
 @pytest.mark.parametrize(
-    ("pending", "spare", "status"),
+    ("pending", "further", "status"),
     [
         (0, None, Status.PENDING),
         (0, 0, Status.RUNNING),
@@ -247,11 +247,11 @@ def inserted(spare: int | None, **columns: Any) -> Run:
     ],
 )
 def test_a_run_is_claimed_in_its_launch_if_a_slot_is_left_for_each_pending_run(
-    pending: int, spare: int | None, status: str
+    pending: int, further: int | None, status: str
 ) -> None:
     for _ in range(pending):
         sealed_runs.launch(workflow="other")
-    run = inserted(spare, priority=5)
+    run = inserted(further, priority=5)
     assert run.status == status
     assert Attempt.objects.filter(run=run).count() == (status == Status.RUNNING)
     assert AuditEvent.objects.filter(run=run, action="launch").count() == 1
@@ -431,13 +431,13 @@ def test_a_claim_leaves_half_of_the_free_slots_to_launches_while_there_are_some(
     slots = Slots(8, lambda: in_use)
     assert slots.reserve_for_claim() == 8, "there was no launch"
     assert slots.reserve_for_launches(1) is None
-    slots.give_back(8)
+    slots.end_reservation(8)
     assert slots.reserve_for_claim() == 4
     assert slots.reserve_for_launches(3) == 1
     assert slots.reserve_for_launches(2) is None
     in_use = 1
     assert slots.reserve_for_launches(1) is None
-    slots.give_back(4)
+    slots.end_reservation(4)
     assert slots.reserve_for_launches(1) == 3
 
 
@@ -449,5 +449,5 @@ async def test_slots_are_closed_when_no_reservation_is_left() -> None:
     assert slots.reserve_for_launches(1) is None
     assert slots.reserve_for_claim() == 0
     assert not closing.done()
-    await asyncio.to_thread(slots.give_back, 1)
+    await asyncio.to_thread(slots.end_reservation, 1)
     await asyncio.wait_for(closing, TIMEOUT_SECONDS)

@@ -59,7 +59,7 @@ system = System(registry)
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(threads, "pool", threads.ThreadPool(places=1))
+    monkeypatch.setattr(threads, "pool", threads.ThreadPool(slots=1))
     release.clear()
     tries.clear()
     yield

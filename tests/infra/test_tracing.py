@@ -122,9 +122,9 @@ async def test_a_run_is_a_tree_of_spans_down_to_the_call_of_an_agent(
         assert given is not None
         assert given.span_id == spans[parent].context.span_id, child
     assert sent.split("-")[2] == f"{spans['chat tiny'].context.span_id:016x}"
-    facts = spans["chat tiny"].attributes or {}
-    assert facts["gen_ai.operation.name"] == "chat"
-    assert facts["gen_ai.usage.output_tokens"] == 5
+    attributes = spans["chat tiny"].attributes or {}
+    assert attributes["gen_ai.operation.name"] == "chat"
+    assert attributes["gen_ai.usage.output_tokens"] == 5
     assert (
         run.traceparent.split("-")[1] == f"{spans['run traced'].context.trace_id:032x}"
     )
@@ -249,10 +249,10 @@ class _Handler(BaseHTTPRequestHandler):
 
             data = gzip.decompress(data)
         for resource in ExportTraceServiceRequest.FromString(data).resource_spans:
-            facts = {
+            attributes = {
                 one.key: one.value.string_value for one in resource.resource.attributes
             }
-            self.server.services.add(facts["service.instance.id"])
+            self.server.services.add(attributes["service.instance.id"])
             for scope in resource.scope_spans:
                 self.server.spans.update({one.name: one for one in scope.spans})
         self.send_response(200)

@@ -144,7 +144,7 @@ async def _lose(*_: object) -> None:
 async def test_threads_of_nodes_that_never_return_are_reported_when_others_wait_for_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pool, release = threads.ThreadPool(places=1, max_abandoned=0), threading.Event()
+    pool, release = threads.ThreadPool(slots=1, max_abandoned=0), threading.Event()
     monkeypatch.setattr(threads, "pool", pool)
     call = threads.Call(release.wait)
     pool.submit(call)

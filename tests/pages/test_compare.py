@@ -41,8 +41,8 @@ def text_of(page: Client, first: Run, second: Run) -> str:
 def test_the_first_difference_is_shown_with_its_decision(page: Client) -> None:
     straight, asked = make_whole_run(), make_whole_run(LONG)
     both = Comparison(straight, asked)
-    assert both.parting.place == 3
-    assert both.parting.title == ("After step 3, Weigh: A → Publish, B → Review.")
+    assert both.divergence.place == 3
+    assert both.divergence.title == ("After step 3, Weigh: A → Publish, B → Review.")
     judged = [
         (
             edge.target,
@@ -50,7 +50,7 @@ def test_the_first_difference_is_shown_with_its_decision(page: Client) -> None:
             edge.first and edge.first.taken,
             edge.second and edge.second.taken,
         )
-        for edge in both.parting.edges
+        for edge in both.divergence.edges
     ]
     assert judged == [("publish", True, True, False), ("review", True, False, True)]
     text = text_of(page, straight, asked)
@@ -94,19 +94,19 @@ def test_a_damaged_state_is_reported(page: Client) -> None:
 
 def test_equal_paths_have_no_difference() -> None:
     both = Comparison(make_whole_run(), make_whole_run())
-    assert both.parting.title == "None: both runs took the same path."
+    assert both.divergence.title == "None: both runs took the same path."
 
 
 def test_a_run_that_ended_on_the_common_path_is_reported() -> None:
     both = Comparison(make_whole_run(LONG[:3]), make_whole_run())
-    assert both.parting.title == "Same path for 3 steps, where A ends."
+    assert both.divergence.title == "Same path for 3 steps, where A ends."
 
 
 def test_a_step_that_failed_in_one_run_is_the_first_difference() -> None:
     first, second = make_whole_run(), make_run()
     make_stage(second, status=StageStatus.FAILED)
     both = Comparison(first, second)
-    assert both.parting.title == "Step 1, Read pages: A completed, B failed."
+    assert both.divergence.title == "Step 1, Read pages: A completed, B failed."
 
 
 @pytest.mark.parametrize("steps", [(), ("weigh",)])

@@ -46,29 +46,29 @@ def page_of_run(run: Run, **view: object) -> RunPage:
 
 def test_steps_graph_and_timeline_show_the_stage_in_progress(run: Run) -> None:
     page = page_of_run(run)
-    steps = [entry for entry in page.story.entries if hasattr(entry, "stage")]
+    steps = [entry for entry in page.step_list.entries if hasattr(entry, "stage")]
     assert [(step.key, step.stage and step.stage.status) for step in steps] == [
         ("stage-1-1", "completed"),
         ("stage-1-2", "completed"),
         ("stage-1-3", "started"),
     ]
     node = next(one for one in page.diagram.nodes if one.name == "weigh")
-    assert (node.state.state, node.state.visits) == ("started", 2)
+    assert (node.state.state, node.state.step_count) == ("started", 2)
     lane = next(one for one in page.timeline.lanes if one.name == "weigh")
-    assert (lane.is_active, lane.visits) == (True, 2)
+    assert (lane.is_active, lane.step_count) == (True, 2)
 
 
 def test_the_panel_of_a_node_counts_its_stage_in_progress(run: Run) -> None:
     panel = page_of_run(run, node="weigh").panel
     assert panel.count == 2
     assert [
-        (step.sequence, step.stage and step.stage.tries) for step in panel.visits
+        (step.sequence, step.stage and step.stage.tries) for step in panel.steps
     ] == [
         (3, 2),
         (2, 1),
     ]
     other = page_of_run(run, node="read_pages").panel
-    assert (other.count, len(other.visits)) == (1, 1)
+    assert (other.count, len(other.steps)) == (1, 1)
 
 
 def test_a_repeated_step_counts_once(run: Run) -> None:
@@ -77,7 +77,11 @@ def test_a_repeated_step_counts_once(run: Run) -> None:
     run = Run.objects.get(pk=run.pk)
     page = page_of_run(run, node="weigh")
     node = next(one for one in page.diagram.nodes if one.name == "weigh")
-    assert (node.state.state, node.state.visits, page.panel.count) == ("started", 2, 2)
+    assert (node.state.state, node.state.step_count, page.panel.count) == (
+        "started",
+        2,
+        2,
+    )
 
 
 def test_an_earlier_point_in_time_omits_the_stage_in_progress(run: Run) -> None:
@@ -85,8 +89,8 @@ def test_an_earlier_point_in_time_omits_the_stage_in_progress(run: Run) -> None:
     page = page_of_run(run, at=2, node="weigh")
     assert [row.sequence for row in page.rows] == [1, 2]
     node = next(one for one in page.diagram.nodes if one.name == "weigh")
-    assert (node.state.state, node.state.visits) == ("completed", 1)
-    assert [step.sequence for step in page.panel.visits] == [2]
+    assert (node.state.state, node.state.step_count) == ("completed", 1)
+    assert [step.sequence for step in page.panel.steps] == [2]
 
 
 def test_the_page_of_all_steps_ends_with_the_stage_in_progress(
@@ -116,8 +120,8 @@ def test_a_comparison_ends_with_the_stage_in_progress(run: Run) -> None:
     for sequence, node in enumerate(("read_pages", "weigh", "publish"), 1):
         make_stage(other, node, sequence=sequence)
     comparison = Comparison(other, run)
-    assert comparison.parting.place == 2
-    assert "B → Weigh" in comparison.parting.title
+    assert comparison.divergence.place == 2
+    assert "B → Weigh" in comparison.divergence.title
 
 
 def test_a_long_stage_in_progress_has_a_notice(run: Run) -> None:

@@ -123,7 +123,7 @@ def test_shares_are_shown_over_time_and_in_total(page: Client, alice: User) -> N
     answer = page.get("/decisions/", {"workflow": "classify-document"})
     (leaving,) = answer.context["leaving"]
     assert leaving.total == 4
-    assert [(one.way.target, one.percent) for one in leaving.shares] == [
+    assert [(one.edge.target, one.percent) for one in leaving.shares] == [
         ("publish", "75%"),
         ("review", "25%"),
     ]

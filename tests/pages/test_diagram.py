@@ -162,14 +162,14 @@ def test_a_long_name_is_wrapped_then_cut_and_shown_in_full_on_hover() -> None:
 def test_a_run_shows_states_visits_and_its_path() -> None:
     diagram = draw(
         GRAPH,
-        {"weigh": NodeState("completed", "Completed · 120 ms", visits=2)},
+        {"weigh": NodeState("completed", "Completed · 120 ms", step_count=2)},
         {
             ("weigh", 0): EdgeState(rejected=2),
             ("weigh", 1): EdgeState(taken=2),
         },
     )
     weigh = node_of(diagram, "weigh")
-    assert (weigh.mark, weigh.note.text, weigh.visits) == (
+    assert (weigh.mark, weigh.note.text, weigh.step_count) == (
         "completed",
         "Completed · 120 ms",
         "×2",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 SVG = "{http://www.w3.org/2000/svg}"
-SIZES = {"edge-label": 11.5, "edge-count": 11.0, "node-visits": 12.0}
+SIZES = {"edge-label": 11.5, "edge-count": 11.0, "node-step-count": 12.0}
 GAP = 6.0  # between a label and its count
 MANY = EdgeState(taken=8888)
 
@@ -129,9 +129,11 @@ def test_the_texts_of_a_step_are_within_it_without_overlap(name: str) -> None:
     right = node.left + node.width
     assert node.note.x + text_width(node.note.text, 11.5) <= right
     title = node.lines[0]
-    visits_begin = node.visits_x - text_width(node.visits, SIZES["node-visits"])
+    visits_begin = node.step_count_x - text_width(
+        node.step_count, SIZES["node-step-count"]
+    )
     assert title.x + text_width(title.text, 13) < visits_begin
-    assert node.visits_x < right
+    assert node.step_count_x < right
 
 
 @pytest.mark.parametrize(

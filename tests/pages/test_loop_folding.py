@@ -75,7 +75,7 @@ def test_a_failed_step_is_never_folded() -> None:
     assert folded_text("ab" * 10, wrong=9) == "[ab×3]abab[ab×4]ab"
     entries = list(folded(rows("ab" * 10, wrong=9)))
     alone = [one for one in entries if isinstance(one, Row) and one.sequence == 10]
-    assert alone[0].went_wrong
+    assert alone[0].is_failed_or_interrupted
 
 
 @pytest.mark.django_db

@@ -54,12 +54,12 @@ def a_run(status: str, **fields: Any) -> Run:
 
 
 def a_stage(
-    run: Run, node: str, begin: float, took: float | None, **fields: Any
+    run: Run, node: str, begin: float, seconds: float | None, **fields: Any
 ) -> Stage:
     values: dict[str, Any] = {
         "created_at": at(begin),
-        "duration_ms": None if took is None else took * 1000,
-        "status": StageStatus.STARTED if took is None else StageStatus.COMPLETED,
+        "duration_ms": None if seconds is None else seconds * 1000,
+        "status": StageStatus.STARTED if seconds is None else StageStatus.COMPLETED,
     }
     return make_stage(run, node, **{**values, **fields})
 
@@ -274,7 +274,7 @@ def test_many_short_visits_become_few_bars() -> None:
     for number in range(200):
         a_stage(run, "weigh", number * 0.2, 0.1, sequence=number + 1)
     found = lane(timeline_of(run), "weigh")
-    assert found.visits == 200
+    assert found.step_count == 200
     assert len(found.bars) == 1
     assert found.bars[0].count == 200
 
@@ -310,7 +310,7 @@ def test_a_step_that_takes_far_longer_than_usual_is_marked() -> None:
     a_stage(run, "weigh", 0, 30)
     found = lane(timeline_of(run), "weigh")
     assert found.is_slow
-    assert found.usually == "1.0 s"
+    assert found.usual_text == "1.0 s"
 
 
 def test_a_running_step_shows_its_usual_duration() -> None:
@@ -325,8 +325,8 @@ def test_a_running_step_shows_its_usual_duration() -> None:
         status=StageStatus.STARTED,
     )
     found = lane(timeline_of(run), "weigh")
-    assert found.ghost is not None
-    assert found.ghost.end == 60_000
+    assert found.expected is not None
+    assert found.expected.end == 60_000
 
 
 # Long waits ----------------------------------------------------------------------------
@@ -469,7 +469,7 @@ def test_timeline_steps_and_graph_name_the_same_durations(
     duration = timeline.durations[stage.place]
     assert (duration.active_ms, duration.elapsed_ms) == (3_000, 9_000)
     assert duration.text == "3.0 s active, 9.0 s with waits"
-    assert lane(timeline, "weigh").took == "3.0 s active"
+    assert lane(timeline, "weigh").active_text == "3.0 s active"
     client.force_login(alice)
     for query in ("", "?node=weigh"):
         text = client.get(f"/runs/{run.pk}/{query}").content.decode()

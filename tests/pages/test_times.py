@@ -25,7 +25,7 @@ from workflows.pages.forms.datetime_field import DateTimeInputs, DateTimeZoneInp
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.render.zones import (
     BoundedZone,
-    exactly,
+    date_time,
     in_zone,
     local,
     zone_named,
@@ -99,21 +99,21 @@ def test_every_time_can_be_shown_in_every_zone(moment: dt.datetime, zone: str) -
     here = in_zone(zone, local, moment)
     assert here == moment
     assert in_zone(zone, timezone.localtime, moment) == moment
-    assert in_zone(zone, exactly, moment)
+    assert in_zone(zone, date_time, moment)
 
 
 def test_a_time_outside_the_range_of_a_zone_is_shown_in_utc() -> None:
-    assert in_zone(BERLIN, exactly, END) == "31 Dec 9999, 23:59 UTC"
-    assert in_zone(NEW_YORK, exactly, BEGINNING) == "1 Jan 0001, 00:00 UTC"
-    assert in_zone(BERLIN, exactly, BEGINNING).startswith("1 Jan 0001, 00:53")
+    assert in_zone(BERLIN, date_time, END) == "31 Dec 9999, 23:59 UTC"
+    assert in_zone(NEW_YORK, date_time, BEGINNING) == "1 Jan 0001, 00:00 UTC"
+    assert in_zone(BERLIN, date_time, BEGINNING).startswith("1 Jan 0001, 00:53")
     held = END.replace(tzinfo=dt.timezone(dt.timedelta(hours=-5)))
-    assert in_zone(BERLIN, exactly, held) == "31 Dec 9999, 23:59 UTC-05:00"
+    assert in_zone(BERLIN, date_time, held) == "31 Dec 9999, 23:59 UTC-05:00"
 
 
 def test_a_zone_without_a_short_name_is_named_by_its_offset() -> None:
     moment = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
-    assert in_zone(SAO_PAULO, exactly, moment) == "1 Jul 2026, 09:00 UTC-03:00"
-    assert in_zone(BERLIN, exactly, moment) == "1 Jul 2026, 14:00 CEST"
+    assert in_zone(SAO_PAULO, date_time, moment) == "1 Jul 2026, 09:00 UTC-03:00"
+    assert in_zone(BERLIN, date_time, moment) == "1 Jul 2026, 14:00 CEST"
 
 
 def test_a_bounded_zone_is_known_by_the_name_of_its_zone() -> None:

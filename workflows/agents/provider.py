@@ -110,15 +110,15 @@ class DatabaseAgents:
         messages = conversation(prompt, service.system_prompt)
         body = request_body(service.options, options)
         async with self._recorded("chat_stream", service) as call:
-            words = self.call_recorder.preview(call)
+            preview = self.call_recorder.preview(call)
             pieces = service.stream(self.clients(), messages, body, call.usage)
             try:
                 async with aclosing(pieces):
                     async for piece in pieces:
-                        words.add(piece)
+                        preview.add(piece)
                         yield piece
             finally:
-                await asyncio.shield(words.end())
+                await asyncio.shield(preview.end())
 
     async def vision(
         self,

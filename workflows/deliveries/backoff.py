@@ -33,11 +33,11 @@ def delay(failures: int, retry_after: float | None = None) -> dt.timedelta:
     doubled: dt.timedelta = FIRST_DELAY * 2 ** min(failures - 1, 20)
     most = min(doubled, MAX_DELAY)
     chosen = most * (0.5 + random.random() / 2)  # noqa: S311 - no secret
-    asked = dt.timedelta(seconds=min(retry_after or 0, MAX_DELAY.total_seconds()))
-    return max(chosen, asked)
+    requested = dt.timedelta(seconds=min(retry_after or 0, MAX_DELAY.total_seconds()))
+    return max(chosen, requested)
 
 
-def is_hopeless(result: Result, attempts: int, age: dt.timedelta) -> bool:
+def is_given_up(result: Result, attempts: int, age: dt.timedelta) -> bool:
     """Return whether a message that failed is given up, after so many attempts."""
     if result.response_status in REFUSALS:
         return attempts >= MAX_REFUSALS

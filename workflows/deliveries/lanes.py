@@ -113,7 +113,7 @@ def record(message: Message, result: Result, started_at: dt.datetime) -> bool:
     delivery = message.delivery
     attempts = delivery.attempts + 1
     age = now - delivery.created_at
-    is_ended = result.is_delivered or backoff.is_hopeless(result, attempts, age)
+    is_ended = result.is_delivered or backoff.is_given_up(result, attempts, age)
     status = DeliveryStatus.PENDING
     if is_ended:
         status = (

@@ -18,7 +18,7 @@ class _FormSchema(GenerateJsonSchema):
     """JSON schemas that include the default of `default_factory=list` and the like.
 
     Other factories are not called: they may count or read a clock, and the form would show
-    another value than the run gets. A NaiveDatetime has the format `date-time-local` of
+    another value than the one the run gets. A NaiveDatetime has the format `date-time-local` of
     OpenAPI's registry of formats.
     """
 

@@ -103,7 +103,7 @@ class Branches:
                 functools.partial(self._node.joined, self._before, results)
             )
         self._context.cancellation.raise_if_cancelled()
-        if self._pause is None or self._is_hopeless:
+        if self._pause is None or self._cannot_complete:
             raise BranchesFailed(
                 self._failed, len(self._node.branches), self._node.need
             )
@@ -114,7 +114,7 @@ class Branches:
         return len(self._finished) >= self._node.need
 
     @property
-    def _is_hopeless(self) -> bool:
+    def _cannot_complete(self) -> bool:
         left = len(self._node.branches) - len(self._failed)
         return left < self._node.need
 
@@ -141,7 +141,7 @@ class Branches:
         broken = [error for task in done if (error := _error_of(task)) is not None]
         if broken:
             await _end(tasks)
-            # a lease that was lost outranks a record that was refused
+            # the loss of the lease has priority over a refused record
             raise next((e for e in broken if not isinstance(e, Exception)), broken[0])
 
     async def _branch(self, name: str) -> None:
@@ -156,7 +156,7 @@ class Branches:
             if self._stops[name].cancelled and _is_stop(error):
                 return
             self._failed[name] = error
-            if self._is_hopeless:
+            if self._cannot_complete:
                 self._stop_others(name, f"branch {name} failed")
 
     async def _run_steps(self, name: str) -> None:

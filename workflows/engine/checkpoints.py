@@ -108,7 +108,7 @@ class MemoryStore:
         with self._lock:
             self._states[state.run_id] = stored
             if state.run_id in self._items:
-                self._forget_items(state.run_id, state.sequence)
+                self._discard_items(state.run_id, state.sequence)
 
     def load(self, run_id: str) -> State:
         """Return the newest state of a run. Raises CheckpointNotFound."""
@@ -139,7 +139,7 @@ class MemoryStore:
         with self._lock:
             return dict(self._items.get(run_id, {}).get(sequence, {}))
 
-    def _forget_items(self, run_id: str, sequence: int) -> None:
+    def _discard_items(self, run_id: str, sequence: int) -> None:
         items = self._items[run_id]
         for done in [step for step in items if step <= sequence]:
             del items[done]

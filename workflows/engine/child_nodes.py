@@ -165,7 +165,7 @@ class ContinueAsNew(Node[Any, Any]):
         return value
 
     async def prepare_again(self, state: Any, context: NodeContext) -> None:
-        """Do the same outside of a step, contained like one."""
+        """Prepare the next run outside of a step; author code is contained as in one."""
         await await_contained(self.prepare(state, context), context)
 
     async def prepare(self, state: Any, context: NodeContext) -> None:
@@ -219,7 +219,7 @@ async def stored_into(into: Into, state: S, value: Any, context: NodeContext) ->
 
 
 def checked_into(into: Into, workflow: str) -> Into:
-    """Return it. Raises DefinitionError if it is neither a field nor a function of two values."""
+    """Return `into`. Raises DefinitionError unless it is a field or a function of two values."""
     if isinstance(into, str) or accepts_arguments(into, 2):
         return into
     raise DefinitionError(

@@ -14,7 +14,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "max_iterations": "the run took more steps than it may",
         "node_failed": "the node failed",
         "checkpoint_save_failed": "the step could not be stored",
-        "dead_end": "nothing leads on from the node, and it is no exit",
+        "dead_end": "no edge leaves the node, and the node is no exit",
         "no_transition": "no condition on the outgoing edges of the node is met",
         "predicate_failed": "a predicate failed",
         # ResumeError
@@ -23,7 +23,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "resume.load_failed": "its checkpoint cannot be read",
         "resume.mismatch": "its checkpoint does not match the state of the workflow",
         "resume.complete": "it has finished already",
-        "resume.dead_end": "nothing leads on from the node it stopped at",
+        "resume.dead_end": "no edge leaves the node it stopped at",
         "resume.no_transition": "no condition on the edges of the node it stopped at is met",
         "resume.predicate_failed": "a predicate failed at the node it stopped at",
         "resume.unknown_node": "the node it paused at is no longer in the graph",

@@ -68,7 +68,7 @@ HINTS: Mapping[str, str] = {
 
 
 class WorkflowError(Exception):
-    """Something went wrong with a workflow."""
+    """A workflow is declared wrongly, or an operation on it failed."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
@@ -79,7 +79,7 @@ class WorkflowError(Exception):
 
 
 class DefinitionError(WorkflowError):
-    """The workflow is not put together well."""
+    """The workflow is declared wrongly."""
 
     def __init__(self, message: str | None = None, *, code: str = "") -> None:
         super().__init__(message)
@@ -87,7 +87,7 @@ class DefinitionError(WorkflowError):
 
 
 class ConfigurationError(DefinitionError):
-    """The configuration cannot work."""
+    """The configuration is invalid."""
 
 
 class RequestError(WorkflowError):
@@ -115,7 +115,7 @@ class LimitKeyInvalid(RequestError):
 
 
 class InputInvalid(RequestError):
-    """Some values do not fit what a workflow takes."""
+    """Some values are no valid input of the workflow."""
 
     status = 422
 
@@ -131,11 +131,11 @@ class InputInvalid(RequestError):
 
 
 class RunError(WorkflowError):
-    """The run met trouble."""
+    """The run failed."""
 
 
 class ExecutionError(RunError):
-    """One attempt at a run ended before an exit."""
+    """An attempt of the run ended before an exit."""
 
     def __init__(
         self,
@@ -200,7 +200,7 @@ class ResumeError(RunError):
 
 
 class NotSerialisable(RunError):
-    """A value no checkpoint can hold."""
+    """A value cannot be stored in a checkpoint."""
 
     def __init__(self, path: str, kind: type, why: str = "") -> None:
         self.path = path  # keys and indices, e.g. pages.3.author
@@ -227,7 +227,7 @@ class CheckpointMismatch(RunError):
 
 
 class StateError(RunError):
-    """A state was given what its class does not take."""
+    """A State class does not accept a field or its value."""
 
 
 class PredicateFailed(RunError):
@@ -280,7 +280,7 @@ class IsolationFailed(RunError):
 
 
 class ExitRaised(RunError):
-    """Author code raised something that is no Exception, such as SystemExit.
+    """Author code raised something other than an Exception, such as SystemExit.
 
     The cause is the original exception. It is never retried, as the code meant to exit.
     """
@@ -301,7 +301,7 @@ class AnswerInvalid(RunError):
 
 
 class ApprovalExpired(RunError):
-    """A question expired and no answer was declared for that."""
+    """An approval expired, and no response is declared for expiry."""
 
     def __init__(self, node: str, within: timedelta | None, votes: int = 0) -> None:
         self.node = node
@@ -322,7 +322,7 @@ class ApprovalNotRequested(RunError):
 
 
 class EventExpired(RunError):
-    """No message arrived in time and no value was declared for that."""
+    """No message arrived in time, and no value is declared for expiry."""
 
     def __init__(self, node: str, waited_for: str, within: timedelta | None) -> None:
         self.node = node
@@ -338,7 +338,7 @@ class SubworkflowFailed(RunError):
 
 
 class PatternError(RunError):
-    """A pattern did not come to its end."""
+    """A pattern failed."""
 
     def __init__(self, code: str, message: str) -> None:
         self.code = code
@@ -438,7 +438,7 @@ class Signal(BaseException):
 
 
 class Cancelled(Signal):
-    """The run was asked to stop."""
+    """A cancellation of the run was requested."""
 
 
 class DeadlinePassed(Signal):
@@ -446,7 +446,7 @@ class DeadlinePassed(Signal):
 
 
 class Superseded(Signal):
-    """This attempt is over without an end: another one has the run, or will."""
+    """This attempt does not end the run: another attempt has it, or will have it."""
 
 
 @dataclass(slots=True)
@@ -533,7 +533,7 @@ def describe(error: BaseException) -> str:
             return _problems(error)
         return str(error) or class_name(error)
     except BaseException:  # whatever the text of an author's error raises
-        return f"{class_name(error)}, which failed to say more"
+        return f"{class_name(error)}, whose text cannot be read"
 
 
 def _problems(error: ValidationError) -> str:

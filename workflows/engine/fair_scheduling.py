@@ -31,7 +31,7 @@ class Turns:
             0  # at the head of the queue: their slice ended before their turn
         )
         self._is_active = False  # the end of the slice is scheduled
-        self._is_new = False  # tasks were let go, and none of them has continued yet
+        self._is_new = False  # tasks were woken, and none of them has continued yet
         self._left = 0  # turns of this slice
         self._ends_at = 0.0  # on the monotonic clock
 
@@ -41,7 +41,7 @@ class Turns:
             self._is_active = self._is_new = True
             asyncio.get_running_loop().call_soon(self._end_slice)
         elif self._waiting or self._is_new:
-            return False  # others were first
+            return False  # other tasks wait already
         return self._use_turn()
 
     async def wait(self) -> None:
@@ -73,12 +73,12 @@ class Turns:
     def _end_slice(self) -> None:
         """Let the first of those that wait continue, in the next iteration.
 
-        Called once per iteration until there was one without turns: turns that nobody waited
-        for count as well.
+        Called once per iteration until there was one without turns: turns that no task
+        waited for count as well.
         """
         self._postponed = 0
-        let_go = self._let_go()
-        if let_go:
+        woken = self._wake_waiting()
+        if woken:
             self._is_new = True
         elif self._left < MAX_TURNS:
             self._begin_slice(time.monotonic())
@@ -87,15 +87,15 @@ class Turns:
             return
         asyncio.get_running_loop().call_soon(self._end_slice)
 
-    def _let_go(self) -> int:
+    def _wake_waiting(self) -> int:
         """Wake the first MAX_TURNS that wait; return their number."""
-        let_go = 0
-        while self._waiting and let_go < MAX_TURNS:
+        woken = 0
+        while self._waiting and woken < MAX_TURNS:
             waiter = self._waiting.popleft()
             if not waiter.done():  # its task was cancelled
                 waiter.set_result(None)
-                let_go += 1
-        return let_go
+                woken += 1
+        return woken
 
 
 _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()

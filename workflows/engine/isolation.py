@@ -2,8 +2,8 @@
 
 Each try gets a fresh process, which `isolated_child.py` serves. What ends it (a signal, an
 exit, its memory) is an ordinary error of the node. Timeout and cancellation kill it, with
-all processes that it started. Function, value, result and errors are pickled: a child that
-author code controls can do to this process what author code in a thread can.
+all processes that it started. Function, value, result and errors are pickled: author
+code that controls a child can do to this process what author code in a thread can do.
 """
 
 from __future__ import annotations

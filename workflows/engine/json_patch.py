@@ -92,8 +92,8 @@ def _diff_objects(
         added = [key for key in after if key not in before]
         if kept + added != list(after):
             return None
-        gone = [key for key in before if key not in after]
-        patch = [{"op": "remove", "path": f"{path}/{escaped(key)}"} for key in gone]
+        removed = [key for key in before if key not in after]
+        patch = [{"op": "remove", "path": f"{path}/{escaped(key)}"} for key in removed]
         before = {key: before.get(key, _NOTHING) for key in after}
     for (key, old), new in zip(before.items(), after.values(), strict=True):
         if old is new:

@@ -76,7 +76,7 @@ class Node(ABC, Iterable["Node[In_contra, Out_co]"], Generic[In_contra, Out_co])
         for kind, seconds in (("timeout", timeout), ("heartbeat", heartbeat)):
             if seconds is not None and not seconds > 0:
                 raise DefinitionError(
-                    f"Node “{name}” has a {kind} of {seconds} s, which no try can keep:"
+                    f"Node “{name}” has a {kind} of {seconds} s, which no try can meet:"
                     " use more."
                 )
         self.name = name

@@ -205,13 +205,15 @@ class Wait(Node[Any, Any]):
         return value
 
     def _wait_end(self, state: State, context: NodeContext) -> datetime:
-        """Return the end of the wait; a timedelta counts from the step before, so it is stable."""
+        """Return the end of the wait: stable, as a timedelta counts from the step before."""
         until = self.until(state) if callable(self.until) else self.until
         if isinstance(until, timedelta):
             try:
                 return time_after(state.timestamp or context.clock.now(), until)
             except ValueError as error:
-                raise ValueError(f"“{context.node}” waits too long: {error}.") from error
+                raise ValueError(
+                    f"“{context.node}” waits too long: {error}."
+                ) from error
         if until.tzinfo is None:
             raise ValueError(
                 f"“{context.node}” waits until {until}, which has no time zone: give it one."

@@ -90,7 +90,7 @@ def peak_of_this_process() -> int:
 
 
 def wait_for_end(pid: int, peak_before: int) -> ProcessEnd:
-    """Wait for a child process and return how it ended; nobody else may wait for it.
+    """Wait for a child process and return how it ended; no other code may wait for it.
 
     `peak_before` is `peak_of_this_process` from before its start. A process takes the peak
     of its parent along when it is created, so that a lower one is not visible.

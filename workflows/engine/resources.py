@@ -73,7 +73,7 @@ def resource(function: Any, /) -> Any:
     return Resource(function)
 
 
-class _Keeper:
+class _ResourceTask:
     """The task that opens one resource, keeps it, and closes it."""
 
     def __init__(self, resource: Resource[Any], run_id: str) -> None:
@@ -81,7 +81,7 @@ class _Keeper:
         self._opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._close = asyncio.Event()
         name = f"resource {resource.name}"
-        self.task = asyncio.create_task(self._keep(), name=name)
+        self.task = asyncio.create_task(self._open_and_close(), name=name)
         # if it blocks the loop, it is the code of this run
         attribute_task(
             self.task, NodeContext(run_id, name, 0, 0, Cancellation(), SystemClock())
@@ -108,7 +108,7 @@ class _Keeper:
                 CLOSE_SECONDS,
             )
 
-    async def _keep(self) -> None:
+    async def _open_and_close(self) -> None:
         """Open, wait and close. Nothing that author code raises leaves this task."""
         steps = _AsyncSteps if self._resource.is_async else _SyncSteps
         try:
@@ -196,7 +196,7 @@ class OpenResources:
     """The open resources of one event loop. Use it on that loop only."""
 
     def __init__(self) -> None:
-        self._keepers: dict[Resource[Any], _Keeper] = {}
+        self._tasks: dict[Resource[Any], _ResourceTask] = {}
 
     async def open(
         self, resources: Iterable[Resource[Any]], run_id: str
@@ -207,17 +207,17 @@ class OpenResources:
         """
         values = {}
         for one in resources:
-            keeper = self._keepers.get(one)
-            if keeper is None or keeper.has_ended:
-                keeper = self._keepers[one] = _Keeper(one, run_id)
-            values[one] = await keeper.value()
+            task = self._tasks.get(one)
+            if task is None or task.has_ended:
+                task = self._tasks[one] = _ResourceTask(one, run_id)
+            values[one] = await task.value()
         return values
 
     async def close(self) -> None:
         """Close all, the newest first. Nothing is raised: failures are logged."""
-        keepers, self._keepers = list(self._keepers.values()), {}
-        for keeper in reversed(keepers):
-            await keeper.close()
+        tasks, self._tasks = list(self._tasks.values()), {}
+        for task in reversed(tasks):
+            await task.close()
 
 
 _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, OpenResources] = (

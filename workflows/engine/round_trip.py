@@ -137,8 +137,8 @@ class Codec:
             UnicodeDecodeError,
             RecursionError,
         ) as error:
-            place, culprit = _unwritable_part(valid, path)
-            raise NotSerialisable(place, type(culprit), first_line(error)) from error
+            place, part = _unwritable_part(valid, path)
+            raise NotSerialisable(place, type(part), first_line(error)) from error
         if isinstance(valid, set | frozenset):  # in a stable order
             written = sorted(written, key=json.dumps)
         return freeze(written, path)

@@ -69,7 +69,7 @@ class Runner:
         self._deadline_at: float | None = None  # on the graph's monotonic clock
         self._persistence = Persistence(graph.checkpoints, graph.config.checkpoint)
         self._iterations = 0
-        self._visits: dict[str, int] = {}
+        self._executions: dict[str, int] = {}
         self._path: list[str] = []
         self._failure_target = ""  # of the step that failed last
 
@@ -172,12 +172,12 @@ class Runner:
         if self._iterations > limit:
             self._fail("max_iterations", node, state, limit=limit)
         self._path.append(node)
-        visits = self._visits[node] = self._visits.get(node, 0) + 1
-        if visits > 1:
+        executions = self._executions[node] = self._executions.get(node, 0) + 1
+        if executions > 1:
             self.emit_event(
                 EventType.CYCLE_DETECTED,
                 node=node,
-                visit_count=visits,
+                visit_count=executions,
                 iteration=self._iterations,
                 path_length=len(self._path),
             )

@@ -218,7 +218,7 @@ def _check_field_names(
         if name not in own:
             raise DefinitionError(
                 f"{owner.__qualname__} gives the field “{name}” a new value without a type: write"
-                f" `{name}: … = …` to declare it anew.",
+                f" `{name}: … = …` to declare it again.",
                 code="state.field_name",
             )
 

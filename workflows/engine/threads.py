@@ -1,7 +1,7 @@
 """The thread pool for sync nodes, which run with the caller's context variables.
 
 A thread cannot be interrupted. If a call is no longer needed, it is withdrawn before its start;
-after its start it is abandoned: it releases its place in the pool immediately, and its thread
+after its start it is abandoned: it releases its slot in the pool immediately, and its thread
 ends by itself.
 """
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 THREADS = 64  # sync nodes that run concurrently in one process; others wait
 OVERDUE_SECONDS = 2.0  # that a call gets to notice that it has to stop
-MAX_ABANDONED = 128  # abandoned threads; each further one occupies a place
+MAX_ABANDONED = 128  # abandoned threads; each further one occupies a slot
 
 
 class _State(Enum):
@@ -51,17 +51,17 @@ class Call(Generic[Result]):
         "began",
         "ended",
         "loop",
-        "place",
+        "owner",
         "since",
         "state",
         "waiters",
     )
 
     def __init__(
-        self, work: Callable[[], Result], place: NodeContext | None = None
+        self, work: Callable[[], Result], owner: NodeContext | None = None
     ) -> None:
-        """`place` is the try that needs the call."""
-        self.place = place
+        """`owner` is the try that needs the call."""
+        self.owner = owner
         self.since = 0.0  # monotonic time at which it had to stop; 0 = it need not
         self.waiters: list[asyncio.Future[None]] = []  # for its end, of any event loop
         self._work: Callable[[], Result] | None = work
@@ -120,14 +120,14 @@ class OverdueCall:
 class ThreadPool:
     """Threads for the calls of all runs of a process. Thread-safe.
 
-    At most `places` calls run concurrently. An abandoned call releases its place, unless there
-    are more than `max_abandoned` of them: each further one occupies a place until it ends.
+    At most `slots` calls run concurrently. An abandoned call releases its slot, unless there
+    are more than `max_abandoned` of them: each further one occupies a slot until it ends.
     """
 
     def __init__(
-        self, places: int = THREADS, max_abandoned: int = MAX_ABANDONED
+        self, slots: int = THREADS, max_abandoned: int = MAX_ABANDONED
     ) -> None:
-        self.places = places
+        self.slots = slots
         self.max_abandoned = max_abandoned
         self._lock = threading.Lock()
         self._waiting: deque[Call[Any]] = deque()
@@ -161,11 +161,11 @@ class ThreadPool:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether abandoned threads occupy places that other calls need."""
+        """Whether abandoned threads occupy slots that other calls need."""
         return self._abandoned > self.max_abandoned
 
     def submit(self, call: Call[Any]) -> bool:
-        """Start a call, or queue it if there is no free place; return whether it started."""
+        """Start a call, or queue it if there is no free slot; return whether it started."""
         with self._lock:
             if self._free_slots <= 0 or self._waiting:
                 self._waiting.append(call)
@@ -183,15 +183,15 @@ class ThreadPool:
             return True
 
     def abandon(self, call: Call[Any]) -> bool:
-        """Release the place of a running call; return False if it has ended."""
+        """Release the slot of a running call; return False if it has ended."""
         with self._lock:
             if call.state is not _State.RUNNING:
                 return False
             call.state = _State.ABANDONED
             call.since = call.since or time.monotonic()
-            place = call.place
-            if place is not None and place.sequence:  # else a pattern, without retries
-                self._leftovers.setdefault(place.key, set()).add(call)
+            owner = call.owner
+            if owner is not None and owner.sequence:  # else a pattern, without retries
+                self._leftovers.setdefault(owner.key, set()).add(call)
             self._running -= 1
             self._abandoned += 1
             self._start_waiting()
@@ -217,9 +217,9 @@ class ThreadPool:
         with self._lock:
             calls = [call for call in self._calls if 0 < call.since <= latest]
         return [
-            OverdueCall(call.place.run_id, call.place.node, call.since)
+            OverdueCall(call.owner.run_id, call.owner.node, call.since)
             for call in calls
-            if call.place is not None and call.place.sequence
+            if call.owner is not None and call.owner.sequence
         ]
 
     def ends_of_leftovers(self, key: str) -> list[asyncio.Future[None]]:
@@ -240,7 +240,7 @@ class ThreadPool:
     @property
     def _free_slots(self) -> int:
         held = max(0, self._abandoned - self.max_abandoned)
-        return self.places - self._running - held
+        return self.slots - self._running - held
 
     def _start_waiting(self) -> None:
         while self._waiting and self._free_slots > 0:
@@ -286,12 +286,12 @@ class ThreadPool:
             call.notify(waiter)
 
     def _forget_leftover(self, call: Call[Any]) -> None:
-        if call.place is None or call.place.key not in self._leftovers:
+        if call.owner is None or call.owner.key not in self._leftovers:
             return
-        of_key = self._leftovers[call.place.key]
+        of_key = self._leftovers[call.owner.key]
         of_key.discard(call)
         if not of_key:
-            del self._leftovers[call.place.key]
+            del self._leftovers[call.owner.key]
 
 
 def _run_hooks(functions: list[Callable[[], None]]) -> None:
@@ -309,7 +309,7 @@ async def in_thread(work: Callable[[], Result], context: NodeContext) -> Result:
     """Run `work` in a thread and return its result.
 
     1. Wait for the thread of an earlier try of this step, as two tries never run concurrently,
-       then for a free place. This does not count towards the timeout of the try, and a call that
+       then for a free slot. This does not count towards the timeout of the try, and a call that
        has not started is withdrawn on cancellation.
     2. A cancelled run waits until the thread returns, so that a repetition cannot overlap with it.
     3. A try that timed out, or whose task is cancelled, abandons the thread and sets
@@ -369,7 +369,7 @@ def _waiting_for_thread(context: NodeContext, *, leftover: bool) -> Iterator[Non
 
 
 def _abandon(call: Call[Any]) -> None:
-    context = call.place
+    context = call.owner
     if context is not None:
         context.abandoned = True
     if not pool.abandon(call):
@@ -382,7 +382,7 @@ def _abandon(call: Call[Any]) -> None:
     if pool.is_exhausted:
         logger.error(
             "More than %d abandoned node threads still run, so sync nodes wait for a free"
-            " place. Restart the worker, and set timeouts for the operations on which the"
+            " slot. Restart the worker, and set timeouts for the operations on which the"
             " threads block.",
             pool.max_abandoned,
         )

@@ -261,7 +261,7 @@ def _nodes_of_branches(nodes: Iterable[Any]) -> list[Node[Any, Any]]:
 def _checked_deadline(workflow: str, deadline: timedelta | None) -> timedelta | None:
     if deadline is not None and deadline <= timedelta(0):
         raise DefinitionError(
-            f"Workflow “{workflow}” has a deadline of {deadline}, which no run can keep: use more."
+            f"Workflow “{workflow}” has a deadline of {deadline}, which no run can meet: use more."
         )
     return deadline
 

@@ -29,14 +29,14 @@ class Failure:
 
 
 def withdraw(runs: Iterable[Run], reason: str) -> None:
-    """Give back runs that have not begun: the stage that their claim recorded is removed."""
+    """Requeue runs that have not begun: the stage that their claim recorded is removed."""
     for run in runs:
         recovery.same_attempt(run).update(current_stage=None)
         _release(run, reason, charged=False)
 
 
 def release(runs: Iterable[Run], reason: str, *, charged: bool = False) -> None:
-    """Give runs back to the queue at their last checkpoint; cancel those that have to be.
+    """Return runs to the queue at their last checkpoint; cancel those that have to be.
 
     `charged` counts it as a recovery: at MAX_RECOVERIES the run fails. A run that has left
     this attempt meanwhile is not changed.

@@ -56,11 +56,11 @@ def child_ended(child_id: UUID, workflows: Registry) -> None:
 
 def sweep(workflows: Registry) -> None:
     """Continue the parents that wait although none of their child runs is active."""
-    under_way = ChildItem.objects.filter(
+    unfinished = ChildItem.objects.filter(
         group=OuterRef("pk"), status=ItemStatus.LAUNCHED, child__isnull=False
     ).exclude(child__status__in=ENDED)
     groups = ChildGroup.objects.filter(
-        ~Exists(under_way),
+        ~Exists(unfinished),
         is_decided=False,
         parent__status=Status.WAITING,
         parent__waiting_for=WaitKind.SUBWORKFLOW,

@@ -62,15 +62,15 @@ class ChildProcess:
         threading.Thread(target=self._supervise, name=name, daemon=True).start()
 
     def drain(self) -> None:
-        """Ask it to give the run back before the next node."""
+        """Request that it releases the run before the next node."""
         self._send({"drain": True})
 
     def cancel(self, reason: str) -> None:
-        """Ask it to cancel the run."""
+        """Request that it cancels the run."""
         self._send({"cancel": reason})
 
     def kill(self) -> None:
-        """End it at once, with all processes that it started."""
+        """End the process at once, with all processes that it started."""
         with self._lock:
             self._is_killed = True
             if self._process is not None and self._process.returncode is None:
@@ -142,7 +142,7 @@ class ChildProcess:
         return end
 
     def _read(self, messages: int) -> None:
-        """Handle its messages until it ends; ignore what is none."""
+        """Handle the messages of the child until it ends; ignore what is no message."""
         with os.fdopen(messages, "rb") as lines:
             while line := lines.readline(MAX_LINE_BYTES):
                 try:

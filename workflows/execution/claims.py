@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from workflows.execution import sql
-    from workflows.execution.suspects import Quarantine
+    from workflows.execution.suspects import SuspectProcesses
     from workflows.models import Run
     from workflows.registry import AnyWorkflow, Registry
 
@@ -42,14 +42,14 @@ class Claims:
         self,
         worker: str,
         slots: Slots,
-        quarantine: Quarantine,
+        suspects: SuspectProcesses,
         workflows: Registry,
         start: Callable[[Sequence[Run]], None],
     ) -> None:
         """`start` executes claimed runs: it returns when they are held."""
         self.name = worker
         self._slots = slots
-        self._quarantine = quarantine
+        self._suspects = suspects
         self._workflows = workflows
         self._start_runs = start
         self._woken = asyncio.Event()  # the queue has to be checked
@@ -79,7 +79,7 @@ class Claims:
 
     def free_slot(self) -> None:
         """Check the queue if it may have a run for the slot that is free now."""
-        if self._is_due or self._quarantine.is_due:
+        if self._is_due or self._suspects.is_due:
             self._woken.set()
 
     async def claim(self) -> None:
@@ -90,7 +90,7 @@ class Claims:
             if free and await self._claim(free):
                 return
         finally:
-            self._slots.give_back(free)
+            self._slots.end_reservation(free)
         await self._woken.wait()
 
     async def _claim(self, free: int) -> bool:
@@ -100,8 +100,8 @@ class Claims:
         repeated at once: other workers have locked the runs, which are probably theirs.
         """
         suspects: list[Run] = []
-        if self._quarantine.is_due:
-            suspects = await run_in_db(self._quarantine.claim, free)
+        if self._suspects.is_due:
+            suspects = await run_in_db(self._suspects.claim, free)
             self._start(suspects)
         if len(suspects) == free:
             return True
@@ -122,8 +122,8 @@ class Claims:
             self._is_due = True
             if not has_limits or claimed.runs:
                 return True
-        if claimed.has_suspects and not self._quarantine.is_due:
-            self._quarantine.is_due = True
+        if claimed.has_suspects and not self._suspects.is_due:
+            self._suspects.is_due = True
             return True
         return claimed.has_more and bool(claimed.runs)
 
@@ -162,10 +162,10 @@ class Claims:
         """Reserve so many slots; return how many more are free, None if there are too few."""
         return self._slots.reserve_for_launches(count)
 
-    def give_back(self, count: int) -> None:
+    def end_reservation(self, count: int) -> None:
         """End the reservation of slots for which no run was claimed."""
         if count:
-            self._slots.give_back(count)
+            self._slots.end_reservation(count)
             with suppress(RuntimeError):  # the worker has ended
                 self._loop.call_soon_threadsafe(self.free_slot)
 
@@ -179,10 +179,10 @@ class Claims:
 
     def _start_launched(self, runs: Sequence[Run]) -> None:
         self._start(runs)
-        self._slots.give_back(len(runs))
+        self._slots.end_reservation(len(runs))
 
     def release_unconfirmed(self, runs: Sequence[Run]) -> None:
-        """Give runs whose commit may have failed back when the database answers again.
+        """Release runs whose commit may have failed, once the database responds again.
 
         Otherwise their leases would expire first, and they would become suspects.
         """

@@ -147,7 +147,7 @@ class Executor:
     def log_holder(self, blocked: Blocked) -> None:
         """Add to the log of a run that its node holds the event loop; thread-safe.
 
-        A node that does so again is only named again when it takes twice as long.
+        A node that holds the loop again is logged only if it takes twice as long.
         """
         recorder = self._recorder_of(blocked.run_id)
         if recorder is not None:
@@ -157,9 +157,9 @@ class Executor:
 
     def log_waits(self, blocked: Blocked) -> None:
         """Add to the logs of all other runs that a node makes them wait; thread-safe."""
-        culprit = self._recorder_of(blocked.run_id)
+        blocking = self._recorder_of(blocked.run_id)
         for recorder in [*self._recorders.values()]:
-            if recorder is not culprit:
+            if recorder is not blocking:
                 recorder.buffer.log_from_thread(
                     Level.WARNING, partial(_describe_wait, recorder.run.worker, blocked)
                 )
@@ -233,7 +233,7 @@ class Executor:
             )
 
     async def _release(self, run: Run, recorder: Recorder, *, requested: bool) -> None:
-        """Give back a run whose task was cancelled; if that fails its lease expires.
+        """Release a run whose task was cancelled; if that fails its lease expires.
 
         Only a drain requests that. Any other cancellation comes from code on the event
         loop, which would repeat it in each worker that takes the run: those are counted.

@@ -102,7 +102,7 @@ class LaunchCommits:
             raise
 
     def _withdraw(self, launch: Launch) -> None:
-        """Leave a launch that is not being committed yet to nobody."""
+        """Remove a launch whose commit has not begun; no thread commits it then."""
         with self._lock:
             if launch not in self._waiting:
                 return
@@ -142,7 +142,7 @@ def _write(batch: Sequence[Launch]) -> None:
     except BaseException as error:
         is_unconfirmed = _fail(batch, error)
         if worker is not None:
-            worker.give_back(len(batch))
+            worker.end_reservation(len(batch))
             if is_unconfirmed:
                 worker.release_unconfirmed(runs)
         if not isinstance(error, Exception):
@@ -152,7 +152,7 @@ def _write(batch: Sequence[Launch]) -> None:
         launch.status = statuses.get(launch.new.run.pk)
     if worker is not None:
         started = [run for run in runs if statuses.get(run.pk) == Status.RUNNING]
-        worker.give_back(len(batch) - len(started))
+        worker.end_reservation(len(batch) - len(started))
         worker.start_launched(started)
 
 
@@ -163,10 +163,10 @@ def _offer(batch: Sequence[Launch]) -> tuple[LocalWorker | None, sql.Offer | Non
     """
     workflows = {launch.workflow.name: launch.workflow for launch in batch}
     for worker in local_workers.that_execute(workflows.values()):
-        spare = worker.reserve(len(batch))
-        if spare is not None:
+        further_slots = worker.reserve(len(batch))
+        if further_slots is not None:
             now = timezone.now()
-            return worker, sql.Offer(worker.name, queue.new_fence(), now, spare)
+            return worker, sql.Offer(worker.name, queue.new_fence(), now, further_slots)
     return None, None
 
 

@@ -28,14 +28,14 @@ class LocalWorker(Protocol):
         None while it drains.
         """
 
-    def give_back(self, count: int) -> None:
+    def end_reservation(self, count: int) -> None:
         """End the reservation of slots for which no run was claimed."""
 
     def start_launched(self, runs: Sequence[Run]) -> None:
         """Execute runs that were inserted as claimed by it, each with a reserved slot."""
 
     def release_unconfirmed(self, runs: Sequence[Run]) -> None:
-        """Give runs whose commit may have failed back when the database answers again."""
+        """Release runs whose commit may have failed, once the database responds again."""
 
 
 class LocalWorkers:

@@ -44,7 +44,7 @@ class Masker:
         return text
 
     def growing(self, text: str) -> tuple[str, str]:
-        """Return a text without the secrets, and an end of it that may become one.
+        """Return a text without the secrets, and the end that may be the begin of a secret.
 
         What is kept back is to be put before what follows.
         """

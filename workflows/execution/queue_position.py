@@ -19,7 +19,7 @@ def runs_before(run: Run) -> int:
     Those of a higher priority; then the older ones of its own workflow, and of each other
     workflow as many as have an earlier slot. Of two runs with the same slot the older is
     claimed first; here the others are assumed to be younger. Suspects have separate
-    places, and are counted among themselves. Runs of a paused workflow that have not started
+    positions, and are counted among themselves. Runs of a paused workflow that have not started
     are not counted.
     """
     paused = WorkflowPause.objects.values("workflow_name")

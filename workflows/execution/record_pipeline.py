@@ -1,4 +1,4 @@
-"""Hands one run's records to the writer, one at a time, and knows which are committed."""
+"""Hands one run's records to the writer, one at a time, and tracks which are committed."""
 
 from __future__ import annotations
 

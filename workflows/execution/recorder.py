@@ -281,7 +281,7 @@ class Recorder:
         else:
             await self.buffer.flush()
         if is_released:
-            raise Drained("the worker drains, and gave it back to the queue")
+            raise Drained("the worker drains and has released the run")
         self.stages.start_clock()
 
     def _is_start_recorded(self) -> bool:
@@ -382,7 +382,7 @@ class Recorder:
         return isinstance(self._child, ChildGroup)
 
     async def release(self, *, requested: bool = True) -> None:
-        """Give the run back to the queue in the middle of a node.
+        """Return the run to the queue in the middle of a node.
 
         A release without a request counts as a recovery, so that it cannot repeat
         without end; at MAX_RECOVERIES it fails the run.

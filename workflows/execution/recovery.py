@@ -106,7 +106,7 @@ def settle_child(claimed: Run, end: ProcessEnd) -> bool:
             moved = fail(
                 run,
                 same,
-                message=f"{message} {_often(times)}{memory}. {ADVICE}",
+                message=f"{message} {_in_a_row(times)}{memory}. {ADVICE}",
                 code="process_died",
                 node=node,
             )
@@ -121,7 +121,7 @@ def settle_child(claimed: Run, end: ProcessEnd) -> bool:
     return True
 
 
-def give_back(run: Run) -> bool:
+def requeue_stopped(run: Run) -> bool:
     """Return a run to the queue whose child process was stopped by a drain."""
     with transaction.atomic():
         if not same_attempt(run).release():
@@ -140,7 +140,7 @@ def end_or_requeue(run: Run, runs: RunQuerySet) -> int:
     return fail(
         run,
         runs,
-        message=f"The run lost its worker {_often(run.recoveries + 1)}, the last time"
+        message=f"The run lost its worker {_in_a_row(run.recoveries + 1)}, the last time"
         f" {run.worker}, without finishing a step. It was not tried again: check the"
         " worker's log and memory, then resume it.",
         code="worker_lost",
@@ -225,7 +225,7 @@ def _settle_lost(run: Run, runs: RunQuerySet) -> int:
         run,
         runs,
         message=f"The run was executed in a separate process, and was lost together with"
-        f" its worker {_often(run.recoveries + 1)}, the last time {run.worker}."
+        f" its worker {_in_a_row(run.recoveries + 1)}, the last time {run.worker}."
         " It was not tried again: check the worker's log and the memory of its machine"
         " or container, then resume the run.",
         code="worker_lost",
@@ -233,7 +233,7 @@ def _settle_lost(run: Run, runs: RunQuerySet) -> int:
     )
 
 
-def _often(times: int) -> str:
+def _in_a_row(times: int) -> str:
     return f"{times} times in a row" if times > 1 else "once"
 
 

@@ -97,7 +97,7 @@ def _text(position: Position, stored: Run) -> str:
 
 def _give_up(stored: Run, known_version: int, text: str) -> None:
     """Queue the run again, and close the attempt that the row shows."""
-    Run.objects.filter(pk=stored.pk).give_back(after_version=known_version)
+    Run.objects.filter(pk=stored.pk).requeue_rewound(after_version=known_version)
     recovery.close_attempt(stored, Outcome.RELEASED, text, ERROR_CODE)
     notifications.pending_on_commit()
 

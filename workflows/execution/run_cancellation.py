@@ -46,7 +46,7 @@ def cancel(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
 
 def cancel_below(run_id: UUID, reason: str) -> None:
     """Cancel the runs that a run waits for, whose end it does not await any more."""
-    while remaining := run_tree.under_way_below([run_id], MAX_RUNS):
+    while remaining := run_tree.unfinished_below([run_id], MAX_RUNS):
         with transaction.atomic():
             _cancel_some(remaining, by=None, reason=reason)
 
@@ -56,7 +56,7 @@ def _below(above: Sequence[UUID], cancelled: Sequence[UUID]) -> Sequence[UUID]:
 
     A child that completed meanwhile may have been continued by another child of its parent.
     """
-    return run_tree.under_way_below([*above, *cancelled], MAX_RUNS)
+    return run_tree.unfinished_below([*above, *cancelled], MAX_RUNS)
 
 
 def _cancel_some(

@@ -54,7 +54,7 @@ def depth_of(run_id: UUID, limit: int) -> int:
     return int(row[0] or 0)
 
 
-def under_way_below(run_ids: Sequence[UUID], limit: int) -> Sequence[UUID]:
+def unfinished_below(run_ids: Sequence[UUID], limit: int) -> Sequence[UUID]:
     """Return the unfinished runs below some runs, from the top down, at most `limit`.
 
     Without those whose cancel was requested, and the runs below them.

@@ -115,7 +115,7 @@ class SuspectRun:
         self._is_draining = True
 
     def _has_to_stop(self) -> bool:
-        """Return whether to give the run back before the next node."""
+        """Return whether to release the run before the next node."""
         is_cleared = not self._lingers and self._executor.has_progressed(self._run)
         return self._is_draining or is_cleared
 

@@ -42,7 +42,7 @@ CANCEL_SECONDS = 10.0  # for a node to end after a cancel, before its process is
 START_PAUSE_SECONDS = 5.0  # after a child that could not start
 
 
-class Quarantine:
+class SuspectProcesses:
     """Claims suspects for a worker, and executes each in a child process."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Quarantine:
         self._is_draining = False
 
     def claim(self, free: int) -> list[Run]:
-        """Claim suspects for at most so many free places; call it on a database thread.
+        """Claim suspects for at most so many free slots; call it on a database thread.
 
         A suspect that has to be alone is claimed when no other is held here, and until
         then no further one.
@@ -66,12 +66,12 @@ class Quarantine:
         pending = Run.objects.filter(status=Status.PENDING, suspicion__gt=0)
         found = set(pending.order_by().values_list("suspicion", flat=True).distinct())
         self.is_due = bool(found)
-        suspicion, places = self._next_claim(found)
-        places = min(free, places)
-        if places <= 0:
+        suspicion, slots = self._next_claim(found)
+        slots = min(free, slots)
+        if slots <= 0:
             return []
         return limited_claims.claim(
-            self._worker, places, self._workflows, suspicion
+            self._worker, slots, self._workflows, suspicion
         ).runs
 
     def _next_claim(self, pending: set[int]) -> tuple[Suspicion, int]:
@@ -81,8 +81,8 @@ class Quarantine:
             return Suspicion.ALONE, 0
         if Suspicion.ALONE in pending:
             return Suspicion.ALONE, 0 if held else 1
-        places = settings.SUSPECT_PROCESSES - len(held) if pending else 0
-        return Suspicion.SUSPECT, places
+        slots = settings.SUSPECT_PROCESSES - len(held) if pending else 0
+        return Suspicion.SUSPECT, slots
 
     def renewed_here(self, held: Mapping[UUID, HeldRun]) -> dict[UUID, HeldRun]:
         """Return the held runs whose leases no child renews; call it from any thread."""
@@ -90,7 +90,7 @@ class Quarantine:
         return {run_id: item for run_id, item in held.items() if run_id not in children}
 
     def drain(self) -> None:
-        """Let all children give their runs back before the next node."""
+        """Let all children release their runs before the next node."""
         self._is_draining = True
         for child in [*self._children]:
             child.drain()
@@ -114,7 +114,7 @@ class Quarantine:
             await self._settle(run, child, end)
         except asyncio.CancelledError:
             child.kill()
-            await asyncio.shield(_give_back(run, child))
+            await asyncio.shield(_requeue_killed(run, child))
             raise
         finally:
             self._children.discard(child)
@@ -124,7 +124,7 @@ class Quarantine:
         self, run: Run, child: ChildProcess, end: ProcessEnd | OSError
     ) -> None:
         if isinstance(end, OSError) or not child.is_ready:
-            if await run_in_db_retrying(recovery.give_back, run):
+            if await run_in_db_retrying(recovery.requeue_stopped, run):
                 logger.error(
                     "Run %s goes back to the queue: its process did not start (%s).",
                     run.pk,
@@ -165,14 +165,14 @@ async def _wait_for(
             timer.cancel()
 
 
-async def _give_back(run: Run, child: ChildProcess) -> None:
+async def _requeue_killed(run: Run, child: ChildProcess) -> None:
     """Return the run to the queue once its child, which was killed, has ended."""
     try:
         await asyncio.wrap_future(child.ended)
     except OSError as error:
         logger.warning("The process of run %s did not start: %s", run.pk, error)
     try:
-        await run_in_db(recovery.give_back, run)
+        await run_in_db(recovery.requeue_stopped, run)
     except Exception as error:
         logger.warning(
             "Run %s was not released (%s): its lease will expire.", run.pk, error

@@ -34,7 +34,7 @@ from workflows.execution.heartbeat import Heartbeat
 from workflows.execution.leases import Overdue
 from workflows.execution.local_workers import local_workers
 from workflows.execution.run_tasks import HeldRuns
-from workflows.execution.suspects import Quarantine
+from workflows.execution.suspects import SuspectProcesses
 from workflows.execution.worker_loops import NodeLoops
 from workflows.execution.worker_messages import WorkerMessages
 from workflows.execution.worker_slots import Slots
@@ -61,7 +61,7 @@ FIRST_PAUSE_SECONDS = 0.2  # before a failed step is repeated; doubled up to the
 LAST_PAUSE_SECONDS = 5.0
 MIN_WAKE_SECONDS = 0.01  # between two checks for runs that are due
 REJOIN_SECONDS = 15.0  # without a message: the channel layer may have been emptied
-RELEASE_SECONDS = 5.0  # for giving runs back at the end, when the database is away
+RELEASE_SECONDS = 5.0  # for the release of runs at the end, when the database is away
 
 
 class Worker:
@@ -92,13 +92,11 @@ class Worker:
         self._held = HeldRuns(self.name, self._execute, on_ended=self._end)
         self._overdue = Overdue()
         # a child process has the workflows of the installed apps only
-        self._quarantine = Quarantine(
+        self._suspects = SuspectProcesses(
             self.name, self._held, workflows, is_used=workflows is registry
         )
         slots = Slots(self.capacity, self._slots_in_use)
-        self._claims = Claims(
-            self.name, slots, self._quarantine, workflows, self._start
-        )
+        self._claims = Claims(self.name, slots, self._suspects, workflows, self._start)
         self._registered = asyncio.Event()
         self._waits = asyncio.Event()  # a run held here began to wait for a time
         self._stopped = asyncio.Event()
@@ -156,7 +154,7 @@ class Worker:
             await asyncio.to_thread(close_connections)
 
     async def drain(self, grace_seconds: float | None = None) -> None:
-        """Claim nothing more, let nodes finish within the grace period, give runs back.
+        """Claim nothing more, let nodes finish within the grace period, release the runs.
 
         1. Runs stop at their next node boundary: they are checkpointed and released.
         2. A node that still works after the grace period is interrupted and its run
@@ -168,7 +166,7 @@ class Worker:
         self.draining = True
         await self._claims.close()  # what it claims meanwhile is drained as well
         logger.info("Worker %s drains %d runs.", self.name, len(self._held))
-        self._quarantine.drain()
+        self._suspects.drain()
         try:
             await asyncio.wait_for(self._held.wait_until_idle(), grace)
         except TimeoutError:
@@ -341,8 +339,8 @@ class Worker:
     async def _execute(self, run: Run, cancellation: Cancellation) -> None:
         has_ended = False
         try:
-            if run.suspicion and self._quarantine.is_used:
-                await self._quarantine.execute(run, cancellation, self._announce)
+            if run.suspicion and self._suspects.is_used:
+                await self._suspects.execute(run, cancellation, self._announce)
             else:
                 has_ended = await self._executor.run(run, cancellation)
         finally:
@@ -362,7 +360,7 @@ class Worker:
         workers.record_heartbeat(self.name, in_use, self.capacity, holds)
         if changed:
             self._announcer.committed_in_thread(loop, dict.fromkeys(changed))
-        held = self._quarantine.renewed_here(held)
+        held = self._suspects.renewed_here(held)
         fences = {run_id: item.run.fence for run_id, item in held.items()}
         renewed = queue.renew(self.name, fences) if held else {}
         outages.changes.report_success()

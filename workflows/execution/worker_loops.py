@@ -147,7 +147,7 @@ class NodeLoops:
             " worker: a node that computes or waits without `await` has to be a plain"
             " `def`. After %g s the worker ends it.",
             self._worker,
-            _culprit(blocked),
+            _blocking_code(blocked),
             settings.BLOCKED_LOOP_SECONDS,
         )
         self._executor.log_waits(blocked)
@@ -186,11 +186,11 @@ class NodeLoops:
             return
         self._start()
         items = self._held.of(nodes)
-        task = asyncio.create_task(self._give_back(items, blocked))
+        task = asyncio.create_task(self._release_runs(items, blocked))
         self._replacing.add(task)
         task.add_done_callback(self._replacing.discard)
 
-    async def _give_back(self, items: list[HeldRun], blocked: Blocked) -> None:
+    async def _release_runs(self, items: list[HeldRun], blocked: Blocked) -> None:
         """End the attempts of an abandoned loop, then forget its runs.
 
         The leases are renewed until then, so that nobody else recovers them.
@@ -201,7 +201,7 @@ class NodeLoops:
             " loop; %d other runs go back to the queue. The code cannot be interrupted"
             " and takes a slot until it returns, or the worker is restarted.",
             self._worker,
-            _culprit(blocked),
+            _blocking_code(blocked),
             seconds,
             len([item for item in items if str(item.run.pk) != blocked.run_id]),
         )
@@ -232,12 +232,12 @@ class NodeLoops:
             await run_in_db_retrying(end)
         except Exception:
             logger.exception(
-                "Run %s could not be given back; its lease will expire.", item.run.pk
+                "Run %s could not be released; its lease will expire.", item.run.pk
             )
         self._held.remove(item)
 
 
-def _culprit(blocked: Blocked) -> str:
+def _blocking_code(blocked: Blocked) -> str:
     if blocked.node:
         return f"node {blocked.node} of run {blocked.run_id}"
     return f"run {blocked.run_id}" if blocked.run_id else "code outside of nodes"

@@ -1,4 +1,4 @@
-"""Messages to the workers: a run is pending, or shall be cancelled.
+"""Messages to the workers: a run is pending, or is to be cancelled.
 
 Each handler does little and returns, since one message is handled at a time.
 """

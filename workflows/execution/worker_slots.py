@@ -32,11 +32,11 @@ class Slots:
         """Reserve so many slots; return how many are left, None if there are too few."""
         with self._lock:
             self._has_launches = True
-            spare = self._free() - count
-            if spare < 0:
+            further = self._free() - count
+            if further < 0:
                 return None
             self._reserved += count
-            return spare
+            return further
 
     def reserve_for_claim(self) -> int:
         """Reserve the free slots; half of them while there are direct launches.
@@ -51,7 +51,7 @@ class Slots:
             self._reserved += reserved
             return reserved
 
-    def give_back(self, count: int) -> None:
+    def end_reservation(self, count: int) -> None:
         """End the reservation of slots whose runs are held now, or were not claimed."""
         with self._lock:
             self._reserved -= count

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def register(name: str, capacity: int) -> None:
-    """Insert the row of a worker; expire the leases of workers known to be gone.
+    """Insert the row of a worker; expire the leases of workers known to have ended.
 
     These are an earlier process of this name, and those whose process on this machine has
     ended: nobody continues their runs, so no other worker needs to wait for the leases.
     """
-    gone = [name, *_gone_from_this_host()]
-    Run.objects.filter(worker__in=gone).expire()
-    Worker.objects.filter(name__in=gone).update(stopped_at=timezone.now())
+    ended = [name, *_ended_on_this_host()]
+    Run.objects.filter(worker__in=ended).expire()
+    Worker.objects.filter(name__in=ended).update(stopped_at=timezone.now())
     _insert(name, capacity, running=0)
 
 
@@ -83,10 +83,10 @@ def any_alive() -> bool:
     return alive().exists()
 
 
-def _gone_from_this_host() -> list[str]:
+def _ended_on_this_host() -> list[str]:
     """Return workers of this machine whose process has ended without deregistering.
 
-    A process of another container with this host's name may seem gone; its runs are then
+    A process of another container with this host's name may seem to have ended; its runs are then
     recovered, and the fence keeps it from writing.
     """
     rows = Worker.objects.filter(host=socket.gethostname(), stopped_at=None)

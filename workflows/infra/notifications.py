@@ -1,7 +1,7 @@
 """Notifications: small messages without content. A lost one delays an update and loses no data.
 
 workers          a run is pending              → a worker checks the queue
-workers          a run shall be cancelled      → its worker cancels it
+workers          a run is to be cancelled      → its worker cancels it
 pages            runs have new versions        → their open pages and the lists render again
 pages            permissions have changed      → every open page checks them again
 pages            an agent's response has grown → the run's open pages render it again
@@ -133,7 +133,7 @@ class Subscription:
         None  # seconds without a message, after which it joins again
     )
     _joined: float = field(default_factory=time.monotonic)
-    _heard: float = field(default_factory=time.monotonic)  # the last message
+    _last_message_at: float = field(default_factory=time.monotonic)  # the last message
 
     async def next(self) -> dict[str, Any]:
         """Return the next message, an empty one after `silence` seconds without any.
@@ -145,19 +145,23 @@ class Subscription:
         while True:
             message = await self._receive()
             if message is not None:
-                self._heard = time.monotonic()
+                self._last_message_at = time.monotonic()
                 return message
             await join(self.group, self.channel)
             self._joined = time.monotonic()
-            if self._joined >= self._heard + (self.silence or 0):
-                self._heard = self._joined
+            if self._joined >= self._last_message_at + (self.silence or 0):
+                self._last_message_at = self._joined
                 return {}
 
     async def _receive(self) -> dict[str, Any] | None:
         """Return the next message, None when it is time to join again."""
         timeout = asyncio.timeout(None)
         if self.silence is not None:
-            seconds = min(self._joined, self._heard) + self.silence - time.monotonic()
+            seconds = (
+                min(self._joined, self._last_message_at)
+                + self.silence
+                - time.monotonic()
+            )
             if seconds <= 0:
                 return None
             timeout = asyncio.timeout(seconds)

@@ -10,7 +10,7 @@ its attempt, so that a worker whose lease was taken over changes nothing.
     running → pending                       the recorder (drained), recover (lease expired),
                                             release (its event loop was replaced, or its
                                             child process stopped),
-                                            give_back (the database was restored)
+                                            requeue_rewound (the database was restored)
     waiting → pending                       wake
     pending, waiting → cancelled            cancel
     running, waiting → pending              close: a worker runs what follows the end
@@ -99,12 +99,12 @@ class RunQuerySet(models.QuerySet["Run"]):
         )
 
     def release(self) -> int:
-        """running → pending: the worker gives the run back, for no fault of the run."""
+        """running → pending: the worker releases the run, for no fault of the run."""
         return self.filter(status=Status.RUNNING)._transition(  # noqa: SLF001
             status=Status.PENDING, lease_expires_at=None
         )
 
-    def give_back(self, *, after_version: int) -> int:
+    def requeue_rewound(self, *, after_version: int) -> int:
         """running → pending, without counting as a recovery: the database was restored.
 
         Open pages may show `after_version`, which is newer than the row: skip past it.

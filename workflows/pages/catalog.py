@@ -1,6 +1,6 @@
 """Workflows for templates.
 
-A Workflow is callable, and templates call every callable: so they get an Entry instead.
+A Workflow is callable, and templates call every callable, so templates get an Entry instead.
 """
 
 from __future__ import annotations

@@ -27,15 +27,15 @@ def page_of(address: str) -> str:
     the nearest path above it, such as the run's page for `/runs/<id>/cancel/`.
     """
     path = address.partition("?")[0]
-    opens = _opens(path)
+    opens = _accepts_get(path)
     if opens is not False:
         return address
-    while path != "/" and not _opens(path):
+    while path != "/" and not _accepts_get(path):
         path = path.rstrip("/").rpartition("/")[0] + "/"
     return path
 
 
-def _opens(path: str) -> bool | None:
+def _accepts_get(path: str) -> bool | None:
     """Return whether a path accepts GET; None if it matches no view."""
     try:
         found = resolve(path)

@@ -51,8 +51,8 @@ def trace_request(
             return get_response(request)
         method = request.method or ""
         parent = request.headers.get(tracing.HEADER, "")
-        facts = {"http.request.method": method}
-        with tracing.span(method, SpanKind.SERVER, facts, parent=parent) as span:
+        attributes = {"http.request.method": method}
+        with tracing.span(method, SpanKind.SERVER, attributes, parent=parent) as span:
             response = get_response(request)
             assert span is not None  # noqa: S101 - for the type checker
             if request.resolver_match is not None:

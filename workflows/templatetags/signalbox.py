@@ -120,7 +120,7 @@ def exact_time(value: dt.datetime | None) -> SafeString | str:
     """
     if value is None:
         return ""
-    return time_element(value, "exact", zones.exactly(value))
+    return time_element(value, "exact", zones.date_time(value))
 
 
 @register.filter
@@ -132,8 +132,8 @@ def zoned_time(value: dt.datetime) -> SafeString:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         value.isoformat(timespec="seconds"),
-        zones.exactly(value),
-        zones.as_it_is(value),
+        zones.date_time(value),
+        zones.date_time_in_own_zone(value),
     )
 
 

@@ -120,22 +120,24 @@ class CompareQuery(Schema):
 def compare_runs(request: ApiRequest, query: Query[CompareQuery]) -> Any:
     """Compare the paths and durations of two runs."""
     both = Comparison(visible_run(request, query.a), visible_run(request, query.b))
-    parting = both.parting
+    divergence = both.divergence
     return ComparisonOut(
         a=query.a,
         b=query.b,
         same_workflow=both.is_one_workflow,
         same_graph=both.is_one_graph,
         first_difference=Difference(
-            common_steps=parting.place, description=parting.title, node=parting.node
+            common_steps=divergence.place,
+            description=divergence.title,
+            node=divergence.node,
         ),
         nodes=[
             ComparedNode(
                 node=one.node,
                 duration_ms_a=one.first,
                 duration_ms_b=one.second,
-                executions_a=one.visits[0],
-                executions_b=one.visits[1],
+                executions_a=one.step_count[0],
+                executions_b=one.step_count[1],
             )
             for one in both.durations
         ],

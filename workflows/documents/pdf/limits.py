@@ -62,23 +62,23 @@ def _refuse_size(page: PdfPage, number: int) -> None:
         )
 
 
-def _within(thing: FPDF_PAGEOBJECT, number: int) -> list[FPDF_PAGEOBJECT]:
+def _within(item: FPDF_PAGEOBJECT, number: int) -> list[FPDF_PAGEOBJECT]:
     """Return the objects within a form object; none for text and lines.
 
     Raises PageTooComplex for an image too large to unpack.
     """
-    kind = FPDFPageObj_GetType(thing)
+    kind = FPDFPageObj_GetType(item)
     if kind == FPDF_PAGEOBJ_IMAGE:
-        _refuse_image(thing, number)
+        _refuse_image(item, number)
     if kind != FPDF_PAGEOBJ_FORM:
         return []
-    count = min(FPDFFormObj_CountObjects(thing), MAX_NESTED + 1)
-    return [FPDFFormObj_GetObject(thing, index) for index in range(count)]
+    count = min(FPDFFormObj_CountObjects(item), MAX_NESTED + 1)
+    return [FPDFFormObj_GetObject(item, index) for index in range(count)]
 
 
-def _refuse_image(thing: FPDF_PAGEOBJECT, number: int) -> None:
+def _refuse_image(item: FPDF_PAGEOBJECT, number: int) -> None:
     width, height = ctypes.c_uint(), ctypes.c_uint()
-    FPDFImageObj_GetImagePixelSize(thing, width, height)
+    FPDFImageObj_GetImagePixelSize(item, width, height)
     if width.value * height.value > MAX_IMAGE_PIXELS:
         raise PageTooComplex(
             f"Page {number} holds an image of {width.value:,} by {height.value:,} "

@@ -97,10 +97,10 @@ def _is_picture(page: PdfPage) -> bool:
     width, height = page.get_size()
     sides = tuple(ctypes.c_float() for _ in range(4))
     for index in range(min(FPDFPage_CountObjects(page), _MAX_OBJECTS)):
-        thing = FPDFPage_GetObject(page, index)
-        if FPDFPageObj_GetType(thing) != FPDF_PAGEOBJ_IMAGE:
+        item = FPDFPage_GetObject(page, index)
+        if FPDFPageObj_GetType(item) != FPDF_PAGEOBJ_IMAGE:
             continue
-        if FPDFPageObj_GetBounds(thing, *(ctypes.byref(side) for side in sides)):
+        if FPDFPageObj_GetBounds(item, *(ctypes.byref(side) for side in sides)):
             left, bottom, right, top = (side.value for side in sides)
             if (right - left) * (top - bottom) > _MIN_PICTURE_SHARE * width * height:
                 return True

@@ -180,7 +180,7 @@ def _check_step(branch: str, node: object) -> None:
     if node.kind == "branches":
         raise DefinitionError(
             f"Branch “{branch}” has {node!r}, and branches cannot be nested: list its branches"
-            " beside this one, or put it before or after."
+            " next to this one, or put it before or after."
         )
     if node.kind not in ALLOWED:
         raise DefinitionError(

@@ -41,7 +41,7 @@ class Offer:
     worker: str
     fence: int  # a random number that no other claim has
     now: dt.datetime
-    spare: int  # further free slots: for as many runs that are pending
+    further: int  # more free slots, for as many pending runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ CLAIMED_VALUES: Final = {
     "updated_at": "{now}",
     "current_stage": "{sent}",
 }
-# In the order of the index of pending runs, which makes the planner read that one: however
-# few it believes to be pending, it would have to sort what another way finds.
+# In the order of the index of pending runs, so that the planner reads that index: the rows of
+# any other index or scan would have to be sorted, however few it estimates to be pending.
 COUNT_PENDING: Final = f"""
     SELECT COUNT(*) FROM (
         SELECT 1 FROM {RUNS.name} WHERE status = 'pending' AND limit_key IS NULL
@@ -82,7 +82,7 @@ COUNT_PENDING: Final = f"""
 # Whether runs of the workflows {among} may be inserted as claimed: the slots left over are
 # enough for all pending runs, and none of the workflows is paused.
 IS_FREE: Final = (
-    f"({COUNT_PENDING}) <= {{spare}} AND NOT EXISTS (SELECT 1 FROM {PAUSES}"  # noqa: S608 - names are ours
+    f"({COUNT_PENDING}) <= {{further}} AND NOT EXISTS (SELECT 1 FROM {PAUSES}"  # noqa: S608 - names are ours
     " WHERE workflow_name {among})"
 )
 OFFER: Final = {  # parameters of the statement before those of the rows
@@ -90,7 +90,7 @@ OFFER: Final = {  # parameters of the statement before those of the rows
     "fence": "bigint",
     "now": "timestamptz",
     "lease": "float8",
-    "spare": "bigint",
+    "further": "bigint",
     "limit": "bigint",
     "names": "text[]",
 }
@@ -124,7 +124,7 @@ def offer_values(offer: Offer | None, lease: float, names: Sequence[str]) -> lis
     """
     if offer is None:
         return ["", 0, None, lease, -1, 0, names]
-    slots = [offer.spare, offer.spare + 1]
+    slots = [offer.further, offer.further + 1]
     return [offer.worker, offer.fence, offer.now, lease, *slots, names]
 
 

@@ -1,6 +1,6 @@
 """PostgreSQL: each method is one statement, hence one round trip and one transaction.
 
-The rows of a batch of step records travel as one binary array per column, and every
+The rows of a batch of step records are sent as one binary array per column, and every
 insert joins the runs that the update found to be still the worker's.
 
 The planner does not know how many runs are running: that number goes from none to
@@ -56,8 +56,9 @@ if TYPE_CHECKING:
     from workflows.execution.sql.launches import NewRun, Offer
 
 # Settings of the planner to switch off, see `binary.execute`. A scan by bitmap would lock
-# rows in the order of their places, while others lock them in that of their keys. What is
-# switched off and cannot be avoided looks so expensive that it would be compiled each time.
+# rows in their physical order, while other statements lock them in that of their keys. The
+# estimated cost of what is switched off and cannot be avoided is so high that it would be
+# compiled each time: so JIT is off.
 BY_INDEX: Final = ("enable_seqscan", "jit")
 BY_KEY: Final = (*BY_INDEX, "enable_bitmapscan", "enable_nestloop")
 # The advisory lock that claims share, and that a pause of a workflow takes alone. It is taken

@@ -85,7 +85,7 @@ class SQLiteDriver(Driver):
 
     def _has_room(self, offer: Offer, names: Iterable[str]) -> bool:
         """Return whether runs of these workflows may be claimed, see `IS_FREE`."""
-        values = [offer.spare + 1, offer.spare, json.dumps([*names])]
+        values = [offer.further + 1, offer.further, json.dumps([*names])]
         return bool(self._execute(_IS_FREE, values).fetchone()[0])
 
     def _claimed_values(self, run: Run, row: list[Any], offer: Offer) -> list[Any]:
@@ -246,7 +246,7 @@ def _claim_pending(*, has_admitted: bool) -> str:
 
 
 _AMONG: Final = "IN (SELECT value FROM json_each(?))"
-_IS_FREE: Final = f"SELECT {IS_FREE.format(limit='?', spare='?', among=_AMONG)}"
+_IS_FREE: Final = f"SELECT {IS_FREE.format(limit='?', further='?', among=_AMONG)}"
 _MOVE_RUN: Final = (
     f"WITH new({RECORD_RUNS.names})"  # noqa: S608 - names are ours
     f" AS (VALUES ({', '.join('?' * len(RECORD_RUNS.columns))}))"

@@ -52,7 +52,7 @@ LOOKAHEAD: Final = 4  # times the limit: candidates read beyond runs that rivals
 # pending runs of one of them cost no more than ten. Where one workflow alone has pending
 # runs, those that are running need no counting. A claim takes runs of one suspicion.
 # `selected` checks the status of each row once more, under its lock; CASE keeps the planner
-# from doing that through the index of all pending runs, which it believes to be nearly empty.
+# from doing that through the index of all pending runs, which it estimates to be nearly empty.
 # Of a paused workflow, only runs that have started are claimed: they have an index of their own.
 SELECT_PENDING = """
     WITH RECURSIVE all_names(name) AS (
@@ -94,7 +94,7 @@ SELECT_PENDING = """
         LIMIT {limit} {lock}
     )
 """
-# The minimum is read from the index of pending suspects, whatever the planner believes.
+# The minimum is read from the index of pending suspects, whatever the planner estimates.
 SUSPECTS_PENDING = (
     f"SELECT MIN(suspicion) FROM {RUNS.name}"  # noqa: S608 - names are ours
     " WHERE status = 'pending' AND suspicion > 0"
@@ -213,7 +213,7 @@ RUN_ASSIGNMENTS = """
 """
 # The fence: this attempt holds the run, and the row is where the record before left it. The
 # second number is that of this record, whose COMMIT was lost on the way. CASE keeps the
-# planner from reading all running runs, of which it may believe that there are none.
+# planner from reading all running runs, of which it may estimate that there are none.
 IS_HELD = """
     {run}id = {new}id AND CASE WHEN {run}status = 'running' THEN
         {run}attempt = {new}attempt AND {run}worker = {new}worker

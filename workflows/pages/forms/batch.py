@@ -46,7 +46,7 @@ BATCH_WIDE: Final = 0  # number of an error that belongs to no row
 
 @dataclass(frozen=True, slots=True)
 class CellError:
-    """Why a row cannot be launched."""
+    """Why a row, or the whole file, cannot be launched."""
 
     row: int  # 1 = the first row after the header; BATCH_WIDE = the file
     line: int  # of the file
@@ -286,7 +286,7 @@ class _Reader:
 def _names(schema: Mapping[str, Any], form: SchemaForm) -> dict[str, str]:
     """Return the paths of fields by the plain forms of their paths and titles.
 
-    A title that several fields have names none of them.
+    A title that several fields share identifies none of them.
     """
     by_title: dict[str, list[str]] = {}
     for path, made in form.fields.items():
@@ -314,7 +314,7 @@ def _plain(name: str) -> str:
     return SEPARATORS.sub("", name).casefold()
 
 
-def _yes_or_no(text: str) -> bool:
+def _boolean_of(text: str) -> bool:
     plain = text.strip().casefold()
     if plain not in YES | NO:
         raise ValidationError("Enter true or false.")
@@ -331,6 +331,6 @@ def _json_or_text(text: str) -> Any:
 READERS: Final[Mapping[type[forms.Field], Callable[[str], Any]]] = {
     DocumentField: str.strip,
     DocumentsField: lambda text: text.replace(",", " ").split(),
-    forms.BooleanField: _yes_or_no,
+    forms.BooleanField: _boolean_of,
 }
 """How cells are read whose fields offer choices; `check_params` checks the values."""

@@ -85,10 +85,10 @@ class ExactTextField(forms.CharField):
 
     def to_python(self, value: Any) -> Any:
         """Return the text with normalized line breaks."""
-        return super().to_python(one_line_end(value))
+        return super().to_python(with_unix_newlines(value))
 
 
-def one_line_end(value: Any) -> Any:
+def with_unix_newlines(value: Any) -> Any:
     """Return a text with `\\n` as line breaks; any other value unchanged."""
     if not isinstance(value, str):
         return value
@@ -109,7 +109,7 @@ class LinesField(ExactTextField):
     def can_show(values: Any) -> bool:
         """Return whether each of these values fits on a line."""
         return not isinstance(values, list | tuple) or all(
-            str(one) and one_line_end(str(one)).count("\n") == 0 for one in values
+            str(one) and with_unix_newlines(str(one)).count("\n") == 0 for one in values
         )
 
     def prepare_value(self, value: Any) -> Any:
@@ -148,7 +148,7 @@ class IsoField(forms.Field):
         return found.isoformat() if isinstance(found, dt.date | dt.time) else str(found)
 
 
-class ChosenField(forms.TypedChoiceField):
+class JsonChoiceField(forms.TypedChoiceField):
     """A choice of one JSON value, with its type."""
 
     def __init__(self, *, values: list[Any], **options: Any) -> None:
@@ -174,7 +174,7 @@ class ChosenField(forms.TypedChoiceField):
         return key if value is not None or key in self.known else ""
 
 
-class SeveralField(forms.TypedMultipleChoiceField):
+class JsonChoicesField(forms.TypedMultipleChoiceField):
     """A choice of several JSON values, with their types."""
 
     def __init__(self, *, values: list[Any], **options: Any) -> None:
@@ -268,9 +268,9 @@ def field_for(schema: Schema, options: dict[str, Any]) -> forms.Field:
     if refers := REFERENCES.get(str(schema.get("reference", ""))):
         return refers(**options)
     if "const" in schema:
-        return ChosenField(values=[schema["const"]], **options)
+        return JsonChoiceField(values=[schema["const"]], **options)
     if "enum" in schema:
-        return ChosenField(values=list(schema["enum"]), **options)
+        return JsonChoiceField(values=list(schema["enum"]), **options)
     build = BUILDERS.get(str(schema.get("type", "")), _json)
     return build(schema, options)
 
@@ -287,7 +287,7 @@ def _text(schema: Schema, options: dict[str, Any]) -> forms.Field:
     if build is not None and not (is_time and not PAGE_TIME.fullmatch(str(shown))):
         return build(options)
     longest = schema.get("maxLength")
-    has_lines = isinstance(shown, str) and "\n" in one_line_end(shown)
+    has_lines = isinstance(shown, str) and "\n" in with_unix_newlines(shown)
     is_multiline = schema.get("format") == "multiline" or has_lines
     is_long = is_multiline or (longest or 0) > LONG_TEXT
     attrs: dict[str, Any] = {"rows": ROWS} if is_long else {}
@@ -336,9 +336,9 @@ def _number(schema: Schema, options: dict[str, Any]) -> forms.Field:
     )
 
 
-def _truth(schema: Schema, options: dict[str, Any]) -> forms.Field:
+def _boolean(schema: Schema, options: dict[str, Any]) -> forms.Field:
     if schema.get("nullable"):
-        return ChosenField(values=[True, False], **options)
+        return JsonChoiceField(values=[True, False], **options)
     return forms.BooleanField(**{**options, "required": False})
 
 
@@ -347,7 +347,7 @@ def _list(schema: Schema, options: dict[str, Any]) -> forms.Field:
     if item.get("reference") == "document":
         return DocumentsField(**options)
     if "enum" in item:
-        return SeveralField(values=list(item["enum"]), **options)
+        return JsonChoicesField(values=list(item["enum"]), **options)
     is_simple = item.get("type") in SIMPLE and LinesField.can_show(
         schema.get("default")
     )
@@ -373,6 +373,6 @@ BUILDERS: dict[str, Callable[[Schema, dict[str, Any]], forms.Field]] = {
     "string": _text,
     "integer": _number,
     "number": _number,
-    "boolean": _truth,
+    "boolean": _boolean,
     "array": _list,
 }

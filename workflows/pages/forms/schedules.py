@@ -1,4 +1,4 @@
-"""Forms of schedules: times and rules beside the workflow's own form, and backfills."""
+"""Forms of schedules: times and rules next to the workflow's own form, and backfills."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from workflows.pages.forms.fields import (
     DocumentsField,
     UploadInput,
     field_for,
-    one_line_end,
+    with_unix_newlines,
 )
 from workflows.runtime.errors import ProviderError
 
@@ -353,7 +353,9 @@ def _item(place: list[str], text: str) -> str:
 def _as_sent(value: Any) -> list[str]:
     """Return what an input shows or submits as comparable texts."""
     several = value if isinstance(value, list | tuple) else [value]
-    return [str(one_line_end(one)) for one in several if one not in (None, "", False)]
+    return [
+        str(with_unix_newlines(one)) for one in several if one not in (None, "", False)
+    ]
 
 
 def put(values: dict[str, Any], path: str, value: Any) -> None:

@@ -74,7 +74,7 @@ class NodeState:
 
     state: str = ""  # a StageStatus; "" = not reached
     text: str = ""  # status with progress or active time
-    visits: int = 0
+    step_count: int = 0
     href: str = ""
     full: str = ""  # status with all durations, for the tooltip
 
@@ -158,17 +158,17 @@ class Node:
         return self.middle - 8
 
     @property
-    def visits(self) -> str:
+    def step_count(self) -> str:
         """Return the number of steps as text, "" for one."""
-        return times(self.state.visits)
+        return times(self.state.step_count)
 
     @property
-    def visits_x(self) -> float:
+    def step_count_x(self) -> float:
         """Return the x of the end of the number of steps."""
         return self.left + self.width - TEXT_RIGHT
 
     @property
-    def visits_y(self) -> float:
+    def step_count_y(self) -> float:
         """Return the y of the number of steps: that of the title."""
         return self.lines[0].y if self.lines else self.middle
 
@@ -375,7 +375,7 @@ def _join(
 
 def _title(shape: Mapping[str, Any], state: NodeState) -> str:
     """Return name, docstring, kind, status and count of a node, one sentence each."""
-    count = f"{state.visits} steps" if state.visits > 1 else ""
+    count = f"{state.step_count} steps" if state.step_count > 1 else ""
     texts = (
         shape["name"],
         shape.get("doc"),

@@ -45,7 +45,7 @@ class Layers:
 
 def arrange(names: list[str], edges: list[LayoutEdge], entry: str) -> Layers:
     """Return the layers of a graph: nodes in even layers, labels in odd ones."""
-    back = _leading_back(names, edges, entry)
+    back = _back_edges(names, edges, entry)
     forward = [
         index
         for index, edge in enumerate(edges)
@@ -58,15 +58,15 @@ def arrange(names: list[str], edges: list[LayoutEdge], entry: str) -> Layers:
         back=sorted(back),
         rank=rank,
     )
-    for name in _reading_order(names, edges, entry):
+    for name in _depth_first_order(names, edges, entry):
         layers.rows[rank[name]].append(name)
     for index in forward:
         _add_chain(layers, index, edges[index])
-    _untangle(layers)
+    _reduce_crossings(layers)
     return layers
 
 
-def _leading_back(names: list[str], edges: list[LayoutEdge], entry: str) -> set[int]:
+def _back_edges(names: list[str], edges: list[LayoutEdge], entry: str) -> set[int]:
     """Return the edges that close a cycle, without self loops."""
     outgoing: dict[str, list[int]] = defaultdict(list)
     for index, edge in enumerate(edges):
@@ -113,7 +113,9 @@ def _ranks(names: list[str], edges: list[LayoutEdge]) -> dict[str, int]:
     return rank
 
 
-def _reading_order(names: list[str], edges: list[LayoutEdge], entry: str) -> list[str]:
+def _depth_first_order(
+    names: list[str], edges: list[LayoutEdge], entry: str
+) -> list[str]:
     """Return the nodes in depth-first order, following edges in their order."""
     outgoing: dict[str, list[str]] = defaultdict(list)
     for edge in edges:
@@ -141,7 +143,7 @@ def _add_chain(layers: Layers, index: int, edge: LayoutEdge) -> None:
     layers.chains[index] = [edge.source, *joints, edge.target]
 
 
-def _untangle(layers: Layers) -> None:
+def _reduce_crossings(layers: Layers) -> None:
     """Order each layer by the medians of its neighbours; keep the best order."""
     above, below = neighbours(layers)
     best, fewest = [list(row) for row in layers.rows], crossings(layers.rows, below)
@@ -182,15 +184,17 @@ def _sort(
 ) -> None:
     """Sort a layer by the median position of neighbours; items without any stay."""
     place = {name: index for index, name in enumerate(adjacent)}
-    wish = {
+    preferred = {
         name: median(place[other] for other in near[name])
         for name in row
         if near.get(name)
     }
-    movable = [name for name in row if name in wish]
-    movable = sorted(movable[::-1] if reverse_ties else movable, key=wish.__getitem__)
+    movable = [name for name in row if name in preferred]
+    movable = sorted(
+        movable[::-1] if reverse_ties else movable, key=preferred.__getitem__
+    )
     moved = iter(movable)
-    row[:] = [next(moved) if name in wish else name for name in row]
+    row[:] = [next(moved) if name in preferred else name for name in row]
 
 
 def crossings(rows: list[list[str]], below: dict[str, list[str]]) -> int:

@@ -123,7 +123,9 @@ class _Plan:
                     for name in self.x
                 }
             for row in rows:
-                self._place_row(row, {name: self._wish(name, near) for name in row})
+                self._place_row(
+                    row, {name: self._preferred_x(name, near) for name in row}
+                )
         for _ in range(3):
             self._straighten(self.layers.rows, above)
             self._straighten(self.layers.rows[::-1], below)
@@ -139,7 +141,7 @@ class _Plan:
                     wishes[name] = self.x[others[0]]
             self._place_row(row, wishes)
 
-    def _wish(self, name: str, near: Mapping[str, list[str]]) -> float:
+    def _preferred_x(self, name: str, near: Mapping[str, list[str]]) -> float:
         """Return the preferred x of a node: the weighted mean of its neighbours."""
         others = near.get(name)
         if not others:
@@ -159,7 +161,7 @@ class _Plan:
             return
         offsets = [0.0]
         for left, right in itertools.pairwise(row):
-            apart = self._reach(left)[1] + GAP_X + self._reach(right)[0]
+            apart = self._extent(left)[1] + GAP_X + self._extent(right)[0]
             offsets.append(offsets[-1] + apart)
         wanted = [
             wishes[name] - offset for name, offset in zip(row, offsets, strict=True)
@@ -167,7 +169,7 @@ class _Plan:
         for name, place, offset in zip(row, rising(wanted), offsets, strict=True):
             self.x[name] = place + offset
 
-    def _reach(self, name: str) -> tuple[float, float]:
+    def _extent(self, name: str) -> tuple[float, float]:
         """Return how far a node or joint extends to the left and right."""
         if not self.layers.is_joint(name):
             half = self.sizes[name].width / 2
@@ -181,10 +183,10 @@ class _Plan:
         return max(edge.label_width, self.count_room)
 
     def _shift(self) -> None:
-        left = min(x - self._reach(name)[0] for name, x in self.x.items())
+        left = min(x - self._extent(name)[0] for name, x in self.x.items())
         for name in self.x:
             self.x[name] = round(self.x[name] - left + MARGIN, 1)
-        self.right = max(x + self._reach(name)[1] for name, x in self.x.items())
+        self.right = max(x + self._extent(name)[1] for name, x in self.x.items())
 
     # -- vertical ---------------------------------------------------------------------
 
@@ -206,7 +208,7 @@ class _Plan:
         """Set the lane of each edge that leads back, at the right; short ones inside."""
         taken: dict[int, float] = {
             row: max(
-                (self.x[name] + self._reach(name)[1] for name in names), default=0.0
+                (self.x[name] + self._extent(name)[1] for name in names), default=0.0
             )
             for row, names in enumerate(self.layers.rows)
         }
@@ -287,19 +289,19 @@ class _Plan:
                 )
         self._move_inside()
         self.right = max(
-            self.right, *(x + self._reach(n)[1] for n, x in self.x.items())
+            self.right, *(x + self._extent(n)[1] for n, x in self.x.items())
         )
 
     def _move_inside(self) -> None:
         """Move everything to the right if a label would extend over the left margin."""
-        left = min(x - self._reach(name)[0] for name, x in self.x.items())
+        left = min(x - self._extent(name)[0] for name, x in self.x.items())
         missing = round(max(MARGIN - left, 0.0), 1)
         self.x = {name: x + missing for name, x in self.x.items()}
         self.lanes = {index: x + missing for index, x in self.lanes.items()}
         self.right += missing
 
     def _min_x(self, name: str) -> float:
-        return MARGIN + self._reach(name)[0]
+        return MARGIN + self._extent(name)[0]
 
     def _straightened(
         self, leave: dict[int, float], arrive: dict[int, float]

@@ -40,7 +40,7 @@ HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
 class Share:
     """An outgoing edge of a node with its counts."""
 
-    way: EdgeRef
+    edge: EdgeRef
     place: int  # index among the node's edges, which selects its colour
     taken: int
     rejected: int
@@ -153,7 +153,7 @@ def _bar(
     counts = [column[index] for column in columns]
     total = sum(counts)
     parts = [
-        f"{readable_name(share.way.target)} {percent(count / total)} ({count})"
+        f"{readable_name(share.edge.target)} {percent(count / total)} ({count})"
         for share, count in zip(shares, counts, strict=True)
         if count
     ]

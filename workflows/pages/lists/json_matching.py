@@ -269,7 +269,7 @@ def _instant_of(operand: str) -> dt.datetime | None:
     return instant(value) if isinstance(value, str) else None
 
 
-def listen() -> None:
+def register_function() -> None:
     """Register the function `matches` on each new SQLite connection."""
     connection_created.connect(_add_function, dispatch_uid=FUNCTION)
 

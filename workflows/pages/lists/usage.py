@@ -140,7 +140,7 @@ def _edges(
 ) -> dict[tuple[str, int], EdgeState]:
     """Return the share of each edge of the graph; edges of older graphs are left out."""
     known = {
-        (share.way.source, share.way.target, share.way.condition): share
+        (share.edge.source, share.edge.target, share.edge.condition): share
         for one in leaving
         for share in one.shares
     }

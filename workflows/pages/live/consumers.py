@@ -354,7 +354,7 @@ def render_run_part(part: Part) -> RenderedRegions:
     if part.regions in {FRAME, FRAME_ALONE}:
         seconds = page.recheck_after
     elif part.regions == POINT_IN_TIME:
-        seconds = page.grow_again
+        seconds = page.axis_outdated_after
     again_at = None if seconds is None else time.monotonic() + seconds
     return RenderedRegions(regions, version=run.version, again_at=again_at)
 

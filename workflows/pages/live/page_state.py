@@ -57,7 +57,7 @@ class PageState:
 
     @property
     def again_at(self) -> float:
-        """The monotonic time at which a part can differ without a message."""
+        """The monotonic time from which a part can differ without a message."""
         times = (rendered.again_at for rendered in self._rendered.values())
         return min((at for at in times if at), default=float("inf"))
 

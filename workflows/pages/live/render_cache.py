@@ -1,4 +1,4 @@
-"""Live regions, rendered once for all viewers of the same thing in this process.
+"""Live regions, rendered once for all viewers of the same content in this process.
 
 A rendering is valid for requests made before it began, and for requests of a version that
 it has reached. So a notification to two hundred open pages reads the database once: the

@@ -42,7 +42,7 @@ class SocketLimits:
         self._people: dict[object, _Person] = {}
 
     def of_process(self, application: Application) -> Application:
-        """Wrap an application to refuse the handshake of a websocket too many, with 503.
+        """Wrap an application to refuse the handshakes of websockets above the limit, with 503.
 
         A client whose handshake is refused reconnects with increasing delay.
         """
@@ -62,7 +62,7 @@ class SocketLimits:
     def of_people(self, application: Application) -> Application:
         """Wrap an application, below authentication, to limit each person.
 
-        The handshake of a websocket too many is refused with 429. Too many messages close
+        Handshakes above the limit are refused with 429. Too many messages close
         the websocket with TOO_MANY_MESSAGES.
         """
 
@@ -116,7 +116,7 @@ class _Socket:
         """Send a message, unless the client has disconnected.
 
         uvicorn raises OSError then, which ASGI 2.4 permits, and Daphne does not. The
-        application learns of it when it receives the next message.
+        application is informed by the next message that it receives.
         """
         if self._is_closed:
             return

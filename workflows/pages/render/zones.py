@@ -103,14 +103,14 @@ def zone_of(moment: dt.datetime) -> str:
     return f"UTC{offset}"
 
 
-def exactly(moment: dt.datetime) -> str:
+def date_time(moment: dt.datetime) -> str:
     """Return a time in the active zone: `29 Mar 2026, 14:00 CEST`."""
     here = local(moment)
     # not %Y: it does not pad years before 1000
     return f"{here.day} {here:%b} {here.year:04}, {here:%H:%M} {zone_of(here)}"
 
 
-def as_it_is(moment: dt.datetime) -> str:
+def date_time_in_own_zone(moment: dt.datetime) -> str:
     """Return a time in its own zone, with the weekday: `Sun 29 Mar 2026, 14:00 CEST`."""
     day = f"{moment:%a} {moment.day} {moment:%b} {moment.year:04}"
     return f"{day}, {moment:%H:%M} {zone_of(moment)}"

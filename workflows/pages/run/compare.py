@@ -100,7 +100,7 @@ class RunPath:
             total[stage.node_name] += stage.duration_ms or 0.0
         return total
 
-    def visits(self) -> Counter[str]:
+    def step_count(self) -> Counter[str]:
         """Return the number of steps of each node."""
         return Counter(stage.node_name for stage in self.steps)
 
@@ -140,7 +140,7 @@ class NodeDurations:
     first: float | None  # milliseconds; None = not reached
     second: float | None
     longest: float  # of all nodes and both runs
-    visits: tuple[int, int]
+    step_count: tuple[int, int]
 
     @property
     def bars(self) -> tuple[int, int]:
@@ -183,7 +183,7 @@ class Comparison:
         """Both paths on one graph."""
         first, second = self.first.taken(), self.second.taken()
         durations = self.first.durations(), self.second.durations()
-        visits = self.first.visits(), self.second.visits()
+        step_count = self.first.step_count(), self.second.step_count()
         edges: dict[tuple[str, int], EdgeState] = {
             edge: SharedEdgeState(
                 taken=first[edge] + second[edge], first=first[edge], second=second[edge]
@@ -192,21 +192,21 @@ class Comparison:
         }
         nodes = {
             name: NodeState(
-                state=_which(visits[0][name], visits[1][name]),
+                state=_which(step_count[0][name], step_count[1][name]),
                 text=_durations(durations[0].get(name), durations[1].get(name)),
             )
-            for name in {*visits[0], *visits[1]}
+            for name in {*step_count[0], *step_count[1]}
         }
         graph = merged(self.first.run.graph, self.second.run.graph)
         for source, index, node in first_nodes(graph):
-            counts = visits[0][node], visits[1][node]
+            counts = step_count[0][node], step_count[1][node]
             edges[source, index] = SharedEdgeState(
                 taken=sum(counts), first=counts[0], second=counts[1]
             )
         return draw(graph, nodes, edges, count_room=TWO_COUNTS_ROOM)
 
     @cached_property
-    def parting(self) -> Divergence:
+    def divergence(self) -> Divergence:
         """The first difference between the paths."""
         first, second = self.first.steps, self.second.steps
         for place, (a, b) in enumerate(zip(first, second, strict=False)):
@@ -267,14 +267,14 @@ class Comparison:
             return []
 
     def _state(self, path: RunPath) -> tuple[Any, int]:
-        place = min(self.parting.place, len(path.steps))
+        place = min(self.divergence.place, len(path.steps))
         return path.run.pk, path.steps[place - 1].sequence if place else 0
 
     @cached_property
     def durations(self) -> list[NodeDurations]:
         """The durations of each node in both runs, in the order of the graph."""
         first, second = self.first.durations(), self.second.durations()
-        visits = self.first.visits(), self.second.visits()
+        step_count = self.first.step_count(), self.second.step_count()
         longest = max([*first.values(), *second.values()], default=0.0) or 1.0
         graph = merged(self.first.run.graph, self.second.run.graph)
         names = [node["name"] for node in all_nodes(graph)]
@@ -284,7 +284,7 @@ class Comparison:
                 first.get(name),
                 second.get(name),
                 longest,
-                (visits[0][name], visits[1][name]),
+                (step_count[0][name], step_count[1][name]),
             )
             for name in names
             if name in first or name in second

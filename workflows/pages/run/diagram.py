@@ -34,7 +34,7 @@ def draw_run(
     nodes = _nodes(run, moment, durations)
     edges = _edges(run, moment)
     for source, index, first in first_nodes(run.graph):
-        edges[source, index] = EdgeState(taken=nodes[first].visits)
+        edges[source, index] = EdgeState(taken=nodes[first].step_count)
     return draw(run.graph, nodes, edges)
 
 
@@ -44,23 +44,25 @@ def _nodes(
     """Return the newest state of each node and the number of its steps."""
     executed = moment.rows(run.stages.order_by()).values("node_name")
     counted = executed.annotate(
-        visits=Count("sequence", distinct=True), newest=Max("pk"), last=Max("sequence")
+        step_count=Count("sequence", distinct=True),
+        newest=Max("pk"),
+        last=Max("sequence"),
     )
     nodes = {row["node_name"]: row for row in counted}
     stages = Stage.objects.in_bulk([row["newest"] for row in nodes.values()])
     newest = {stage.node_name: stage for stage in stages.values()}
-    visits = {name: row["visits"] for name, row in nodes.items()}
+    step_count = {name: row["step_count"] for name, row in nodes.items()}
     current = moment.current_stage(run)
     if current is not None:
         name = current.node_name
         earlier = [newest[name]] if name in newest else []
         newest[name] = add_current(earlier, current)[-1]
         is_again = name in nodes and nodes[name]["last"] >= current.sequence
-        visits[name] = visits.get(name, 0) + (not is_again)
+        step_count[name] = step_count.get(name, 0) + (not is_again)
     as_shown(run, newest.values())
     return {
         node["name"]: _node_state(
-            node["name"], moment, newest.get(node["name"]), visits, durations
+            node["name"], moment, newest.get(node["name"]), step_count, durations
         )
         for node in all_nodes(run.graph)
     }
@@ -70,7 +72,7 @@ def _node_state(
     name: str,
     moment: PointInTime,
     stage: Stage | None,
-    visits: Mapping[str, int],
+    step_count: Mapping[str, int],
     durations: Mapping[Place, StepDuration],
 ) -> NodeState:
     href = f"{RunView(at=moment.at, node=name).query}#run-panel"
@@ -78,7 +80,7 @@ def _node_state(
         return NodeState(href=href)
     duration = step_duration(stage, durations)
     full = f"{stage.get_status_display()} · {duration.text}" if duration else ""
-    return NodeState(stage.status, _text(stage, duration), visits[name], href, full)
+    return NodeState(stage.status, _text(stage, duration), step_count[name], href, full)
 
 
 def _text(stage: Stage, duration: StepDuration | None) -> str:

@@ -123,7 +123,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
     @cached_property
     def announcement(self) -> str:
         """The newest change as a sentence for screen readers."""
-        return announce(self.run, self.moment, self.story)
+        return announce(self.run, self.moment, self.step_list)
 
     @cached_property
     def waiting(self) -> int:
@@ -175,7 +175,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
         return svg.items_of(self.diagram)
 
     @cached_property
-    def story(self) -> StepList:
+    def step_list(self) -> StepList:
         """The newest steps, with loops folded."""
         step_list = list_steps(self.run, self.moment, self.rows)
         steps = [entry for entry in step_list.entries if isinstance(entry, Step)]
@@ -196,7 +196,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
     @cached_property
     def step_items(self) -> list[tuple[str, str]]:
         """The id and HTML of each step and fold."""
-        return run_steps.items_of(self.run, self.story)
+        return run_steps.items_of(self.run, self.step_list)
 
     @property
     def steps_html(self) -> SafeString:
@@ -222,7 +222,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
         return self.timeline.items
 
     @property
-    def grow_again(self) -> float | None:
+    def axis_outdated_after(self) -> float | None:
         """Seconds after which the timeline of a live run needs a longer axis."""
         if not self.timeline.is_live:
             return None

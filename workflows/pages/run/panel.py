@@ -96,7 +96,7 @@ class Panel:
         return current if current and current.node_name == self.view.node else None
 
     @cached_property
-    def visits(self) -> list[Step]:
+    def steps(self) -> list[Step]:
         """The newest steps of the node, newest first."""
         rows = self._stages.order_by("-attempt", "-sequence")[:MAX_STEPS]
         newest = add_current(rows, self._current_stage)
@@ -112,7 +112,7 @@ class Panel:
     @property
     def has_waits(self) -> bool:
         """Whether a shown step waited: durations then include waits."""
-        return any(step.duration and step.duration.has_waits for step in self.visits)
+        return any(step.duration and step.duration.has_waits for step in self.steps)
 
     @cached_property
     def _durations(self) -> tuple[int, list[float]]:

@@ -35,9 +35,9 @@ def recovery_of(run: Run) -> str:
     if attempt is None:
         return ""
     if attempt.outcome == Outcome.LOST:
-        is_seen = attempt.error_code == PROCESS_DIED
+        is_known = attempt.error_code == PROCESS_DIED
         lost = f"Worker {attempt.worker} stopped responding."
-        return attempt.error_message if is_seen else lost
+        return attempt.error_message if is_known else lost
     if is_unrequested_release(attempt):
         return (
             f"Worker {attempt.worker} released the run: code in the worker cancelled"

@@ -69,7 +69,7 @@ class Row(NamedTuple):
         )
 
     @property
-    def went_wrong(self) -> bool:
+    def is_failed_or_interrupted(self) -> bool:
         """Return whether it failed or was interrupted."""
         return self.status in {StageStatus.FAILED, StageStatus.INTERRUPTED}
 

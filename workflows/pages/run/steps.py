@@ -104,7 +104,7 @@ class StepList:
     entries: list[Step | Fold] = field(default_factory=list)
     failed: list[Stage] = field(default_factory=list)
     is_cut: bool = False  # there are earlier steps
-    trouble: str = ""  # why the state changes can't be read
+    changes_error: str = ""  # why the state changes can't be read
 
 
 def list_steps(run: Run, moment: PointInTime, rows: Sequence[Row]) -> StepList:
@@ -112,7 +112,7 @@ def list_steps(run: Run, moment: PointInTime, rows: Sequence[Row]) -> StepList:
     entries = list(folded(rows))
     shown = entries[-MAX_ENTRIES:]
     stages = [row for row in shown if isinstance(row, Row)]
-    failed = [row for row in rows if row.went_wrong][-MAX_FAILED:]
+    failed = [row for row in rows if row.is_failed_or_interrupted][-MAX_FAILED:]
     if len(rows) <= MIN_STEPS_FOR_FAILED:
         failed = []
     found = _stages(run, moment, [*stages, *failed])
@@ -125,7 +125,7 @@ def list_steps(run: Run, moment: PointInTime, rows: Sequence[Row]) -> StepList:
     steps = _steps(
         run, moment, [found[row.place] for row in stages if row.place in found]
     )
-    step_list.trouble = add_changes(run, steps)
+    step_list.changes_error = add_changes(run, steps)
     folds = [entry for entry in shown if isinstance(entry, Fold)]
     step_list.entries = sorted(
         [*steps, *folds], key=lambda entry: (entry.attempt, entry.sequence)

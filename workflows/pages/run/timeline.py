@@ -82,13 +82,13 @@ class Lane:
     name: str
     title: str
     bars: list[Bar] = field(default_factory=list)
-    visits: int = 0
+    step_count: int = 0
     took_ms: float = 0.0  # active time of the newest step
     elapsed_ms: float = 0.0  # of the newest step, including waits
     usual_ms: float | None = None
     is_active: bool = False
     is_of_branch: bool = False  # the lane of the node that joins it covers its time
-    ghost: Bar | None = None  # the usual duration of the running step
+    expected: Bar | None = None  # the usual duration of the running step
 
     @property
     def duration(self) -> StepDuration:
@@ -96,12 +96,12 @@ class Lane:
         return StepDuration(self.took_ms, max(self.elapsed_ms, self.took_ms))
 
     @property
-    def took(self) -> str:
+    def active_text(self) -> str:
         """Return the active time of the newest step as text."""
         return self.duration.short if self.name else ""
 
     @property
-    def usually(self) -> str:
+    def usual_text(self) -> str:
         """Return the median duration of a step as text.
 
         It includes waits, so there is none next to the active time of a step that waited.
@@ -115,8 +115,8 @@ class Lane:
         """Return the lane as text, for screen readers."""
         if not self.name:
             return f"{self.title}: {', '.join(bar.text for bar in self.bars[:10])}"
-        count = f"{self.visits} steps, newest " if self.visits > 1 else ""
-        usually = f", usually {self.usually}" if self.usually else ""
+        count = f"{self.step_count} steps, newest " if self.step_count > 1 else ""
+        usually = f", usually {self.usual_text}" if self.usual_text else ""
         return f"{self.title}: {count}{self.duration.text}{usually}"
 
     @property
@@ -258,7 +258,7 @@ def timeline_of(  # noqa: PLR0913, PLR0917 - all inputs of a timeline
 def _add_bars(lane: Lane, bars: list[Bar], duration: StepDuration) -> None:
     """Add one step to the lane of its node, which shows the duration of the newest one."""
     lane.bars += bars
-    lane.visits += 1
+    lane.step_count += 1
     lane.took_ms, lane.elapsed_ms = duration.active_ms, duration.elapsed_ms
     lane.is_active = any(bar.end is None for bar in bars)
 
@@ -267,9 +267,9 @@ def _place(lane: Lane, timeline: Timeline) -> None:
     """Set the positions and texts of the bars of a lane."""
     if lane.is_active and lane.usual_ms and lane.bars[-1].kind == WORK:
         start = lane.bars[-1].start
-        lane.ghost = Bar(WORK, start, start + lane.usual_ms)
-        lane.ghost.text = f"usually {lane.usually}"
-        _set(lane.ghost, timeline)
+        lane.expected = Bar(WORK, start, start + lane.usual_ms)
+        lane.expected.text = f"usually {lane.usual_text}"
+        _set(lane.expected, timeline)
     lane.bars = list(_joined(lane.bars, MERGE_SHARE * timeline.end_ms, timeline.axis))
     for bar in lane.bars:
         _set(bar, timeline)

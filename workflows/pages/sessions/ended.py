@@ -120,7 +120,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     The Origin header is set by the browser and cannot be forged by another site: so the
     input that is kept was entered by the user on a page of this site.
     """
-    if not _is_ours(request):
+    if not _is_same_origin(request):
         return default_csrf_failure(request, reason)
     if request.path in _login_paths():
         if request.user.is_authenticated:
@@ -129,7 +129,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponseBase:
     return _from_an_older_page(request)
 
 
-def _is_ours(request: HttpRequest) -> bool:
+def _is_same_origin(request: HttpRequest) -> bool:
     """Return whether the Origin header names this site."""
     own = f"{request.scheme}://{request.get_host()}"
     return request.headers.get("Origin") == own

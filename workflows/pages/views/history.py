@@ -60,7 +60,7 @@ def steps(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     context = {
         "run": run,
         "steps": steps,
-        "trouble": add_changes(run, steps),
+        "changes_error": add_changes(run, steps),
         "after": after,
         "next": stages.after,
     }

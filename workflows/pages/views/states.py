@@ -40,7 +40,7 @@ def state(request: HtmxRequest, run_id: UUID, sequence: int) -> HttpResponse:
     try:
         before, after, changes = system.get_states(run_id, sequence)
     except CheckpointMismatch as error:
-        context["trouble"] = str(error)
+        context["changes_error"] = str(error)
     else:
         context |= {"before": before, "after": after, "changes": changes}
     context |= {

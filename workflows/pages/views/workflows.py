@@ -187,7 +187,7 @@ def launch(
     options = options_form.launch_options() if options_form else {}
     try:
         params = params_of(found, form)
-        once = once_key(request, [params, options.get("profile")])
+        once = form_idempotency_key(request, [params, options.get("profile")])
         options |= {"idempotency_key": once, **more.launch_options()}
         run = system.execute(found.name, params, by=request.user, **options)
     except InvalidParams as error:
@@ -237,7 +237,7 @@ def _announce(request: HtmxRequest, run: Run, *, has_key: bool) -> None:
         messages.success(request, f"Run {run.short_id} launched.")
 
 
-def once_key(request: HtmxRequest, params: Any) -> str | None:
+def form_idempotency_key(request: HtmxRequest, params: Any) -> str | None:
     """Return an idempotency key, so that the same form sent twice launches one run.
 
     None for a form without the token, such as a script's.
