@@ -153,8 +153,9 @@ def start(  # noqa: PLR0913 - all but the first two are named
     """Create a job; up to INLINE_RUNS_LIMIT runs are processed before this returns.
 
     The runs need only id, status and workflow_name. A `job_id` that is in use returns the
-    existing job: its form was sent again. Raises EmptySelection.
+    existing job: its form was sent again. Raises EmptySelection, ReasonTooLong.
     """
+    audit_events.check_length(reason)
     job = BulkJob(id=job_id or new_run_id(), action=action.name)
     job.label, job.reason = label, reason
     items = (

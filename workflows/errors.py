@@ -38,7 +38,7 @@ RequestError
 ├─ SignatureInvalid   401   of a delivery to a webhook
 ├─ WebhookUnavailable 503   its secret cannot be decrypted
 ├─ PayloadRemoved     409   retention deleted the data of the run
-├─ ReasonMissing      422
+├─ ReasonInvalid      422   missing or too long
 └─ InvalidParams      422   one message per field
 """
 
@@ -96,10 +96,24 @@ class PayloadRemoved(RequestError):
     status = 409
 
 
-class ReasonMissing(RequestError):
-    """Enter a reason. It is saved in the audit log."""
+class ReasonInvalid(RequestError):
+    """The reason cannot be stored."""
 
     status = 422
+
+
+class ReasonMissing(ReasonInvalid):
+    """Enter a reason. It is saved in the audit log."""
+
+
+class ReasonTooLong(ReasonInvalid):
+    """The reason is too long."""
+
+    def __init__(self, length: int, limit: int) -> None:
+        super().__init__(
+            f"The reason has {length:,} characters, at most {limit:,} can be stored."
+            " Shorten it and submit again."
+        )
 
 
 class ApprovalNotFound(NotFound):

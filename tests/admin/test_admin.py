@@ -180,6 +180,13 @@ def test_an_action_without_a_reason_is_refused(page: Client) -> None:
     assert Run.objects.get().status == Status.PENDING
 
 
+def test_an_action_with_a_reason_that_is_too_long_is_refused(page: Client) -> None:
+    run = make_run(status=Status.PENDING)
+    text = operate(page, "cancel_selected", [run], reason=2_001 * "x")
+    assert "The reason has 2,001 characters" in text
+    assert Run.objects.get().status == Status.PENDING
+
+
 def test_each_run_gets_a_result_and_each_refusal_a_reason(page: Client) -> None:
     runs = [make_run(status=status) for status in Status.values]
     text = operate(page, "cancel_selected", runs, reason="the disk is full")

@@ -128,6 +128,7 @@ def test_the_second_person_is_shown_who_responded_first(
     answer = send(page, open_approval, outcome="publish")
     assert answer.status_code == 409
     assert "Already answered by bob." in answer.content.decode()
+    assert "the banner counts" in answer.content.decode()
     assert Approval.objects.get().response == {"outcome": "reject", "label": None}
 
 

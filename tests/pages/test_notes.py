@@ -63,6 +63,15 @@ def test_a_note_has_an_audit_event_without_its_text(page: Client, alice: User) -
     assert "Careful" not in str(AuditEvent.objects.values())
 
 
+def test_a_note_that_is_too_long_is_refused_instead_of_truncated(page: Client) -> None:
+    run = make_run()
+    answer = page.post(f"/runs/{run.pk}/notes/", {"text": 4_001 * "x"})
+    assert answer.status_code == 422
+    assert "The note has 4,001 characters, at most 4,000" in answer.content.decode()
+    assert 4_001 * "x" in answer.content.decode()
+    assert not Note.objects.exists()
+
+
 def test_an_empty_note_is_refused_with_a_message(page: Client) -> None:
     run = make_run()
     answer = page.post(f"/runs/{run.pk}/notes/", {"text": "  "}, headers=HTMX)

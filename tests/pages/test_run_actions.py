@@ -79,6 +79,34 @@ def test_a_refused_action_shows_the_reason_on_a_page(page: Client) -> None:
     assert f'href="/runs/{run.pk}/"' in text
 
 
+def test_the_page_of_a_refused_action_shows_the_reason_that_was_typed(
+    page: Client,
+) -> None:
+    run = make_run(status=Status.COMPLETED)
+    fields = {"reason": "two <b>long</b> lines\nof text", "token": "not shown"}
+    answer = page.post(f"/runs/{run.pk}/cancel/", fields)
+    assert answer.status_code == 409
+    text = answer.content.decode()
+    assert "Your input was:" in text
+    assert "two &lt;b&gt;long&lt;/b&gt; lines<br>of text" in text
+    assert "not shown" not in text
+
+
+def test_a_reason_that_is_too_long_is_refused_instead_of_truncated(
+    page: Client,
+) -> None:
+    run = make_run(status=Status.PENDING)
+    answer = page.post(f"/runs/{run.pk}/cancel/", {"reason": 2_001 * "x"})
+    assert answer.status_code == 422
+    text = answer.content.decode()
+    assert "The reason has 2,001 characters, at most 2,000 can be stored." in text
+    assert 2_001 * "x" in text
+    run.refresh_from_db()
+    assert run.status == Status.PENDING
+    page.post(f"/runs/{run.pk}/cancel/", {"reason": 2_000 * "x"})
+    assert AuditEvent.objects.get().reason == 2_000 * "x"
+
+
 def test_a_refused_action_shows_the_reason_on_a_live_page(page: Client) -> None:
     run = make_run(status=Status.COMPLETED)
     answer = page.post(f"/runs/{run.pk}/resume/", {"reason": "again"}, headers=HTMX)

@@ -86,6 +86,16 @@ def test_a_bulk_action_without_a_reason_is_refused(page: Client, action: str) ->
     assert Run.objects.get(pk=run.pk).status == run.status
 
 
+def test_a_reason_that_is_too_long_is_shown_again_with_its_message(
+    page: Client,
+) -> None:
+    run = make_run(status=Status.PENDING)
+    text = do(page, "cancel", run, reason=2_001 * "x", status=422)
+    assert "The reason has 2,001 characters" in text
+    assert f'value="{2_001 * "x"}"' in text
+    assert Run.objects.get(pk=run.pk).status == Status.PENDING
+
+
 def test_an_invalid_label_is_shown_again_with_its_message(page: Client) -> None:
     text = do(page, "label", make_run(), label="a,b", status=422)
     assert "is not a valid label" in text

@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
 from workflows import bulk
-from workflows.errors import EmptySelection
+from workflows.errors import EmptySelection, ReasonTooLong
 from workflows.pages.lists import bulk_operations
 from workflows.pages.requests import reason_of
 
@@ -56,7 +56,7 @@ def respond(
         return TemplateResponse(request, "admin/workflows/run/bulk_action.html", page)
     try:
         job = bulk.start(action, _selected(runs), by=request.user, reason=reason)  # type: ignore[arg-type] # admin asks members only
-    except EmptySelection as error:
+    except (EmptySelection, ReasonTooLong) as error:
         messages.warning(request, str(error))
         return redirect("admin:workflows_run_changelist")
     return redirect("bulk-job", job_id=job.pk)

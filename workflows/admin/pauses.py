@@ -9,8 +9,8 @@ from django.contrib import admin
 
 from workflows.access import permissions
 from workflows.admin.read_only import ReadOnlyAdmin
+from workflows.audit.audit_events import MAX_REASON_LENGTH
 from workflows.models import WorkflowPause
-from workflows.pages.requests import MAX_REASON_LENGTH
 from workflows.registry import registry
 from workflows.system import system
 

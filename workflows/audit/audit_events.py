@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from workflows.audit import seal_rows, snapshots
-from workflows.errors import ReasonMissing
+from workflows.errors import ReasonMissing, ReasonTooLong
 from workflows.models import AuditEvent
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ SUBJECTS = {  # names of subjects that differ from the last word of the action
     "job": "bulk operation",
     "webhook secret": "webhook",
 }
+MAX_REASON_LENGTH = 2_000  # characters
 MAX_ADDRESS_LENGTH = 45  # characters: the longest IPv6 address as text
 
 _address: ContextVar[str] = ContextVar("address", default="")
@@ -129,9 +130,16 @@ def subject_of(row: AuditEvent) -> str:
 
 
 def require_reason(reason: str, *, by: AbstractBaseUser | None) -> None:
-    """Raise ReasonMissing if a person gave no reason; the system needs none."""
+    """Raise ReasonInvalid if a person gave none or a too long one; the system needs none."""
     if by is not None and not reason.strip():
         raise ReasonMissing
+    check_length(reason)
+
+
+def check_length(reason: str) -> None:
+    """Raise ReasonTooLong: a truncated reason would be another reason."""
+    if len(reason) > MAX_REASON_LENGTH:
+        raise ReasonTooLong(len(reason), MAX_REASON_LENGTH)
 
 
 def entry(  # noqa: PLR0913 - fields of an event

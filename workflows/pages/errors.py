@@ -13,6 +13,7 @@ from django.shortcuts import render
 from workflows.engine.errors import RequestError
 from workflows.errors import RateLimited, TooManyDownloads
 from workflows.pages.requests import HtmxRequest
+from workflows.pages.sessions.unsaved_input import UnsavedInput
 from workflows.runtime.errors import StorageFailed
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ HEADINGS = {
 ACTION_PATHS = frozenset(
     {"cancel", "resume", "delete", "pin", "respond", "notes", "labels"}
 )
+TEXT_FIELDS = {"reason": "Reason", "text": "Note"}
 
 
 def answers_request_errors(view: View[Given]) -> View[Given]:
@@ -61,11 +63,31 @@ def refused(request: HtmxRequest, error: Exception) -> HttpResponse:
         response = render(request, "messages.html", {"oob": True}, status=status)
     else:
         heading = HEADINGS.get(status, "Request failed")
-        context = {"heading": heading, "message": str(error), "back": _back(request)}
+        context = {
+            "heading": heading,
+            "message": str(error),
+            "back": _back(request),
+            "texts": _texts_of(request),
+        }
         response = render(request, "refused.html", context, status=status)
     if isinstance(error, RateLimited | TooManyDownloads):
         response["Retry-After"] = str(error.seconds)
     return response
+
+
+def _texts_of(request: HtmxRequest) -> list[tuple[str, str]]:
+    """Return the label and content of each text in a rejected form.
+
+    Without scripts the error page replaces the form, and the text would be lost.
+    """
+    if request.method != "POST":
+        return []
+    fields = UnsavedInput.of(request).fields
+    return [
+        (TEXT_FIELDS[name], text)
+        for name, text in fields
+        if name in TEXT_FIELDS and text.strip()
+    ]
 
 
 def _back(request: HtmxRequest) -> str:

@@ -18,14 +18,20 @@ MAX_NOTE_LENGTH = 4_000  # characters
 
 
 def add(run: Run, text: str, *, by: AbstractBaseUser) -> Note:
-    """Add a note to a run. Raises InvalidParams for an empty one.
+    """Add a note to a run. Raises InvalidParams for an empty or too long one.
 
     A note that repeats the run's last one, by the same author, is that note: its form
     was sent again, since the first response got lost.
     """
-    text = text.replace("\x00", "").strip()[:MAX_NOTE_LENGTH]
+    text = text.replace("\x00", "").strip()
     if not text:
         raise InvalidParams({"": ["Write the note, then add it."]})
+    if len(text) > MAX_NOTE_LENGTH:
+        sentence = (
+            f"The note has {len(text):,} characters, at most {MAX_NOTE_LENGTH:,} can be"
+            " stored. Shorten it and submit again."
+        )
+        raise InvalidParams({"": [sentence]})
     with transaction.atomic():
         last = Note.objects.filter(run=run).last()
         if last is not None and (last.author_id, last.text) == (by.pk, text):

@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from workflows.errors import AlreadyAnswered, InvalidParams, ReasonMissing
+from workflows.errors import AlreadyAnswered, InvalidParams, ReasonInvalid
 from workflows.models import Approval, ApprovalStatus, ApprovalVote, Run
 from workflows.pages import access
 from workflows.pages.access import members_only
@@ -112,7 +112,7 @@ def submit(request: HtmxRequest, found: Run, form: SchemaForm) -> bool:
     except InvalidParams as error:
         form.add_validation_errors(error)
         return False
-    except ReasonMissing as error:
+    except ReasonInvalid as error:
         form.add_error(None, str(error))
         return False
     return True

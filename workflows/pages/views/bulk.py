@@ -15,7 +15,8 @@ from django.views.decorators.http import require_safe
 
 from workflows import bulk
 from workflows.access import permissions
-from workflows.errors import EmptySelection, InvalidLabel, ReasonMissing
+from workflows.audit import audit_events
+from workflows.errors import EmptySelection, InvalidLabel, ReasonInvalid
 from workflows.pages.access import members_only
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists import bulk_operations
@@ -52,10 +53,11 @@ def many(request: HtmxRequest) -> HttpResponse:
     if action is None:
         return _error_page(request, back, "Choose an action.")
     label, error = _label(request, action)
-    missing = _missing_reason(request, action)
+    invalid = _error_in_reason(request, action)
     runs = _runs(request, ids)
-    if error or missing or not request.POST.get("confirmed"):
-        entered = {"error": error, "label": label, "missing": missing}
+    if error or invalid or not request.POST.get("confirmed"):
+        entered = {"label": label, "error": error}
+        entered |= {"reason": reason_of(request), "invalid": invalid}
         preview = bulk_operations.preview(action, runs, request.user)
         return _confirmation_page(request, action, preview, entered)
     job = bulk.start(
@@ -88,7 +90,7 @@ def _confirmation_page(
         "once": new_signed_id(request.user, ONCE),
         **entered,
     }
-    is_invalid = entered["error"] or entered["missing"]
+    is_invalid = entered["error"] or entered["invalid"]
     return render(
         request, "runs/bulk.html", context, status=INVALID if is_invalid else 200
     )
@@ -154,10 +156,15 @@ def _label(request: HtmxRequest, action: bulk.BulkAction) -> tuple[str, str]:
         return label, str(error)
 
 
-def _missing_reason(request: HtmxRequest, action: bulk.BulkAction) -> str:
-    """Return the error for a required reason that is missing, else ""."""
-    needs_none = action.needs_label or not request.POST.get("confirmed")
-    return "" if needs_none or reason_of(request) else str(ReasonMissing())
+def _error_in_reason(request: HtmxRequest, action: bulk.BulkAction) -> str:
+    """Return the error for a required reason that is missing or too long, else ""."""
+    if action.needs_label or not request.POST.get("confirmed"):
+        return ""
+    try:
+        audit_events.require_reason(reason_of(request), by=request.user)
+    except ReasonInvalid as error:
+        return str(error)
+    return ""
 
 
 def _compare(request: HtmxRequest, ids: list[UUID], back: str) -> HttpResponse:
