@@ -188,9 +188,16 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
     def _isolated_call(
         self, isolation: Isolation, value: object, runtime: object, context: NodeContext
     ) -> Callable[[], Any]:
-        given = runtime_for_try(runtime, context) if self._accepts_runtime else None
-        work = Work(self.function, value, self._accepts_runtime)
+        work, given = self.work_of(value), self.given(runtime, context)
         return functools.partial(call_isolated, work, isolation, given, context)
+
+    def work_of(self, value: object) -> Work:
+        """Return the call of one try, to be made in another process."""
+        return Work(self.function, value, self._accepts_runtime)
+
+    def given(self, runtime: object, context: NodeContext) -> object:
+        """Return the runtime of a try whose function accepts one, else None."""
+        return runtime_for_try(runtime, context) if self._accepts_runtime else None
 
 
 async def _await_result(result: Awaitable[Raw_co], context: NodeContext) -> Raw_co:

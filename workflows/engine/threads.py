@@ -52,16 +52,21 @@ class Call(Generic[Result]):
         "ended",
         "loop",
         "owner",
+        "pool",
         "since",
         "state",
         "waiters",
     )
 
     def __init__(
-        self, work: Callable[[], Result], owner: NodeContext | None = None
+        self,
+        work: Callable[[], Result],
+        owner: NodeContext | None = None,
+        within: ThreadPool | None = None,
     ) -> None:
-        """`owner` is the try that needs the call."""
+        """`owner` is the try that needs the call, `within` the pool of its thread."""
         self.owner = owner
+        self.pool = within or pool
         self.since = 0.0  # monotonic time at which it had to stop; 0 = it need not
         self.waiters: list[asyncio.Future[None]] = []  # for its end, of any event loop
         self._work: Callable[[], Result] | None = work
@@ -305,8 +310,12 @@ def _run_hooks(functions: list[Callable[[], None]]) -> None:
 pool = ThreadPool()  # one per process
 
 
-async def in_thread(work: Callable[[], Result], context: NodeContext) -> Result:
-    """Run `work` in a thread and return its result.
+async def in_thread(
+    work: Callable[[], Result],
+    context: NodeContext,
+    within: ThreadPool | None = None,
+) -> Result:
+    """Run `work` in a thread, by default of the common pool, and return its result.
 
     1. Wait for the thread of an earlier try of this step, as two tries never run concurrently,
        then for a free slot. This does not count towards the timeout of the try, and a call that
@@ -315,7 +324,7 @@ async def in_thread(work: Callable[[], Result], context: NodeContext) -> Result:
     3. A try that timed out, or whose task is cancelled, abandons the thread and sets
        `context.cancelled`.
     """
-    call = Call(work, context)
+    call = Call(work, context, within)
     await _start_call(call, context)
     try:
         await asyncio.shield(call.ended)
@@ -329,22 +338,22 @@ async def in_thread(work: Callable[[], Result], context: NodeContext) -> Result:
 
 async def _start_call(call: Call[Any], context: NodeContext) -> None:
     """Return after the start of the call; withdraw it if the task is interrupted before."""
-    if leftover := pool.ends_of_leftovers(context.key):
+    if leftover := call.pool.ends_of_leftovers(context.key):
         with _waiting_for_thread(context, leftover=True):
             await asyncio.wait(leftover)
-    if pool.submit(call):
+    if call.pool.submit(call):
         return
     with _waiting_for_thread(context, leftover=False):
         try:
             await call.began
         except asyncio.CancelledError:
-            if not pool.withdraw(call):
+            if not call.pool.withdraw(call):
                 _abandon(call)
             raise
 
 
 async def _wait_for_cancelled(call: Call[Any]) -> None:
-    pool.has_to_stop(call)
+    call.pool.has_to_stop(call)
     try:
         with no_repeated_interruption():
             await asyncio.shield(call.ended)
@@ -372,19 +381,19 @@ def _abandon(call: Call[Any]) -> None:
     context = call.owner
     if context is not None:
         context.abandoned = True
-    if not pool.abandon(call):
+    if not call.pool.abandon(call):
         return
     logger.warning(
         "The thread of %s still runs but was abandoned; %d abandoned threads run.",
         context.key if context is not None else "a call",
-        pool.counts.abandoned,
+        call.pool.counts.abandoned,
     )
-    if pool.is_exhausted:
+    if call.pool.is_exhausted:
         logger.error(
             "More than %d abandoned node threads still run, so sync nodes wait for a free"
             " slot. Restart the worker, and set timeouts for the operations on which the"
             " threads block.",
-            pool.max_abandoned,
+            call.pool.max_abandoned,
         )
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
+from workflows.engine import item_places
 from workflows.execution import (
     background,
     blocked_run_ends,
@@ -147,6 +148,7 @@ class Worker:
                 task.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
             await self._nodes.stop()
+            await asyncio.to_thread(item_places.close)
             await asyncio.to_thread(heartbeat.stop)
             await asyncio.to_thread(self._writer.stop)
             await self._announcer.drain()

@@ -20,7 +20,7 @@ from uuid import UUID
 from django.conf import settings
 from django.utils import timezone
 
-from workflows.engine import threads
+from workflows.engine import kept_processes, threads
 from workflows.execution import blocked_run_ends
 from workflows.execution.loop_monitor import Blocked, LoopWatch
 from workflows.execution.node_loop import NodeLoop
@@ -171,7 +171,8 @@ class NodeLoops:
         self._blocked[nodes] = blocked
         self._writer.refuse(nodes.loop)
         nodes.abandon()
-        threads.pool.abandon_calls_of(nodes.loop)
+        for pool in (threads.pool, kept_processes.threads):
+            pool.abandon_calls_of(nodes.loop)
         with suppress(RuntimeError):  # the worker has ended
             self._loop.call_soon_threadsafe(self._replace, nodes, blocked)
 

@@ -70,6 +70,7 @@ async def map(  # noqa: A001, PLR0913 - the pattern's name and its options
     runtime: object = None,
     stored: StoredItems[Any] | None = None,
     cpus: int | None = None,
+    at_once: int = 0,
 ) -> ParallelResult[Any]:
     """Call `processor(item)` for every item, by several workers that take them in order.
 
@@ -96,7 +97,9 @@ async def map(  # noqa: A001, PLR0913 - the pattern's name and its options
         runtime,
         stored,
     )
-    workers = worker_count(config, len(work.items), cpus or os.cpu_count() or 1)
+    workers = worker_count(
+        config, len(work.items), cpus or os.cpu_count() or 1, at_once
+    )
     if not alone:
         return await work.run(workers)
     with Interruption(context.cancellation).subscribed() as interruption:
@@ -107,8 +110,10 @@ async def map(  # noqa: A001, PLR0913 - the pattern's name and its options
             interruption.close()
 
 
-def worker_count(config: ParallelConfig, items: int, cpus: int) -> int:
-    """Return the number of concurrent items: as configured, else by CPUs and items.
+def worker_count(
+    config: ParallelConfig, items: int, cpus: int, at_once: int = 0
+) -> int:
+    """Return the number of concurrent items: as configured, else `at_once`, else by CPUs.
 
     0 without items, otherwise at least 1.
     """
@@ -116,6 +121,8 @@ def worker_count(config: ParallelConfig, items: int, cpus: int) -> int:
         return 0
     if config.max_workers > 0:
         return config.max_workers
+    if at_once:
+        return min(at_once, items)
     return max(1, min(2 * cpus, config.worker_cap, items))
 
 

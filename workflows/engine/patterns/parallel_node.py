@@ -10,6 +10,7 @@ from workflows.engine.context import NodeContext
 from workflows.engine.errors import ConfigurationError
 from workflows.engine.fair_scheduling import turns_of_loop
 from workflows.engine.frozen import Json
+from workflows.engine.item_places import Place, concurrency_at, placed
 from workflows.engine.nodes import (
     AnyStep,
     Node,
@@ -43,9 +44,11 @@ class ParallelNode(Node[Any, Any]):
         config: ParallelConfig,
         progress: Callable[[int, int, Any], object] | None,
         cpus: int | None,
+        on: Place | None,
     ) -> None:
         super().__init__(name, doc=item.doc)
-        self.item = item
+        self.item = placed(item, on)
+        self.on = on
         self.over = over
         self.into = into
         self.config = config
@@ -64,6 +67,7 @@ class ParallelNode(Node[Any, Any]):
             runtime=runtime,
             stored=self._stored_items(context),
             cpus=self.cpus,
+            at_once=await concurrency_at(self.on),
         )
         return await self._store_results(value, outcome, context)
 
@@ -111,6 +115,7 @@ def parallel(  # noqa: PLR0913 - all but the first three are options
     config: ParallelConfig | None = None,
     progress: Callable[[int, int, Any], object] | None = None,
     cpus: int | None = None,
+    on: Place | None = None,
 ) -> AnyStep:
     """Return a node that runs `item(value)` or `item(value, runtime)` for every value of `over`.
 
@@ -118,6 +123,8 @@ def parallel(  # noqa: PLR0913 - all but the first three are options
     - `into`: the field for the results in item order, or a function
       `(state, results)` or `(state, results, errors)` that returns the state.
     - `limit`: the number of concurrent items; 0 derives it from CPUs and items.
+    - `on="processes"` runs each item, a sync function that needs a CPU, in a child process;
+      `on="dask"` runs items on a Dask cluster if the installation has one, else as without it.
     - `fail_fast=False` runs all items despite failures, and fails only if none succeeded.
 
     Retries and the timeout of the item's node apply to each item. The result of a finished item is
@@ -141,4 +148,5 @@ def parallel(  # noqa: PLR0913 - all but the first three are options
         config=config,
         progress=progress,
         cpus=cpus,
+        on=on,
     )
