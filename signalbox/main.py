@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from signalbox.commands import launching, login, runs, sending
+from signalbox.commands import launching, login, pausing, runs, sending
 from signalbox.session import Session
 
 app = typer.Typer(
@@ -43,6 +43,8 @@ for command in (
     sending.send,
     runs.cancel,
     runs.resume,
+    pausing.pause,
+    pausing.unpause,
     runs.schedules,
 ):
     app.command()(command)

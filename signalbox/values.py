@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from signalbox.failures import Failure
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from signalbox.client import Api
+
+UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}  # seconds
 
 
 def pair(text: str, option: str) -> tuple[str, str]:
@@ -34,6 +37,21 @@ def objects(pairs: Iterable[str], option: str) -> dict[str, Any]:
     """Return the values of KEY=VALUE options by name. Raises Failure."""
     found = (pair(text, option) for text in pairs)
     return {key: value_of(value) for key, value in found}
+
+
+def seconds(text: str, option: str) -> float:
+    """Return a time in seconds: a number, or one with the unit s, m, h or d.
+
+    Raises Failure.
+    """
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in UNITS else (text, "s")
+    try:
+        found = float(number) * UNITS[unit]
+    except ValueError:
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise Failure(f"“{text}” is not a time: use {option} 90, 30m, 2h or 1d.")
+    return found
 
 
 def json_file(path: Path) -> dict[str, Any]:

@@ -286,6 +286,7 @@ class LimitReached(RequestError):
 
     def __init__(self, run: Run, limit: str) -> None:
         """Name the limit, not the key, which is data."""
+        self.limit = limit  # such as “5 at once”
         of_key = " with its key" if run.limit_key else ""
         super().__init__(
             f"Not launched: the limit of “{run.workflow_name}”, {limit}, is reached by the"

@@ -55,6 +55,13 @@ def launch(  # noqa: PLR0913, PLR0917 - options of a command
     priority: Annotated[
         int, typer.Option(min=-100, max=100, help="Higher starts first.")
     ] = 0,
+    deadline: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="The run fails after so many seconds, or 30m, 2h, 1d.",
+        ),
+    ] = "",
     key: Annotated[
         str | None,
         typer.Option(help="Idempotency key; a random one if omitted."),
@@ -74,6 +81,8 @@ def launch(  # noqa: PLR0913, PLR0917 - options of a command
         name, path = values.pair(text, "--file")
         given[name] = values.uploaded(api, Path(path))
     body = {"params": given, "priority": priority, "profile": profile}
+    if deadline:
+        body["deadline_seconds"] = values.seconds(deadline, "--deadline")
     # with a key, a request whose response was lost can be repeated
     headers = {"Idempotency-Key": key or f"cli-{uuid.uuid4()}"}
     run: Any = api.post(f"/workflows/{quote(workflow, safe='')}/runs", body, **headers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from django.core.asgi import get_asgi_application
 from django.utils import timezone
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from project.env import Environment
 from tests.support.factories import make_approval, make_run, make_whole_run
@@ -21,9 +21,11 @@ from workflows.access import tokens
 from workflows.api.context_protocol import application
 from workflows.api.live.limits import streams
 from workflows.api.live.viewers import Viewer
+from workflows.engine import State, Workflow, event
 from workflows.infra import notifications
 from workflows.infra.database_threads import run_in_db
-from workflows.models import Approval, AuditEvent, Run, Status
+from workflows.models import Approval, AuditEvent, EventWait, Run, Status
+from workflows.registry import registry
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -129,6 +131,67 @@ async def test_a_model_cannot_respond_in_place_of_an_excluded_person(
     assert stored.status == "open"
 
 
+class Payment(BaseModel):
+    amount: int
+
+
+@pytest.fixture
+def _waits_for_payments() -> Iterator[None]:
+    """Register a workflow that waits for an event."""
+    paid = event("payment", Payment, into="payment", name="paid")
+    registry.register(Workflow("paid-orders", state=State, start=paid, routes={}))
+    yield
+    registry.unregister("paid-orders")
+
+
+@pytest.mark.usefixtures("_waits_for_payments")
+async def test_a_model_sends_an_event_to_the_runs_that_wait_for_it(
+    served: Any, admin: User
+) -> None:
+    def waiting() -> Run:
+        graph = {"nodes": [{"name": "paid", "kind": "event"}]}
+        run = make_run(status=Status.WAITING, workflow_name="paid-orders", graph=graph)
+        EventWait.objects.create(
+            run=run,
+            sequence=1,
+            workflow_name=run.workflow_name,
+            node_name="paid",
+            name="payment",
+            key="42",
+        )
+        return run
+
+    run = await run_in_db(waiting)
+    message = {"name": "payment", "key": "42", "idempotency_key": "payment-7"}
+    async with connected(served, await secret_of(admin)) as client:
+        wrong = {**message, "value": {"amount": "much"}}
+        assert "amount" in await error_of(client, "send_event", **wrong)
+        right = {**message, "value": {"amount": 120}}
+        for _ in range(2):
+            (sent,) = await result_of(client, "send_event", **right)
+            assert (sent["runs"], sent["kept"]) == ([str(run.pk)], False)
+        (wait,) = await result_of(client, "list_waits", run=str(run.pk))
+        assert (wait["status"], wait["message"]["value"]) == (
+            "received",
+            {"amount": 120},
+        )
+        unknown = await error_of(client, "send_event", name="refund", value={})
+        assert "refund" in unknown
+    assert await run_in_db(AuditEvent.objects.filter(action="send event").count) == 1
+
+
+@pytest.mark.usefixtures("_waits_for_payments")
+async def test_a_launch_has_a_priority_and_a_deadline(served: Any, admin: User) -> None:
+    launch: dict[str, Any] = {"workflow": "paid-orders", "params": {}}
+    options = {"priority": 5, "deadline_seconds": 90}
+    async with connected(served, await secret_of(admin)) as client:
+        made = await result_of(client, "launch", **launch, **options)
+    run = await run_in_db(Run.objects.get, pk=made["id"])
+    assert run.priority == 5
+    assert run.deadline_at is not None
+    assert (run.deadline_at - run.created_at).total_seconds() == 90
+
+
 async def test_watching_ends_with_the_run_or_the_time(served: Any, admin: User) -> None:
     run = await run_in_db(make_run, status=Status.RUNNING)
     ended = {"status": Status.COMPLETED, "completed_at": timezone.now()}
@@ -165,12 +228,16 @@ async def test_watching_counts_as_a_stream_of_events(
     assert streams.used == 0
 
 
+@pytest.mark.usefixtures("_waits_for_payments")
 @pytest.mark.parametrize(
     ("scopes", "permitted"),
     [
         (("read",), {"list_workflows", "explain_decisions"}),
         (("launch",), {"list_workflows", "explain_decisions", "launch"}),
-        (("operate",), {"list_workflows", "explain_decisions", "cancel_run"}),
+        (
+            ("operate",),
+            {"list_workflows", "explain_decisions", "cancel_run", "send_event"},
+        ),
     ],
 )
 async def test_the_scopes_of_a_token_limit_the_tools(
@@ -185,6 +252,11 @@ async def test_the_scopes_of_a_token_limit_the_tools(
         "launch": {"workflow": "classify-document", "params": {"threshold": "x"}},
         "cancel_run": {**of_run, "reason": "Wrong input."},
         "respond": {**of_run, "sequence": 4, "value": {}, "reason": "No."},
+        "send_event": {
+            "name": "payment",
+            "value": {"amount": 1},
+            "workflow": "paid-orders",
+        },
     }
     refused = set()
     async with connected(served, await secret_of(alice, *scopes)) as client:

@@ -25,7 +25,16 @@ from workflows.api.live.frames import Event
 from workflows.api.live.run_source import Position, RunSource
 from workflows.api.live.viewers import Viewer
 from workflows.errors import InvalidCursor
-from workflows.models import ApprovalStatus, Run, Stage, StageStatus, Status
+from workflows.models import (
+    ApprovalStatus,
+    EventMessage,
+    EventWait,
+    EventWaitStatus,
+    Run,
+    Stage,
+    StageStatus,
+    Status,
+)
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -49,6 +58,8 @@ class Writer:
         """End a step with three decisions and two lines, after the response if it waits."""
         if self.run.approvals.filter(status=ApprovalStatus.OPEN).exists():
             self.respond()
+        if self.run.event_waits.filter(status=EventWaitStatus.OPEN).exists():
+            self.receive()
         place = {"run": self.run, "sequence": self.step, "attempt": self.run.attempt}
         waiting = Stage.objects.filter(**place, status=StageStatus.WAITING)
         if not waiting.update(status=StageStatus.COMPLETED):
@@ -84,6 +95,29 @@ class Writer:
         """Close the approval; the next attempt takes the row of the pause over."""
         answered = {"status": ApprovalStatus.ANSWERED, "responded_at": timezone.now()}
         self.run.approvals.filter(status=ApprovalStatus.OPEN).update(**answered)
+        self.attempt()
+
+    def wait(self) -> None:
+        """Wait for the first of two events, unless the step has waited already."""
+        if self.run.event_waits.filter(sequence=self.step).exists():
+            return
+        for position in range(2):
+            EventWait.objects.create(
+                run=self.run,
+                sequence=self.step,
+                position=position,
+                workflow_name=self.run.workflow_name,
+                node_name="paid",
+            )
+        self.change()
+
+    def receive(self) -> None:
+        """Close the first wait with a message, and the other one."""
+        waits = self.run.event_waits.filter(sequence=self.step)
+        name = self.run.workflow_name
+        message = EventMessage.objects.create(workflow_name=name, value=self.step)
+        waits.filter(position=0).close(EventWaitStatus.RECEIVED, message=message)
+        waits.close(EventWaitStatus.WITHDRAWN)
         self.attempt()
 
     def attempt(self) -> None:
@@ -129,13 +163,17 @@ class Reader:
         return [tuple(getattr(row, name) for name in key) for row in rows]
 
 
-STEPS = ("stage", "lines", "rewind_line", "pause", "respond", "attempt")
+STEPS = (
+    *("stage", "lines", "rewind_line", "pause", "respond", "attempt"),
+    *("wait", "receive"),
+)
 READS = ("read", "drop", "connect")
 
 
 @given(st.lists(st.sampled_from(STEPS + READS), max_size=25))
 @example(["stage", "pause", "read", "respond", "connect", "read", "stage", "read"])
 @example(["lines", "read", "rewind_line", "connect", "attempt", "lines", "drop"])
+@example(["wait", "read", "receive", "connect", "read", "stage", "wait", "drop"])
 @settings(
     max_examples=40,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -145,7 +183,8 @@ def test_a_history_cut_anywhere_is_received_exactly_once(
 ) -> None:
     monkeypatch.setattr(run_source, "CHUNK", CHUNK)
     with transaction.atomic():
-        run = make_run(status=Status.RUNNING)
+        graph = {"nodes": [{"name": "paid", "kind": "first_of"}]}
+        run = make_run(status=Status.RUNNING, graph=graph)
         writer, reader = Writer(run), Reader(run, Viewer(admin))
         for step in steps:
             getattr(reader if step in READS else writer, step)()
@@ -166,11 +205,48 @@ def test_a_history_cut_anywhere_is_received_exactly_once(
         approvals = reader.received("approvals", "sequence", "status")
         assert len(approvals) == len(set(approvals))
         assert set(run.approvals.values_list("sequence", "status")) <= set(approvals)
+        waits = reader.received("waits", "sequence", "event", "status", "ended_at")
+        last = run.event_waits.values_list("sequence", "name", "status", "closed_at")
+        assert set(last) <= set(waits)
+        received = {row.message.value for row in sent(reader) if row.message}
+        messages = EventMessage.objects.filter(waits__run=run)
+        assert received == set(messages.values_list("value", flat=True))
         versions = [event.data.run.version for event in reader.events]  # type: ignore[attr-defined]
         assert versions == sorted(versions)
         assert versions[-1] == writer.run.version
         assert reader.source.is_over
         transaction.set_rollback(True)
+
+
+def sent(reader: Reader) -> list[Any]:
+    """Return the waits that a client has received, in order."""
+    events: list[Any] = [event.data for event in reader.events]
+    return [row for event in events for row in event.waits]
+
+
+def test_an_id_of_an_earlier_release_is_continued() -> None:
+    old = "7-1.2-1.1.3-1.4.0-2.0000abcd"
+    read = Position.read(old)
+    assert str(read) == f"{old}-0.00000000"
+    assert Position.read(str(read)) == read
+
+
+def test_a_wait_is_sent_again_only_when_it_has_changed(admin: User) -> None:
+    run = make_run(
+        status=Status.RUNNING, graph={"nodes": [{"name": "paid", "kind": "event"}]}
+    )
+    writer, reader = Writer(run), Reader(run, Viewer(admin))
+    writer.wait()
+    reader.read()
+    assert [row.status for row in sent(reader)] == ["open", "open"]
+    reader.connect()
+    writer.lines()
+    reader.read()
+    assert len(sent(reader)) == 2
+    writer.receive()
+    reader.read()
+    assert [row.status for row in sent(reader)[2:]] == ["received", "withdrawn"]
+    assert sent(reader)[2].message.value == 1
 
 
 def test_a_restored_database_resets_the_history(admin: User) -> None:
@@ -189,6 +265,7 @@ def test_a_restored_database_resets_the_history(admin: User) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "1-1.1-1.1.1-1.1.1-0.00000000-99999999999.00000000",
         *("7", "x", "7-1.1-1.1.1-1.1.0-0", "1-1.1-1.1.1-1.1.2-0.00000000"),
         *("9999999999-1.1-1.1.1-1.1.1-0.00000000", "1-1.1-1.1.1-1.1.1-0.0000000g"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from django.utils import timezone
 from pydantic import BaseModel
 
 from project.env import ROOT
-from signalbox import servers
+from signalbox import servers, values
 from tests.command_line.conftest import SERVER, Shell
 from tests.support.crafted_pdfs import many_pages
 from tests.support.factories import (
@@ -60,11 +61,14 @@ def test_launch_sends_params_of_options_and_of_a_file(
         *LAUNCH,
         *("--params-file", str(tmp_path / "params.json"), "--param", "threshold=0.7"),
         *("--file", f"document={pdf}", "--key", "order-7", "--priority", "5"),
+        *("--deadline", "2h"),
     )
     stored = Run.objects.get(pk=run["id"])
     assert stored.params["threshold"] == 0.7
     assert stored.params["document"] != "replaced"
     assert (stored.idempotency_key, stored.priority) == ("order-7", 5)
+    assert stored.deadline_at is not None
+    assert stored.deadline_at - stored.created_at == dt.timedelta(hours=2)
     again = (*LAUNCH, "--param", f"document={stored.params['document']}")
     assert shell.json(*again, "--key", "order-7", code=2)["code"] == "key_reused"
 
@@ -89,6 +93,17 @@ def test_a_launch_whose_response_is_lost_is_repeated_with_its_key(
     shell.run(*LAUNCH, "--file", document)
     assert Run.objects.count() == 1
     assert shell.waits == [1.0]
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "0", "inf", "2 w", "h"])
+def test_a_deadline_that_is_no_time_is_refused(shell: Shell, text: str) -> None:
+    if text:
+        shell.run(*LAUNCH, "--deadline", text, code=2)
+        assert f"“{text}” is not a time: use --deadline" in shell.errors
+    assert values.seconds("90", "--deadline") == 90
+    assert values.seconds("1.5m", "--deadline") == 90
+    assert values.seconds("1d", "--deadline") == 86_400
+    assert Run.objects.count() == 0
 
 
 def test_invalid_params_are_named(shell: Shell) -> None:

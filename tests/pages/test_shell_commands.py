@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 from collections.abc import Callable
@@ -66,14 +67,23 @@ def arguments_of(command: str, shell: str) -> list[str]:
 def test_a_shell_passes_any_value_unchanged(
     params: dict[str, Any], shell: str, key: str
 ) -> None:
-    made = LaunchCommands.of("sort-mail", params, profile="", priority=-3, key=key)
+    made = LaunchCommands.of(
+        "sort-mail",
+        params,
+        profile="",
+        priority=-3,
+        deadline=dt.timedelta(hours=400),
+        key=key,
+    )
     assert (made.curl + made.signalbox).isprintable()
     url, *options = arguments_of(made.curl, shell)
     assert url == "https://runs.example.org/api/v1/workflows/sort-mail/runs"
     assert options[:2] == ["-H", "Authorization: Bearer sbx_1"]
     assert (f"Idempotency-Key: {key}" in options) == bool(key)
     body = json.loads(options[options.index("--data-raw") + 1])
-    assert body == {"params": params, "profile": "", "priority": -3}
+    seconds = 400 * 3_600.0
+    options_of_body = {"profile": "", "priority": -3, "deadline_seconds": seconds}
+    assert body == {"params": params, **options_of_body}
     arguments = arguments_of(made.signalbox, shell)
     assert arguments[:2] == ["launch", "sort-mail"]
     pairs = list(zip(arguments[2::2], arguments[3::2], strict=True))
@@ -83,6 +93,8 @@ def test_a_shell_passes_any_value_unchanged(
     assert found | values.objects(given_params, "--param") == params
     rest = [pair for pair in pairs if pair[0] not in {"--param", "--params"}]
     keys = [("--key", key)] if key else []
+    assert values.seconds(dict(rest).pop("--deadline"), "--deadline") == seconds
+    rest = [pair for pair in rest if pair[0] != "--deadline"]
     assert sorted(rest) == sorted([("--profile", ""), ("--priority", "-3"), *keys])
 
 
@@ -98,6 +110,7 @@ FORM = {
     "confidence": "0.8",
     "launch-profile": "own",
     "launch-priority": "5",
+    "launch-deadline": "90",
     "launch-key": "order-7",
 }
 
@@ -113,6 +126,7 @@ def test_the_launch_form_shows_the_commands_and_launches_nothing(
     assert page.status_code == 200
     assert "signalbox launch reasoning" in text
     assert "--priority 5" in text
+    assert "--deadline 5400" in text
     assert "--key order-7" in text
     assert "The API key for the run isn’t included." in text
     assert text.count(secret) == 0

@@ -51,6 +51,7 @@ _run: dict[str, Any] = {
     "steps_to_undo": None,
     "steps_undone": None,
     "idempotency_key": "order-117",
+    "limit_key": None,
     "parent": None,
     "url": f"/runs/{RUN}/",
 }
@@ -61,6 +62,7 @@ _detail: dict[str, Any] = {
     "result": None,
     "cancel_reason": None,
     "actions": ["cancel", "label", "pin", "rerun", "unlabel"],
+    "blocked": None,
     "payload_removed_at": None,
     "continues": None,
     "continued_by": None,

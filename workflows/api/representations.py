@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.urls import reverse
 
 from workflows.access import permissions
+from workflows.api.representations_waits import blocked_by
 from workflows.api.schemas import (
     ApprovalOut,
     AttemptOut,
@@ -127,6 +128,7 @@ def run_detail(run: Run, user: User) -> RunDetail:
         result=None if hidden else run.result,
         cancel_reason=run.cancel_reason or None,
         actions=sorted(actions.offered(run, permissions.permissions_for(user))),
+        blocked=blocked_by(run),
         payload_removed_at=run.payload_removed_at,
         continues=_id(related.continues),
         continued_by=_id(related.continued_by),
@@ -177,6 +179,7 @@ def _run(run: Run, parents: frozenset[UUID]) -> dict[str, Any]:
         "steps_to_undo": run.steps_to_undo,
         "steps_undone": run.steps_undone,
         "idempotency_key": None if is_redacted(run) else run.idempotency_key,
+        "limit_key": None if is_redacted(run) else run.limit_key,
         "parent": run.parent_id if run.parent_id in parents else None,
         "url": reverse("run", args=[run.pk]),
     }

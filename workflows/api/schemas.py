@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from ninja import Schema
@@ -113,8 +113,23 @@ class RunSummary(Schema):
     steps_to_undo: int | None = Field(description="Completed steps to undo, if any.")
     steps_undone: int | None
     idempotency_key: str | None
+    limit_key: str | None = Field(
+        description="Key of the limits of its workflow, “” for that of all runs; null without"
+        " limits, or if you can’t read its data."
+    )
     parent: UUID | None
     url: str = Field(description="Path of its page.")
+
+
+class BlockedOut(Schema):
+    """Why no worker may start a pending run yet."""
+
+    by: Literal["pause", "limit", "debounce"]
+    limit: str | None = Field(description="The limit that is full.")
+    until: dt.datetime | None = Field(
+        description="When a start becomes possible, if that is known."
+    )
+    runs: list[UUID] = Field(description="Runs that the limit counts, up to 10.")
 
 
 class RunDetail(RunSummary):
@@ -125,6 +140,10 @@ class RunDetail(RunSummary):
     result: Any | None = Field(description="The final state, null until completed.")
     cancel_reason: str | None
     actions: list[str] = Field(description="Actions that its status and you permit.")
+    blocked: BlockedOut | None = Field(
+        description="What keeps it from starting while it is pending: a pause of its"
+        " workflow, or a limit; null if any worker may start it."
+    )
     payload_removed_at: dt.datetime | None = Field(
         description="When retention deleted params, result and states."
     )

@@ -14,6 +14,7 @@ from workflows.api.schemas import (
     RunSummary,
     StageOut,
 )
+from workflows.api.schemas_events import WaitOut
 
 
 class RunEvent(Schema):
@@ -32,6 +33,10 @@ class RunEvent(Schema):
     decisions: list[DecisionOut] = Field(description="Evaluated edges, in order.")
     log: list[LogLineOut] = Field(description="Log lines; none if hidden.")
     approvals: list[ApprovalOut] = Field(description="Opened or closed approvals.")
+    waits: list[WaitOut] = Field(
+        description="Opened or closed waits for events and callbacks, with the message"
+        " received, and the other waits of their step."
+    )
 
 
 class RunListEvent(Schema):

@@ -18,6 +18,7 @@ from workflows.models import Decision, EventKind, Run, ScheduleMoment
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Callable
 
     from workflows.models import OutboxEvent
 
@@ -58,19 +59,25 @@ def _data(event: OutboxEvent) -> dict[str, Any]:
     data: dict[str, Any] = {"workflow": event.workflow_name}
     if event.run_id is not None:
         data["run"] = _run(event.run_id, event)
-    if event.kind in RUN_ENDS:
-        data["decisions"] = _decisions(event)
-    elif event.kind == EventKind.SCHEDULE_MISSED:
-        data["schedule"] = _schedule(event)
-    elif event.kind.startswith("alert."):
-        data["alert"] = _alert(event)
-    elif event.kind.startswith("approval."):
-        data["approval"] = {
-            "id": event.facts["approval"],
-            "step": event.facts["sequence"],
-            "node": event.facts["node"],
-        }
+    name, build = _PARTS[event.kind.partition(".")[0]]
+    data[name] = build(event)
     return data
+
+
+def _approval(event: OutboxEvent) -> dict[str, Any]:
+    return {"id": event.facts["approval"], **_step(event)}
+
+
+def _step(event: OutboxEvent) -> dict[str, Any]:
+    return {"step": event.facts["sequence"], "node": event.facts["node"]}
+
+
+def _message(event: OutboxEvent) -> dict[str, Any]:
+    """Return the message that was sent or received, and the step that waited for it."""
+    message = event.facts["message"]
+    step = _step(event) if "sequence" in event.facts else {}
+    name = {"name": event.facts["event"]} if event.facts["event"] else {}
+    return {"message": str(UUID(str(message))) if message else None, **name, **step}
 
 
 def _run(run_id: UUID, event: OutboxEvent) -> dict[str, Any]:
@@ -134,5 +141,27 @@ def _alert(event: OutboxEvent) -> dict[str, Any]:
     }
 
 
+def _pause(event: OutboxEvent) -> dict[str, Any]:
+    url = absolute(reverse("workflow", args=[event.workflow_name]))
+    return {"url": url, "by": event.facts.get("by")}
+
+
+def _limit(event: OutboxEvent) -> str:
+    return str(event.facts["limit"])
+
+
 def _time(at: dt.datetime | None) -> str | None:
     return at.isoformat() if at else None
+
+
+# What a message has besides workflow and run, by the first part of its kind
+_PARTS: Final[dict[str, tuple[str, Callable[[OutboxEvent], Any]]]] = {
+    "run": ("decisions", _decisions),
+    "approval": ("approval", _approval),
+    "schedule": ("schedule", _schedule),
+    "event": ("event", _message),
+    "callback": ("callback", _message),
+    "launch": ("limit", _limit),
+    "workflow": ("pause", _pause),
+    "alert": ("alert", _alert),
+}

@@ -37,6 +37,13 @@ FAILURES: Final = frozenset(
 RUN_ENDS: Final = frozenset(
     {EventKind.RUN_COMPLETED, EventKind.RUN_FAILED, EventKind.RUN_CANCELLED}
 )
+# One notification for each message would be too many for followers of a workflow
+MESSAGES: Final = frozenset(
+    {
+        *(EventKind.EVENT_SENT, EventKind.EVENT_RECEIVED),
+        EventKind.CALLBACK_RECEIVED,
+    }
+)
 MAILS: Final = (Mail.NONE, Mail.DAILY, Mail.EACH)  # the last one wins
 
 _matchers: list[Matcher] = []
@@ -84,7 +91,7 @@ def is_wanted(one: Subscription, event: OutboxEvent) -> bool:
     if not permissions.can_view(one.user, event.workflow_name):
         return False
     if one.kind == Followed.WORKFLOW:
-        return one.target == event.workflow_name
+        return one.target == event.workflow_name and event.kind not in MESSAGES
     if one.kind == Followed.RUN:
         return event.run_id is not None and one.target == event.run_id.hex
     return _IS_WANTED[one.kind](one, event)

@@ -24,6 +24,8 @@ def title_of(event: Event) -> str:
     label = LABELS.get(event.kind, event.kind)
     if "alert" in event.facts:
         return f"{label}: {event.facts['name']} ({event.workflow_name})"
+    if event.facts.get("event"):  # the name of one that was sent, received or expired
+        label = f"{label} “{event.facts['event']}”"
     run = f" {event.run_id.hex[-8:]}" if event.run_id else ""
     return f"{label}: {event.workflow_name}{run}"
 

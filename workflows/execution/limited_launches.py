@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from django.db import transaction
 from django.utils import timezone
@@ -11,14 +12,19 @@ from django.utils import timezone
 from workflows.errors import InvalidStatus, LimitReached
 from workflows.execution import queue, run_cancellation, sql
 from workflows.execution.limited_claims import starts_of
-from workflows.infra import clock, notifications
-from workflows.models import Run, Status
+from workflows.infra import clock, notifications, process_metrics
+from workflows.models import EventKind, OutboxEvent, Run, Status
+from workflows.outbox import events
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from workflows.engine import Limits
     from workflows.models import AuditEvent
+
+REPORT_EVERY: Final = dt.timedelta(
+    minutes=1
+)  # of a workflow that refuses many launches
 
 
 def insert(limits: Limits, run: Run, event: AuditEvent) -> bool:
@@ -27,6 +33,26 @@ def insert(limits: Limits, run: Run, event: AuditEvent) -> bool:
     False if its idempotency key is that of an earlier run; nothing is changed then.
     Raises LimitReached.
     """
+    try:
+        return _insert(limits, run, event)
+    except LimitReached as refusal:
+        process_metrics.LAUNCHES_REFUSED.labels(run.workflow_name).inc()
+        _report(run.workflow_name, refusal)
+        raise
+
+
+def _report(workflow: str, refusal: LimitReached) -> None:
+    """Write an event about a refusal, unless there is one of the last REPORT_EVERY."""
+    since = timezone.now() - REPORT_EVERY
+    recent = OutboxEvent.objects.filter(
+        kind=EventKind.LAUNCH_REFUSED, workflow_name=workflow, created_at__gt=since
+    )
+    if not recent.exists():
+        events.write(EventKind.LAUNCH_REFUSED, workflow, {"limit": refusal.limit})
+
+
+def _insert(limits: Limits, run: Run, event: AuditEvent) -> bool:
+    """Insert a run as `insert` does."""
     with transaction.atomic():
         sql.driver().lock_limit_key(f"{run.workflow_name} {run.limit_key}")
         if _is_known(run):

@@ -55,6 +55,11 @@ DELIVERY_ATTEMPTS: Final = Counter(
     "Attempts of this process to deliver a message, by result: ok or failed.",
     ["result"],
 )
+LAUNCHES_REFUSED: Final = Counter(
+    "signalbox_launches_refused",
+    "Launches that this process refused because of the limits of their workflow.",
+    ["workflow"],
+)
 OUTAGES: Final = Counter(
     "signalbox_outages", "Times that something this process needs was away.", ["what"]
 )

@@ -24,6 +24,10 @@ from workflows.models import (
     Approval,
     ApprovalStatus,
     EventKind,
+    EventMessage,
+    EventWait,
+    EventWaitKind,
+    EventWaitStatus,
     Interest,
     LimitCheck,
     MomentResult,
@@ -32,6 +36,7 @@ from workflows.models import (
     Schedule,
     ScheduleMoment,
     Status,
+    WorkflowPause,
 )
 
 if TYPE_CHECKING:
@@ -45,11 +50,11 @@ PREFIX: Final = "signalbox_outbox_"
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """An event per inserted or updated row of a table."""
+    """An event per inserted, updated or deleted row of a table."""
 
     name: str
     model: type[Model]
-    operation: str  # INSERT, or UPDATE OF a column
+    operation: str  # INSERT, DELETE, or UPDATE OF a column
     condition: str  # with NEW and OLD
     kind: str  # the event's, as SQL
     facts: tuple[tuple[str, str], ...]  # name and SQL of each
@@ -116,6 +121,16 @@ _OF_MOMENTS: Final[dict[str, Any]] = {
     "source": f"{_table(Schedule)} AS parent",
     "match": "parent.id = NEW.schedule_id",
 }
+_WAITS: Final = {  # of a wait for a message, by its kind: what its new status means
+    EventWaitKind.EVENT.value: {
+        EventWaitStatus.RECEIVED.value: EventKind.EVENT_RECEIVED.value,
+        EventWaitStatus.EXPIRED.value: EventKind.EVENT_EXPIRED.value,
+    },
+    EventWaitKind.CALLBACK.value: {
+        EventWaitStatus.RECEIVED.value: EventKind.CALLBACK_RECEIVED.value,
+        EventWaitStatus.EXPIRED.value: EventKind.CALLBACK_EXPIRED.value,
+    },
+}
 # A run with limits that is pending may start; one that has left its worker leaves a slot.
 _MAY_START: Final[dict[str, Any]] = {
     "model": Run,
@@ -180,6 +195,51 @@ TRIGGERS: Final = (
         operation="UPDATE OF result",
         condition=f"NEW.result <> OLD.result AND {_one_of('result', _MOMENTS)}",
         **_OF_MOMENTS,
+    ),
+    Trigger(
+        "message_sent",
+        EventMessage,
+        "INSERT",
+        "NEW.name <> ''",  # not one that was posted to a callback
+        kind=f"'{EventKind.EVENT_SENT.value}'",
+        facts=(("message", "NEW.id"), ("event", "NEW.name")),
+        run="NULL",  # it may move any number of runs
+    ),
+    *(
+        Trigger(
+            f"{kind}_wait_closed",
+            EventWait,
+            "UPDATE OF status",
+            f"NEW.status <> OLD.status AND NEW.kind = '{kind}'"
+            f" AND {_one_of('status', statuses)}",
+            kind=_when("status", statuses),
+            facts=(
+                ("event", "NEW.name"),
+                ("message", "NEW.message_id"),
+                ("node", "NEW.node_name"),
+                ("sequence", "NEW.sequence"),
+            ),
+        )
+        for kind, statuses in _WAITS.items()
+    ),
+    Trigger(
+        "workflow_paused",
+        WorkflowPause,
+        "INSERT",
+        "NEW.workflow_name <> ''",
+        kind=f"'{EventKind.WORKFLOW_PAUSED.value}'",
+        facts=(("by", "NEW.paused_by_name"),),
+        run="NULL",
+    ),
+    Trigger(
+        "workflow_unpaused",
+        WorkflowPause,
+        "DELETE",
+        "OLD.workflow_name <> ''",
+        kind=f"'{EventKind.WORKFLOW_UNPAUSED.value}'",
+        facts=(),
+        run="NULL",
+        workflow="OLD.workflow_name",
     ),
 )
 
@@ -265,13 +325,14 @@ def _statements(
 ) -> dict[str, tuple[str, list[str]]]:
     """Return table and statements of each trigger, by its name in the database.
 
-    Without those that write to a table that does not exist: it is older than they are.
+    Without those on, or for, a table that does not exist: the schema is older than they are.
     """
     make = _for_postgresql if is_postgresql(connection) else _for_sqlite
     return {
         trigger.full_name: (_table(trigger.model), [*make(trigger)])
         for trigger in TRIGGERS
-        if not trigger.statement or _table(LimitCheck) in tables
+        if _table(trigger.model) in tables
+        and (not trigger.statement or _table(LimitCheck) in tables)
     }
 
 

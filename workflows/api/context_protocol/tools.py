@@ -23,10 +23,10 @@ from workflows.pages.live.broadcast import hub
 MAX_WAIT_SECONDS: Final = 60
 MAX_ROWS: Final = 50
 INSTRUCTIONS: Final = """\
-Launch and watch runs of workflows, explain their decisions, respond to approvals and cancel
-runs, with the permissions of the API token. Call get_workflow before a launch: its `params` is
-the JSON Schema of the parameters. Responses to approvals and cancellations are recorded in the
-audit log with your reason: act only on the instruction of a person.
+Launch and watch runs of workflows, explain their decisions, respond to approvals, send events
+and cancel runs, with the permissions of the API token. Call get_workflow before a launch: its
+`params` is the JSON Schema of the parameters. Responses to approvals, events and cancellations
+are recorded in the audit log: act only on the instruction of a person.
 """
 READS = ToolAnnotations(read_only_hint=True, open_world_hint=False)
 ADDS = ToolAnnotations(destructive_hint=False, open_world_hint=False)
@@ -50,10 +50,16 @@ async def get_workflow(name: str) -> dict[str, Any]:
     return found
 
 
-async def launch(
+async def launch(  # noqa: PLR0913, PLR0917 - options of a tool
     workflow: str,
     params: Annotated[dict[str, Any], Field(description="Fits the JSON Schema.")],
     profile: str | None = None,
+    priority: Annotated[
+        int, Field(ge=-100, le=100, description="Higher starts first.")
+    ] = 0,
+    deadline_seconds: Annotated[
+        float | None, Field(gt=0, description="Seconds until the run fails.")
+    ] = None,
     idempotency_key: Annotated[
         str,
         Field(description="The same launch with the same key returns the same run."),
@@ -61,7 +67,12 @@ async def launch(
 ) -> dict[str, Any]:
     """Launch a run. Use watch_run to wait for it."""
     path = f"/workflows/{quote(workflow, safe='')}/runs"
-    body = {"params": params, "profile": profile}
+    body = {
+        "params": params,
+        "profile": profile,
+        "priority": priority,
+        "deadline_seconds": deadline_seconds,
+    }
     found: dict[str, Any] = await caller.get().post(path, body, idempotency_key)
     return found
 
@@ -155,6 +166,37 @@ async def respond(
     return found
 
 
+async def list_waits(run: RunId) -> list[dict[str, Any]]:
+    """List what a run waits and waited for besides approvals: events and callbacks."""
+    found: list[dict[str, Any]] = await caller.get().get(f"/runs/{run}/waits")
+    return found
+
+
+async def send_event(
+    name: Annotated[str, Field(description="As the workflow declares it.")],
+    value: Annotated[dict[str, Any], Field(description="Fits its declared type.")],
+    key: Annotated[
+        str, Field(description="Selects the runs, such as the number of an order.")
+    ] = "",
+    workflow: Annotated[
+        str, Field(description="The only workflow to send it to; empty: all.")
+    ] = "",
+    idempotency_key: Annotated[
+        str,
+        Field(description="The same message with the same key is sent once."),
+    ] = "",
+) -> list[dict[str, Any]]:
+    """Send a message to every run that waits for an event with this name and key.
+
+    `runs` are those that it moved; `kept` says that it waits for a run that will wait.
+    """
+    body = {"name": name, "key": key, "value": value, "workflow": workflow}
+    found: list[dict[str, Any]] = await caller.get().post(
+        "/events", body, idempotency_key
+    )
+    return found
+
+
 async def cancel_run(run: RunId, reason: Reason) -> dict[str, Any]:
     """Cancel a run."""
     found: dict[str, Any] = await caller.get().post(
@@ -177,6 +219,8 @@ def make_server(version: str) -> MCPServer:
         (explain_decisions, READS),
         (list_approvals, READS),
         (respond, CHANGES),
+        (list_waits, READS),
+        (send_event, CHANGES),
         (cancel_run, CHANGES),
     ):
         server.tool(annotations=hints)(tool)

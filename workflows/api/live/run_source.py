@@ -12,17 +12,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db.models import Q
 
 from workflows.api import representations
 from workflows.api.live.frames import Event
+from workflows.api.representations_waits import wait
 from workflows.api.requests import visible_run_of
 from workflows.api.schemas_live import RunEvent
 from workflows.errors import InvalidCursor
-from workflows.models import Approval, StageStatus, Status, current_stage
+from workflows.models import Approval, EventWait, StageStatus, Status, current_stage
 from workflows.models.current_stages import ACTIVE_STATUSES
+from workflows.pages.lists.event_waits import can_wait_for_events
 from workflows.pages.redaction import is_redacted, redact_rows
 from workflows.pages.run.cancelled_stages import as_shown
 from workflows.services.approvals import votes_of
@@ -42,7 +45,8 @@ FORM: Final = re.compile(
     r"-(?P<stage>\d{1,10}\.\d{1,10})"
     r"-(?P<decision>\d{1,10}\.\d{1,10}\.\d{1,10})"
     r"-(?P<line>\d{1,10}\.\d{1,10}\.[01])"
-    r"-(?P<approval>\d{1,10}\.[0-9a-f]{8})",
+    r"-(?P<approval>\d{1,10}\.[0-9a-f]{8})"
+    r"(?:-(?P<wait>\d{1,10}\.[0-9a-f]{8}))?",  # earlier releases had none
     re.ASCII,
 )
 MAX_NUMBER: Final = 2**31 - 1
@@ -60,6 +64,7 @@ class Position:
     # after others when the database was restored (`execution/rewinds.py`)
     line: tuple[int, int, int] = (0, 0, 0)
     approval: tuple[int, str] = (0, NO_TAG)  # sequence, and a digest of its status
+    wait: tuple[int, str] = (0, NO_TAG)  # sequence, and a digest of all statuses there
 
     def __str__(self) -> str:
         """Return the id of the event that leads here; it begins with the version."""
@@ -69,6 +74,7 @@ class Position:
             self.decision,
             self.line,
             self.approval,
+            self.wait,
         )
         return "-".join(".".join(map(str, part)) for part in parts)
 
@@ -80,17 +86,20 @@ class Position:
         found = FORM.fullmatch(text)
         if found is None:
             raise InvalidCursor
-        numbers = [int(part) for part in re.split("[-.]", text)[:-1]]
-        if max(numbers) > MAX_NUMBER:
+        # "." splits into two empty parts, for a key that is not there
+        keys = {name: part.split(".") for name, part in found.groupdict(".").items()}
+        approval, wait = keys.pop("approval"), keys.pop("wait")
+        numbers = {name: [*map(int, part)] for name, part in keys.items()}
+        places = int(approval[0]), int(wait[0] or 0)
+        if max(*places, *chain(*numbers.values())) > MAX_NUMBER:
             raise InvalidCursor
-        version, *keys, approval = numbers
-        tag = text.rpartition(".")[2]
         return cls(
-            version,
-            (keys[0], keys[1]),
-            (keys[2], keys[3], keys[4]),
-            (keys[5], keys[6], keys[7]),
-            (approval, tag),
+            numbers["version"][0],
+            (numbers["stage"][0], numbers["stage"][1]),
+            (numbers["decision"][0], numbers["decision"][1], numbers["decision"][2]),
+            (numbers["line"][0], numbers["line"][1], numbers["line"][2]),
+            (places[0], approval[1]),
+            (places[1], wait[1] or NO_TAG),
         )
 
 
@@ -144,6 +153,7 @@ class RunSource:
         stages, decisions = _stages(run, known), _decisions(run, known)
         lines = [] if is_redacted(run) else _lines(run, known)
         approvals = _approvals(run, known)
+        waits = _waits(run, known)
         after = replace(
             known,
             version=run.version,
@@ -151,6 +161,7 @@ class RunSource:
             decision=_decision_key(decisions[-1]) if decisions else known.decision,
             line=_after_lines(lines, known),
             approval=_approval_key(approvals[-1]) if approvals else known.approval,
+            wait=_waits_key(waits) if waits else known.wait,
         )
         rows = {
             "stages": [representations.stage(row) for row in redact_rows(run, stages)],
@@ -162,6 +173,7 @@ class RunSource:
                 representations.approval(row, self._viewer.user)
                 for row in redact_rows(run, approvals)
             ],
+            "waits": [wait(row) for row in waits],
         }
         return after, rows
 
@@ -247,6 +259,32 @@ def _approval_key(row: Approval) -> tuple[int, str]:
     return row.sequence, sha256(
         f"{row.status} {row.responded_at}{votes}".encode()
     ).hexdigest()[:8]
+
+
+def _waits(run: Run, known: Position) -> list[EventWait]:
+    """Return the waits that are new or have changed, with all of their step.
+
+    Only those of the last step change. They are sent together, so that one digest names
+    what a client has of them.
+    """
+    if not can_wait_for_events(run):
+        return []
+    sequence, tag = known.wait
+    rows = EventWait.objects.filter(run=run, sequence__gte=sequence)
+    ordered = rows.select_related("message").order_by("sequence", "position")
+    waits = list(ordered)
+    same = [row for row in waits if row.sequence == sequence]
+    if same and _waits_key(same) == (sequence, tag):
+        waits = [row for row in waits if row.sequence > sequence]
+    redact_rows(run, [row.message for row in waits if row.message])
+    return redact_rows(run, waits)
+
+
+def _waits_key(rows: Sequence[EventWait]) -> tuple[int, str]:
+    """Return the last step of these waits, and a digest of what can change in them."""
+    last = [row for row in rows if row.sequence == rows[-1].sequence]
+    text = " ".join(f"{row.status} {row.created_at} {row.closed_at}" for row in last)
+    return last[0].sequence, sha256(text.encode()).hexdigest()[:8]
 
 
 def _after(rows: QuerySet[Any], attempt: int, **key: int) -> QuerySet[Any]:

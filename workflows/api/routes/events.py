@@ -10,11 +10,10 @@ from ninja import Router
 from ninja import Status as Reply
 from ninja.params import functions as param_functions
 
+from workflows.api.representations_waits import wait
 from workflows.api.requests import ApiRequest, errors, visible_run
-from workflows.api.schemas_events import EventIn, MessageOut, SentOut, WaitOut
-from workflows.models import EventMessage, EventWait, EventWaitKind, EventWaitStatus
+from workflows.api.schemas_events import EventIn, SentOut, WaitOut
 from workflows.pages.lists.event_waits import waits_of
-from workflows.pages.redaction import is_redacted
 from workflows.services.events import MAX_IDEMPOTENCY_KEY, Sent
 from workflows.system import system
 
@@ -61,7 +60,7 @@ def send_event(
 def list_waits(request: ApiRequest, run_id: UUID) -> Any:
     """List what a run waits and waited for besides approvals, with what it received."""
     run = visible_run(request, run_id)
-    return [_wait(row) for row in waits_of(run)]
+    return [wait(row) for row in waits_of(run)]
 
 
 def _sent(sent: Sent) -> SentOut:
@@ -74,28 +73,4 @@ def _sent(sent: Sent) -> SentOut:
         sent_at=row.created_at,
         runs=list(sent.runs),
         kept=sent.is_kept,
-    )
-
-
-def _wait(row: EventWait) -> WaitOut:
-    return WaitOut(
-        sequence=row.sequence,
-        node=row.node_name,
-        kind=EventWaitKind(row.kind),
-        event=row.name,
-        key=row.key,
-        status=EventWaitStatus(row.status),
-        since=row.created_at,
-        until=row.expires_at,
-        ended_at=row.closed_at,
-        message=_message(row.message) if row.message else None,
-    )
-
-
-def _message(row: EventMessage) -> MessageOut:
-    return MessageOut(
-        id=row.pk,
-        sender=row.sender_name,
-        sent_at=row.created_at,
-        value=None if is_redacted(row) else row.value,
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterator, Mapping
 
     from workflows.models import Run
@@ -29,13 +30,14 @@ class LaunchCommands:
     signalbox: str
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 - options of a launch
         cls,
         workflow: str,
         params: Mapping[str, Any],
         *,
         profile: str | None = None,
         priority: int = 0,
+        deadline: dt.timedelta | None = None,
         key: str = "",
     ) -> LaunchCommands:
         """Return the commands of a launch with these options."""
@@ -43,7 +45,9 @@ class LaunchCommands:
         given = {name: value for name, value in options.items() if value}
         if profile == "":
             given["profile"] = ""
-        body = json_text({"params": params, **given})
+        seconds = deadline.total_seconds() if deadline else None
+        limits = {"deadline_seconds": seconds} if seconds else {}
+        body = json_text({"params": params, **given, **limits})
         curl = [
             "curl",
             f'"$SIGNALBOX_URL/api/v1/workflows/{quote(workflow, safe="")}/runs"',
@@ -55,6 +59,7 @@ class LaunchCommands:
         words = ["signalbox", "launch", workflow, *_params(params)]
         for name, value in given.items():
             words += [f"--{name}", str(value)]
+        words += ["--deadline", f"{seconds:.0f}"] if seconds else []
         words += ["--key", key] if key else []
         found = cls(" ".join(curl), shlex.join(words))
         is_short = max(len(found.curl), len(found.signalbox)) <= MAX_CHARS

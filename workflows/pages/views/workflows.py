@@ -224,6 +224,7 @@ def commands_of(
         params,
         profile=options.get("profile"),
         priority=given["priority"],
+        deadline=given.get("deadline"),
         key=given.get("idempotency_key", ""),
     )
 
