@@ -86,49 +86,55 @@ def test_verifying_imports_no_django() -> None:
 
 
 def test_a_bundle_has_the_run_and_all_its_rows(run: Run, alice: User) -> None:
-    told = bundle(run)
-    assert told["run"]["id"] == str(run.pk)
-    assert [row["node"] for row in told["stages"]] == ["read", "weigh"]
-    assert told["decisions"][0]["decided_by"] == "alice"
-    assert told["decisions"][0]["comment"] == "“gelesen”\n"
-    assert [row["action"] for row in told["interventions"]] == ["launch", "label"]
-    assert list(not_as_signed(told, public_key())) == []
+    exported = bundle(run)
+    assert exported["run"]["id"] == str(run.pk)
+    assert [row["node"] for row in exported["stages"]] == ["read", "weigh"]
+    assert exported["decisions"][0]["decided_by"] == "alice"
+    assert exported["decisions"][0]["comment"] == "“gelesen”\n"
+    assert [row["action"] for row in exported["interventions"]] == ["launch", "label"]
+    assert list(not_as_signed(exported, public_key())) == []
 
 
 def changes() -> dict[str, Callable[[dict[str, Any]], object]]:
     """Return what one could do to a bundle."""
 
-    def swap(told: dict[str, Any]) -> None:
-        rows = told["decisions"]
+    def swap(exported: dict[str, Any]) -> None:
+        rows = exported["decisions"]
         rows[0], rows[1] = rows[1], rows[0]
 
     return {
-        "run": lambda told: told["run"].update(status="failed"),
-        "stage": lambda told: told["stages"][0].update(tries=2),
-        "decision": lambda told: told["decisions"][1].update(values={"x": 1}),
-        "audit event": lambda told: told["interventions"][0].update(actor="bob"),
-        "new field": lambda told: told["stages"][0].update(extra=1),
-        "hash": lambda told: told["stages"][0].update(hash="00"),
-        "no hex": lambda told: told["stages"][0].update(hash="zz"),
-        "removed": lambda told: told["stages"].pop(0),
-        "cut": lambda told: told["interventions"].pop(),
-        "added": lambda told: told["stages"].append(dict(told["stages"][0])),
+        "run": lambda exported: exported["run"].update(status="failed"),
+        "stage": lambda exported: exported["stages"][0].update(tries=2),
+        "decision": lambda exported: exported["decisions"][1].update(values={"x": 1}),
+        "audit event": lambda exported: exported["interventions"][0].update(
+            actor="bob"
+        ),
+        "new field": lambda exported: exported["stages"][0].update(extra=1),
+        "hash": lambda exported: exported["stages"][0].update(hash="00"),
+        "no hex": lambda exported: exported["stages"][0].update(hash="zz"),
+        "removed": lambda exported: exported["stages"].pop(0),
+        "cut": lambda exported: exported["interventions"].pop(),
+        "added": lambda exported: exported["stages"].append(
+            dict(exported["stages"][0])
+        ),
         "swapped": swap,
-        "findings": lambda told: told.update(findings=[], as_recorded=False),
-        "time": lambda told: told.update(exported_at="2020-01-01T00:00:00+00:00"),
-        "head": lambda told: told.update(head="00" * 32),
-        "rows": lambda told: told.update(rows=1),
-        "signature": lambda told: told.update(signature="00" * 64),
-        "no signature": lambda told: told.update(signature=""),
-        "key": lambda told: told.update(public_key="00" * 32),
+        "findings": lambda exported: exported.update(findings=[], as_recorded=False),
+        "time": lambda exported: exported.update(
+            exported_at="2020-01-01T00:00:00+00:00"
+        ),
+        "head": lambda exported: exported.update(head="00" * 32),
+        "rows": lambda exported: exported.update(rows=1),
+        "signature": lambda exported: exported.update(signature="00" * 64),
+        "no signature": lambda exported: exported.update(signature=""),
+        "key": lambda exported: exported.update(public_key="00" * 32),
     }
 
 
 @pytest.mark.parametrize("change", changes())
 def test_every_change_to_a_bundle_is_detected(run: Run, change: str) -> None:
-    told = bundle(run)
-    changes()[change](told)
-    again = read(json.dumps(told))
+    exported = bundle(run)
+    changes()[change](exported)
+    again = read(json.dumps(exported))
     assert list(not_as_signed(again, public_key())) != []
 
 
@@ -166,12 +172,12 @@ def test_a_history_that_was_changed_is_exported_with_what_was_found(
     run: Run, tmp_path: Path
 ) -> None:
     Stage.objects.filter(run=run, sequence=1).update(node_name="burn")
-    told = bundle(run)
-    assert not told["as_recorded"]
-    assert "of step 1" in told["findings"][0]
-    assert list(not_as_signed(told, public_key())) == []
+    exported = bundle(run)
+    assert not exported["as_recorded"]
+    assert "of step 1" in exported["findings"][0]
+    assert list(not_as_signed(exported, public_key())) == []
     file = tmp_path / "run.json"
-    file.write_text(json.dumps(told))
+    file.write_text(json.dumps(exported))
     came = verify(file, "--key", public_key())
     assert came.returncode == 1
     assert "Deviation found at export: run" in came.stdout
@@ -187,9 +193,9 @@ def test_a_bundle_can_be_downloaded_with_permission_to_read_values(
     )
     answer: Any = client.get(f"/runs/{run.pk}/history.json")
     assert f"{run.short_id}-history.json" in answer["Content-Disposition"]
-    told = read(b"".join(answer.streaming_content).decode())
-    assert list(not_as_signed(told, public_key())) == []
-    assert told["interventions"][0]["address"] is None, "for auditors"
+    exported = read(b"".join(answer.streaming_content).decode())
+    assert list(not_as_signed(exported, public_key())) == []
+    assert exported["interventions"][0]["address"] is None, "for auditors"
     others = Group.objects.create(name="others")
     WorkflowPermission.objects.create(workflow_name="sum", group=others, can_read=True)
     WorkflowPermission.objects.create(workflow_name="sum", can_view=True)

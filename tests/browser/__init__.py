@@ -1,1 +1,1 @@
-"""A real browser on a real server: what people see and do."""
+"""Tests with a real browser on a real server."""

@@ -1,4 +1,4 @@
-"""A server with its worker and samples, and browsers that note what goes wrong."""
+"""A server with its worker and samples, and browsers that record errors of pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from playwright.sync_api import (
 
 from tests.support.servers import ADMIN_PASSWORD, RunningServer, running_server
 
-# Chromium as CI has it: no sandbox as root, no talk with its maker.
+# Chromium as in CI: without a sandbox as root, and without requests to its vendor.
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",
@@ -33,22 +33,24 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 SCREENSHOTS = Path(__file__).parent.parent.parent / "test-results" / "screenshots"
-REFUSED = re.compile(r"status of (401|403|404|409|413|422)")  # as the test provoked
-TIMEOUT_MS = 20_000  # a bound for what never comes, not a wait
+REFUSED = re.compile(
+    r"status of (401|403|404|409|413|422)"
+)  # caused by the test on purpose
+TIMEOUT_MS = 20_000  # an upper bound for a failing test, not a wait
 
 Visit = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Give a server that has never been used: an admin, samples, no run."""
+    """Provide a new server: an admin, samples, no run."""
     with running_server(tmp_path_factory.mktemp("site")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
-    """Give the browser; it ends with the module, and its event loop with it."""
+    """Provide the browser until the end of the module, with its event loop."""
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield running
@@ -57,24 +59,24 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @contextmanager
 def visiting(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
-    """Give a page whose troubles fail the test: console errors, requests elsewhere."""
+    """Provide a page that fails the test on console errors and requests to other hosts."""
     options = {"viewport": {"width": 1400, "height": 900}, **options}
     context = browser.new_context(base_url=url, **options)
     context.set_default_timeout(TIMEOUT_MS)
     troubles: list[str] = []
     try:
         page = context.new_page()
-        note_troubles(context, page, url, troubles)
+        record_errors(context, page, url, troubles)
         yield page
     finally:
         context.close()
     assert troubles == []
 
 
-def note_troubles(
+def record_errors(
     context: BrowserContext, page: Page, url: str, troubles: list[str]
 ) -> None:
-    """Collect what a page must not do."""
+    """Record console errors and requests to other hosts."""
     home = urlsplit(url).netloc
 
     def recorded(address: str) -> None:
@@ -88,7 +90,7 @@ def note_troubles(
 
 
 def errors_in(message: ConsoleMessage) -> list[str]:
-    """Return what a page complains of; a refusal we asked for is none."""
+    """Return the console errors of a page, without those of refusals that the test expects."""
     is_error = message.type == "error" and not REFUSED.search(message.text)
     return [message.text] if is_error else []
 
@@ -110,12 +112,12 @@ def visit(browser: Browser, site: RunningServer) -> Iterator[Visit]:
 
 
 def sign_in(page: Page) -> None:
-    """Sign in as a newcomer does, from whatever page asks for it."""
+    """Sign in on the current page."""
     page.fill("#id_username", "admin")
     page.fill("#id_password", ADMIN_PASSWORD)
     page.click("button[type=submit]")
     page.wait_for_selector(".topbar .menu")
-    page.wait_for_load_state()  # the menu is there before the scripts have run
+    page.wait_for_load_state()  # the menu is rendered before the scripts have run
 
 
 def launch(page: Page, document: str) -> None:
@@ -134,8 +136,8 @@ def status_is(page: Page, *statuses: str) -> None:
     page.wait_for_selector(wanted)
 
 
-def keep(page: Page, name: str) -> Path:
-    """Keep a picture of the page for people to look at."""
+def store_screenshot(page: Page, name: str) -> Path:
+    """Store a screenshot of the page."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     path = SCREENSHOTS / f"{name}{'-' + worker if worker else ''}.png"

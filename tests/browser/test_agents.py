@@ -1,4 +1,4 @@
-"""An agent set up and tried in a browser, and a run whose words arrive while one looks."""
+"""An agent is set up and tried in a browser, and a run shows a streamed response."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import TIMEOUT_MS, Visit, keep, sign_in, status_is
+from tests.browser.conftest import (
+    TIMEOUT_MS,
+    Visit,
+    sign_in,
+    status_is,
+    store_screenshot,
+)
 from tests.support.openai_server import Answer, Gate, ModelServer
 
 pytestmark = pytest.mark.browser
@@ -15,7 +21,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(autouse=True)
 def longer_timeout() -> Iterator[None]:
-    """Wait as long for what comes as for pages."""
+    """Wait for elements as long as for pages."""
     expect.set_options(timeout=TIMEOUT_MS)
     yield
     expect.set_options(timeout=None)
@@ -43,7 +49,7 @@ def set_up(page: Page, server: ModelServer, name: str) -> None:
 
 
 def try_it(page: Page, server: ModelServer) -> None:
-    """Ask the agent of the open page, and see its answer grow."""
+    """Send a prompt on the open page, and check that the response grows."""
     gate = Gate()
     server.script(Answer(pieces=["Good ", "day."], gate=gate))
     page.fill("#try-form textarea", "Hello?")
@@ -55,11 +61,11 @@ def try_it(page: Page, server: ModelServer) -> None:
     expect(page.locator("#try-answer")).to_contain_text(
         "7 input tokens, 5 output tokens"
     )
-    keep(page, "agent-tried")
+    store_screenshot(page, "agent-tried")
 
 
 def launch_and_read_along(page: Page, server: ModelServer) -> None:
-    """Launch a run, and read its words before the answer is complete."""
+    """Launch a run, and check its streamed text before the response is complete."""
     gate = Gate()
     server.script(Answer(pieces=["All ", "is ", "well."], gate=gate))
     page.fill("textarea[name=text]", "Everything went fine. Nobody complained.")
@@ -68,13 +74,13 @@ def launch_and_read_along(page: Page, server: ModelServer) -> None:
     gate.let(2)
     expect(page.locator("#run-stream-preview")).to_contain_text("All is")
     expect(page.locator("#run-stream-preview")).not_to_contain_text("well.")
-    keep(page, "run-stream-preview")
+    store_screenshot(page, "run-stream-preview")
     gate.let(1)
     status_is(page, "completed")
     expect(page.locator("#run-result")).to_contain_text("All is well.")
     expect(page.locator("#run-stream-preview section")).to_have_count(0)
     expect(page.locator("#run-details")).to_contain_text("Model calls")
-    keep(page, "run-summarized")
+    store_screenshot(page, "run-summarized")
 
 
 def test_an_agent_is_set_up_and_tried_with_streamed_output(
@@ -92,7 +98,9 @@ def test_an_agent_is_set_up_and_tried_with_streamed_output(
     launch_and_read_along(page, model_server)
 
 
-def test_it_all_works_without_scripts(visit: Visit, model_server: ModelServer) -> None:
+def test_an_agent_is_set_up_and_tried_without_scripts(
+    visit: Visit, model_server: ModelServer
+) -> None:
     page = visit(java_script_enabled=False)
     page.goto("/agents/")
     sign_in(page)

@@ -1,4 +1,4 @@
-"""Every page in light and dark, on a phone and a desk: whole, readable, accessible."""
+"""Every page in light and dark, narrow and wide: complete, readable, accessible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from tests.browser.conftest import Visit, keep, launch, sign_in, status_is
+from tests.browser.conftest import Visit, launch, sign_in, status_is, store_screenshot
 from workflows.pages.render.text import ago
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -24,12 +24,12 @@ OVERFLOWING = """() => document.documentElement.scrollWidth > window.innerWidth
 
 @pytest.fixture(scope="module")
 def addresses() -> dict[str, str]:
-    """Keep the addresses of runs made by the first test that needs them."""
+    """Provide the addresses of runs, which the first test that needs them creates."""
     return {}
 
 
 def prepare(visit: Visit, addresses: dict[str, str]) -> dict[str, str]:
-    """Return the address of every page, with runs that have something to show."""
+    """Return the address of every page, with runs that have content."""
     if not addresses:
         page = visit()
         page.goto("/")
@@ -111,8 +111,8 @@ def test_pages_are_complete_and_accessible(
 
 
 def check_page(page: Page, name: str, *, with_axe: bool) -> list[str]:
-    """Keep a picture; return what is cut off and what axe finds grave."""
-    keep(page, name)
+    """Store a screenshot; return texts that are cut off and serious findings of axe."""
+    store_screenshot(page, name)
     cut = [f"{name} is too wide: {html}" for html in page.evaluate(OVERFLOWING)]
     if not with_axe:
         return cut
@@ -144,5 +144,5 @@ def test_the_script_reports_times_by_the_rule_of_the_server(visit: Visit) -> Non
         moment = now - dt.timedelta(seconds=away)
         before = ago(moment, now)
         message = page.evaluate(SAID, moment.isoformat())
-        # the clock may have gone on by a second or so meanwhile
+        # the clock may have advanced by a second meanwhile
         assert message in {before, ago(moment, dt.datetime.now(dt.UTC))}

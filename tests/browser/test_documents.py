@@ -1,4 +1,4 @@
-"""Documents in a browser: uploads with their progress, the viewer by keyboard, a scan read."""
+"""Documents in a browser: uploads with progress, the viewer by keyboard, a scan."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Visit, keep, launch, sign_in
+from tests.browser.conftest import Visit, launch, sign_in, store_screenshot
 from tests.support.crafted_pdfs import many_pages, one_page, written
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -34,7 +34,7 @@ def test_several_files_are_uploaded_and_a_refused_one_shows_the_reason(
     expect(page.locator(".uploads li")).to_have_count(2)
     expect(page.locator(".uploads [data-tone=bad]")).to_contain_text("is not a PDF")
     expect(page.locator("#library")).to_contain_text("harbour plan.pdf")
-    keep(page, "documents-refused")
+    store_screenshot(page, "documents-refused")
 
 
 def test_a_single_upload_opens_its_page_and_keys_turn_the_pages_of_the_viewer(
@@ -49,7 +49,7 @@ def test_a_single_upload_opens_its_page_and_keys_turn_the_pages_of_the_viewer(
     page.locator(".page-image-frame").first.click()
     expect(page.get_by_role("heading", name="Page 1")).to_be_visible()
     for key, heading in (("ArrowRight", "Page 2"), ("j", "Page 3"), ("k", "Page 2")):
-        page.wait_for_load_state()  # until then no one listens to keys
+        page.wait_for_load_state()  # before that no script handles keys
         page.keyboard.press(key)
         expect(page.get_by_role("heading", name=heading)).to_be_visible()
     page.wait_for_load_state()
@@ -74,7 +74,7 @@ def test_a_document_is_deleted_by_keyboard_with_the_reason(
     place = page.locator("#action-delete form").bounding_box()
     assert place
     assert place["x"] >= 0, "it opens within the page"
-    keep(page, "document-delete")
+    store_screenshot(page, "document-delete")
     page.keyboard.press("Tab")
     page.keyboard.type("sent to us by mistake")
     page.keyboard.press("Enter")
@@ -103,7 +103,7 @@ DROP = """([selector, name, size]) => {
   const place = document.querySelector(selector);
   place.dispatchEvent(event("dragover"));
   return place.dispatchEvent(event("drop"));
-}"""  # whether the browser would continue and open the file
+}"""  # whether the browser would open the file itself
 
 
 def test_the_later_of_upload_and_selection_counts_and_files_can_be_dropped(
@@ -125,14 +125,14 @@ def test_the_later_of_upload_and_selection_counts_and_files_can_be_dropped(
     assert page.evaluate(DROP, [".upload label", "dropped.pdf", 10]) is False
     assert file.evaluate("input => input.files[0].name") == "dropped.pdf"
     expect(choice).to_have_value("")
-    keep(page, "launch-dropped")
+    store_screenshot(page, "launch-dropped")
     page.click("#launch button[type=submit]")
     expect(page.locator("#launch .errors")).to_contain_text("is not a PDF")
     assert page.evaluate(DROP, [".upload", "huge.pdf", 100_000_001]) is False
     expect(page.locator("#launch .errors")).to_have_text(
         "“huge.pdf” is larger than 100 MB."
     )
-    keep(page, "launch-too-large")
+    store_screenshot(page, "launch-too-large")
     file.set_input_files(plan)
     expect(page.locator("#launch .errors")).to_have_count(0)
     page.click("#launch button[type=submit]")
@@ -152,7 +152,7 @@ def test_the_result_of_a_scan_links_to_the_place_on_the_page(
     page.wait_for_selector("#run-status[data-status=completed]", timeout=200_000)
     expect(page.locator("#run-result")).to_contain_text("RESTRICTED")
     expect(page.locator("#run-result .page-image-marks rect")).to_have_count(2)
-    keep(page, "run-of-a-scan")
+    store_screenshot(page, "run-of-a-scan")
     page.locator("#run-result .marks a").first.click()
     expect(page.locator(".viewer .page-image-marks rect")).to_have_count(1)
     expect(page.locator(".viewer .page-image-marks rect")).to_be_in_viewport()

@@ -1,4 +1,4 @@
-"""Pages over many runs: find, keep, tick, do, export; with scripts, keys or neither."""
+"""Pages of many runs: filters, selection, bulk actions, export; with and without scripts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def signed_in(visit: Visit, **options: object) -> Page:
 
 
 def launched(page: Page, document: str, status: str) -> str:
-    """Launch a run and let it come so far; return its id."""
+    """Launch a run, wait until it has the status, and return its id."""
     launch(page, document)
     status_is(page, status)
     return page.url.rstrip("/").rsplit("/", 1)[1]

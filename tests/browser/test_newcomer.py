@@ -1,4 +1,4 @@
-"""The newcomer's way: from the sign-in page to the answered question."""
+"""The first steps of a new user: from the sign-in page to the response to an approval."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import time
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import TIMEOUT_MS, Visit, keep, launch, sign_in, status_is
+from tests.browser.conftest import (
+    TIMEOUT_MS,
+    Visit,
+    launch,
+    sign_in,
+    status_is,
+    store_screenshot,
+)
 from tests.support.servers import free_port, running_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -16,12 +23,12 @@ CLEAR = "tide-gate-report.pdf"
 
 
 def mark(page: Page) -> None:
-    """Leave something in the page that a reload would lose."""
+    """Set a mark in the page that a reload would remove."""
     page.evaluate("window.untouched = true")
 
 
 def is_untouched(page: Page) -> bool:
-    """Return whether the page was never loaded again."""
+    """Return whether the page was not reloaded."""
     return page.evaluate("window.untouched === true") is True
 
 
@@ -45,8 +52,8 @@ def test_a_newcomer_gets_from_sign_in_to_a_response_without_a_reload(
     launch(page, DOUBTFUL)
     mark(page)
     status_is(page, "waiting")
-    the_question_is_there(page)
-    keep(page, "run-waiting")
+    expect_question(page)
+    store_screenshot(page, "run-waiting")
 
     page.check("#response-form [value=publish]")
     page.fill("#response-reason", "The banner counts.")
@@ -59,11 +66,11 @@ def test_a_newcomer_gets_from_sign_in_to_a_response_without_a_reload(
     expect(page.locator("#live")).to_have_attribute("data-live", "live")
     assert "Completed" in page.title()
     assert is_untouched(page)
-    keep(page, "run-completed")
+    store_screenshot(page, "run-completed")
 
 
-def the_question_is_there(page: Page) -> None:
-    """Expect the question with all that a person needs to answer it."""
+def expect_question(page: Page) -> None:
+    """Expect the question with its evidence and form."""
     expect(page.locator("#live")).to_have_text("Live")
     expect(page.locator("#question-heading")).to_contain_text(DOUBTFUL)
     expect(page.locator("#run-path")).to_contain_text("The banners disagree")
@@ -74,7 +81,7 @@ def the_question_is_there(page: Page) -> None:
     assert sheet.evaluate("image => image.naturalWidth") > 500
 
 
-def test_the_same_without_scripts_by_reloading(visit: Visit) -> None:
+def test_a_newcomer_responds_without_scripts_by_reloading(visit: Visit) -> None:
     page = visit(java_script_enabled=False)
     page.goto("/")
     sign_in(page)
@@ -138,7 +145,7 @@ def test_a_run_is_cancelled_and_resumed_with_reasons_on_the_open_page(
     assert is_untouched(page)
 
 
-def test_what_is_being_typed_outlives_a_change_of_the_page(visit: Visit) -> None:
+def test_typed_values_survive_an_update_of_the_page(visit: Visit) -> None:
     writer, other = visit(), visit()
     for page in (writer, other):
         page.goto("/")
@@ -164,7 +171,7 @@ def test_what_is_being_typed_outlives_a_change_of_the_page(visit: Visit) -> None
 
 
 def fresh_region(page: Page, region: str) -> str:
-    """Return a region as the server draws it, with another question."""
+    """Return a region as the server renders it, with another question."""
     html: str = page.locator(f"#{region}").evaluate(
         """region => {
           const heading = region.querySelector("h2");
@@ -223,7 +230,7 @@ def test_the_journey_works_with_the_keyboard_alone(visit: Visit) -> None:
     expect(page.locator("#main")).to_be_focused()
 
 
-def test_the_live_indicator_follows_a_server_that_dies_and_returns(
+def test_the_live_indicator_shows_that_a_server_stops_and_returns(
     browser: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     data_dir, port = tmp_path_factory.mktemp("killed"), str(free_port())

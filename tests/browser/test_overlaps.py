@@ -1,4 +1,4 @@
-"""Nothing on the page of a run is cut off or lies on something else, at any width."""
+"""On the page of a run no element is cut off or overlaps another one, at any width."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.servers import RunningServer, running_server
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
 WIDTHS = (390, 768, 780, 830, 864, 960, 1024, 1440)
 
-# texts of graphs that leave their drawing, or two of them that touch
+# texts of graphs that exceed the drawing, or overlap
 IN_GRAPHS = """() => [...document.querySelectorAll('.graph > svg')].flatMap((svg) => {
   const { width } = svg.viewBox.baseVal;
   const texts = [...svg.querySelectorAll('text')].map((e) => [e.textContent, e.getBBox()]);
@@ -48,7 +48,7 @@ LONG_NAME = """() => {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Give a server with workflows that have loops, retries and questions."""
+    """Provide a server with workflows that have loops, retries and approvals."""
     home = tmp_path_factory.mktemp("overlaps")
     with running_server(home, WORKFLOW_APPS="tests.browser.shown") as running:
         yield running

@@ -1,4 +1,4 @@
-"""The page of a run in each of its states, and what can be done there."""
+"""The page of a run in each of its states, and its controls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ expect.set_options(timeout=TIMEOUT_MS)
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Give a server with workflows that show everything, and two places for runs."""
+    """Provide a server with workflows for every state, and a worker with two slots."""
     home = tmp_path_factory.mktemp("shown")
     shown = {"WORKFLOW_APPS": "tests.browser.shown", "WORKER_CONCURRENCY": "2"}
     with running_server(home, **shown) as running:
@@ -29,7 +29,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="module")
 def places() -> dict[str, str]:
-    """Keep the addresses of runs made by the first test that needs them."""
+    """Provide the addresses of runs, which the first test that needs them creates."""
     return {}
 
 
@@ -64,7 +64,7 @@ def prepare(visit: Visit, places: dict[str, str]) -> dict[str, str]:
     """Return the addresses of a run in each state."""
     if not places:
         page = signed_in(visit)
-        places |= ended(page) | went_on(page)
+        places |= ended(page) | resumed_runs(page)
         whole = places["completed"]
         places |= {
             "moment": f"{whole}?at=6",
@@ -87,7 +87,7 @@ def prepare(visit: Visit, places: dict[str, str]) -> dict[str, str]:
             "long-decisions": "/decisions/?workflow=long-words",
             "long-state": f"{words}states/1/",
         }
-        places |= under_way(page)
+        places |= unfinished_runs(page)
     return places
 
 
@@ -112,7 +112,7 @@ def ended(page: Page) -> dict[str, str]:
     return found
 
 
-def went_on(page: Page) -> dict[str, str]:
+def resumed_runs(page: Page) -> dict[str, str]:
     """Return a run that failed, with a note, and one that failed again when resumed."""
     found = {}
     for name in ("failed", "resumed"):
@@ -129,8 +129,8 @@ def went_on(page: Page) -> dict[str, str]:
     return found
 
 
-def under_way(page: Page) -> dict[str, str]:
-    """Return a run that runs and one that finds both places taken."""
+def unfinished_runs(page: Page) -> dict[str, str]:
+    """Return a running run, and a pending one while both slots are in use."""
     found = {}
     for name in ("running", "beside"):
         found[name] = launch(page, "refine-draft", pace=120)
@@ -141,18 +141,18 @@ def under_way(page: Page) -> dict[str, str]:
 
 
 def do(page: Page, action: str, reason: str) -> None:
-    """Do what a button with a reason does."""
+    """Perform the action of a button with a reason."""
     page.click(f"#action-{action} summary")
     page.fill(f"#{action}-reason", reason)
     page.click(f"#action-{action} button")
 
 
 def mark(page: Page) -> None:
-    """Leave something in the page that a reload would lose."""
+    """Set a mark in the page that a reload would remove."""
     page.evaluate("window.untouched = true")
 
 
-# Looks -----------------------------------------------------------------------------------
+# Appearance ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -176,7 +176,7 @@ def test_the_run_page_is_complete_and_accessible_in_every_status(
     assert not problems, "\n".join(problems)
 
 
-# Looking elsewhere -----------------------------------------------------------------------
+# Other views -----------------------------------------------------------------------------
 
 
 def test_a_step_is_selected_in_place_and_the_back_button_deselects_it(
@@ -223,7 +223,9 @@ def test_the_keyboard_moves_the_slider_through_the_steps(
     assert page.evaluate(UNTOUCHED)
 
 
-def test_lines_are_found_while_one_types(visit: Visit, places: dict[str, str]) -> None:
+def test_log_lines_are_filtered_during_typing(
+    visit: Visit, places: dict[str, str]
+) -> None:
     page = signed_in(visit)
     page.goto(prepare(visit, places)["completed"])
     expect(page.locator("#live")).to_have_attribute("data-live", "live")
@@ -236,7 +238,7 @@ def test_lines_are_found_while_one_types(visit: Visit, places: dict[str, str]) -
     expect(page.locator("#run-log")).to_contain_text("No matching lines.")
 
 
-def test_the_same_without_scripts_by_links_and_forms(
+def test_the_run_page_works_without_scripts_by_links_and_forms(
     visit: Visit, places: dict[str, str]
 ) -> None:
     address = prepare(visit, places)["completed"]

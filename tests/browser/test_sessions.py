@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import TIMEOUT_MS, Visit, keep, sign_in
+from tests.browser.conftest import TIMEOUT_MS, Visit, sign_in, store_screenshot
 from tests.support.servers import RunningServer, running_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -17,14 +17,14 @@ expect.set_options(timeout=TIMEOUT_MS)
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """Give a server with workflows that wait for people."""
+    """Provide a server with workflows that wait for people."""
     home = tmp_path_factory.mktemp("sessions")
     with running_server(home, WORKFLOW_APPS="tests.browser.shown") as running:
         yield running
 
 
 def expire_sessions(site: RunningServer, but: Page) -> None:
-    """End all sessions as time does, without a word to anyone, but that of one page."""
+    """Expire all sessions except that of one page, without a notification."""
     cookies = {one["name"]: one["value"] for one in but.context.cookies()}
     file = site.log.parent / "db.sqlite3"
     connection = sqlite3.connect(file, timeout=20)
@@ -38,7 +38,7 @@ def expire_sessions(site: RunningServer, but: Page) -> None:
 
 
 def check_pages(admin: Page) -> None:
-    """Have open pages look at once whether they may continue, instead of after a while."""
+    """Let open pages check their permissions at once, instead of after an interval."""
     admin.goto("/admin/auth/user/")
     admin.locator("#result_list").get_by_role("link", name="admin").click()
     admin.locator("input[name=_save]").click()
@@ -46,7 +46,7 @@ def check_pages(admin: Page) -> None:
 
 
 def waiting_run(page: Page) -> str:
-    """Launch a run that waits for an answer; return its address, open on the page."""
+    """Launch a run that waits for a response; return its address, open on the page."""
     page.goto("/workflows/refine-draft/")
     page.fill("#launch [name=rounds]", "0")
     page.click("#launch button[type=submit]")
@@ -76,7 +76,7 @@ def test_an_open_page_shows_that_it_is_signed_out_and_preserves_typed_values(
     expect(page.locator("#messages")).to_contain_text(
         "Signed out. Sign in to continue."
     )
-    keep(page, "signed-out")
+    store_screenshot(page, "signed-out")
     other.goto(address)
     other.fill("#note-text", "news that only members see")
     other.get_by_role("button", name="Add note").click()
@@ -90,14 +90,14 @@ def test_an_open_page_shows_that_it_is_signed_out_and_preserves_typed_values(
     expect(page.locator(".note-text")).to_have_count(1)
     expect(page.locator("#response-form [value=reject]")).to_be_checked()
     expect(page.locator("#response-reason")).to_have_value("Not yet\nreally")
-    keep(page, "signed-in-again")
+    store_screenshot(page, "signed-in-again")
     page.click("#response-form button[type=submit]")
     page.wait_for_selector("#run-status[data-status=completed]")
     nothing_is_kept_longer_than_needed(page)
 
 
 def nothing_is_kept_longer_than_needed(page: Page) -> None:
-    """Send the note that waits on a page; see that then nothing comes back."""
+    """Send the note that is kept on a page; check that it is not restored afterwards."""
     note, notes = page.locator("#note-text"), page.locator(".note-text")
     page.reload()
     expect(note).to_have_value("half a note")
@@ -127,7 +127,7 @@ def test_a_form_sent_after_the_session_ended_stays_and_can_be_sent_after_signing
     expect(page.locator("#messages")).to_contain_text("Signed out. Nothing was sent.")
     expect(page.locator("#live")).to_have_text("Signed out")
     expect(page.locator("#cancel-reason")).to_have_value("No longer needed")
-    keep(page, "signed-out-cancel")
+    store_screenshot(page, "signed-out-cancel")
     page.get_by_role("link", name="Sign in to continue.").click()
     sign_in(page)
     expect(page).to_have_url(address)
@@ -169,11 +169,11 @@ def test_all_fields_of_a_form_are_restored(
     expire_sessions(site, but=other)
     page.click("#launch button[type=submit]")
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    keep(page, "sign-in-keeps-form")
+    store_screenshot(page, "sign-in-keeps-form")
     sign_in(page)
     expect(page.locator("#messages")).to_contain_text("Not submitted.")
     expect(page.locator("#launch [name=rounds]")).to_have_value("2")
     expect(page.locator("#launch [name=broken_press]")).to_be_checked()
-    keep(page, "form-filled-in")
+    store_screenshot(page, "form-filled-in")
     page.click("#launch button[type=submit]")
     expect(page.locator("#run-status")).to_be_visible()

@@ -181,7 +181,7 @@ def test_a_worker_stops_on_request_while_postgresql_is_unavailable(
 
 
 @pytest.mark.slow
-def test_while_redis_is_unavailable_launches_are_accepted_and_done(
+def test_while_redis_is_unavailable_launches_are_accepted_and_executed(
     installation: Installation,
     server: RunningServer,
     visitor: Visitor,

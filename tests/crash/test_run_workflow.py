@@ -37,7 +37,9 @@ def started(installation: Installation, **params: Any) -> subprocess.Popen[str]:
     )
 
 
-def test_it_embeds_a_worker_and_exits_with_the_end_of_the_run(tmp_path: Path) -> None:
+def test_run_workflow_embeds_a_worker_and_exits_at_the_end_of_the_run(
+    tmp_path: Path,
+) -> None:
     installation = Installation(tmp_path)
     command = started(installation, trace=installation.trace, rounds=1)
     out, err = command.communicate(timeout=60)
@@ -56,7 +58,7 @@ def test_it_embeds_a_worker_and_exits_with_the_end_of_the_run(tmp_path: Path) ->
     ]
 
 
-def test_it_exits_1_when_the_run_failed(tmp_path: Path) -> None:
+def test_run_workflow_exits_1_when_the_run_failed(tmp_path: Path) -> None:
     installation = Installation(tmp_path)
     command = started(installation, trace=tmp_path / "no such directory" / "trace")
     out, _ = command.communicate(timeout=60)
@@ -64,7 +66,7 @@ def test_it_exits_1_when_the_run_failed(tmp_path: Path) -> None:
     assert json.loads(out)["run"]["error_code"] == "node_failed"
 
 
-def test_it_exits_4_when_someone_cancelled_the_run(tmp_path: Path) -> None:
+def test_run_workflow_exits_4_when_someone_cancelled_the_run(tmp_path: Path) -> None:
     installation = Installation(tmp_path)
     command = started(installation, trace=installation.trace, hold=tmp_path / "never")
     wait_for(lambda: len(installation.traces()) == 2, what="the second node to begin")

@@ -194,12 +194,12 @@ async def test_summarize_completes_with_a_profile(server: ModelServer) -> None:
         )
         run = await ended(run.pk)
     assert run.status == "completed", run.error_message
-    asked = [request.body["model"] for request in server.requests]
-    assert asked == [*["large"] * (len(asked) - 1), "tiny"]
+    models = [request.body["model"] for request in server.requests]
+    assert models == [*["large"] * (len(models) - 1), "tiny"]
     assert run.result is not None
     assert run.result["result"]["summary"].startswith("You said: Summarize this")
     stages = await run_in_db(usage.of_stages, run.pk)
-    assert [stages[1, place].calls for place in (2, 3)] == [len(asked) - 1, 1]
+    assert [stages[1, place].calls for place in (2, 3)] == [len(models) - 1, 1]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -133,13 +133,13 @@ async def test_doubtful_readings_are_reviewed_by_a_person(
     server.script(sees("TOP SECRET"))
     async with working():
         run = await reaches((await launch(document)).pk, Status.WAITING)
-        asked = await run_in_db(run.approvals.get)
+        approval = await run_in_db(run.approvals.get)
         answer = {"outcome": "publish", "level": "TOP SECRET", "caveats": "NOFORN"}
         why = "The stamp says so."
         await run_in_db(system.respond, run.pk, answer, by=alice, comment=why)
         run = await ended(run.pk)
-    assert asked.evidence["recommendation"] == "REVIEW"
-    assert "classified as TOP SECRET" in asked.question
+    assert approval.evidence["recommendation"] == "REVIEW"
+    assert "classified as TOP SECRET" in approval.question
     result = outcome(run)
     assert (result["label"], result["decided_by"]) == (
         "TOP SECRET//NOFORN",
@@ -172,10 +172,10 @@ async def test_a_failing_model_leads_to_review_and_never_to_a_lower_label(
     server.script(Answer("I see a page."))
     async with working():
         run = await reaches((await launch(document)).pk, Status.WAITING)
-    asked = await run_in_db(run.approvals.get)
-    assert "classified as SECRET" in asked.question
+    approval = await run_in_db(run.approvals.get)
+    assert "classified as SECRET" in approval.question
     assert "The call to agent “eye” failed" in json.dumps(
-        asked.evidence, ensure_ascii=False
+        approval.evidence, ensure_ascii=False
     )
 
 

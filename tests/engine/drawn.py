@@ -1,4 +1,4 @@
-"""Graphs that hypothesis draws: described as golden cases are, and sure to end."""
+"""Graphs drawn by hypothesis, in the format of the golden cases, each of which ends."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ predicates = st.recursive(
 
 @st.composite
 def descriptions(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """The builder calls of a graph that ends after a number of steps, whichever way it goes."""
+    """The builder calls of a graph that ends after a number of steps on every path."""
     names = [f"n{number}" for number in range(draw(st.integers(1, 4)))]
     steps = draw(st.integers(1, 8))
     calls: list[dict[str, Any]] = []
@@ -102,7 +102,7 @@ initials = st.dictionaries(keys, values, max_size=3)
 
 
 class Story:
-    """Keeps every event, and ends the attempt, as a crash would, after so many."""
+    """Stores every event, and ends the attempt after so many, like a crash."""
 
     def __init__(self, *, events: int | None = None) -> None:
         self.events: list[Event] = []
@@ -117,7 +117,7 @@ class Story:
 
 
 class EveryState(MemoryStore):
-    """Keeps every state that was saved."""
+    """Stores every state that is saved."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -42,14 +42,14 @@ class Foreign(BaseException):
 
 
 class Mute(Exception):
-    """An exception that fails to say what it is."""
+    """An exception whose text raises."""
 
     def __str__(self) -> str:
         raise ValueError("no words")
 
 
 class DeadlyMute(Exception):
-    """An exception whose words end the process."""
+    """An exception whose text ends the process."""
 
     def __str__(self) -> str:
         raise SystemExit(4)
@@ -95,7 +95,7 @@ def _raiser(kind: type[BaseException], *args: Any) -> Raiser:
 
 
 EXITS: dict[str, tuple[Raiser, str]] = {
-    # by name: what raises it, and what the sentence of the failed run has to say
+    # by name: the function that raises it, and a part of the error of the failed run
     "exception": (_raiser(ValueError, "inner"), "inner"),
     "exit": (_raiser(SystemExit, 3), "SystemExit: 3"),
     "exit without a word": (_raiser(SystemExit), "SystemExit"),
@@ -129,13 +129,13 @@ EXITS: dict[str, tuple[Raiser, str]] = {
 
 
 class Form(BaseModel):
-    """What an approval asks for."""
+    """The response to an approval."""
 
     yes: bool = True
 
 
 class Case(State):
-    """What the runs of these workflows know."""
+    """State of these workflows."""
 
     items: tuple[int, ...] = (1, 2, 3)
     out: tuple[Any, ...] = ()
@@ -145,7 +145,7 @@ class Case(State):
 
 @node
 def end(state: Case) -> Case:
-    """Go out."""
+    """Return the state unchanged."""
     return state
 
 
@@ -392,5 +392,7 @@ PLACES: dict[str, Callable[[Raiser], Workflow[Any]]] = {
     )
 }  # fmt: skip
 
-ANSWERS = {"culprit": Answer({})}  # to those that wait: their functions come then
+ANSWERS = {
+    "culprit": Answer({})
+}  # of nodes that wait: their functions are called with it
 ANSWERED = {"child result"}

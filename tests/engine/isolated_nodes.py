@@ -36,7 +36,7 @@ class Unpicklable(Exception):
 
 @node(isolate=True)
 def work(state: Case, runtime: Runtime) -> Case:
-    """Log, and return what a node can see in its process."""
+    """Log, and return the process id, the state and the secret of the node."""
     runtime.logger.info("%d numbers in %s", len(state.numbers), runtime.key)
     assert state.secret("token") in {"", "s3cret"}
     return state.set(pid=os.getpid()).append("numbers", 4)

@@ -1,4 +1,4 @@
-"""Values for property tests: JSON of any shape, and pairs of states that share much."""
+"""Values for property tests: JSON of any shape, and pairs of states with equal parts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OBJECTS = st.dictionaries(KEYS, VALUES, max_size=6)
 
 @st.composite
 def changed(draw: st.DrawFn, value: Any) -> Any:
-    """Draw something near to a value: parts kept, changed, added, removed or moved."""
+    """Draw a similar value: parts are kept, changed, added, removed or moved."""
     if draw(st.integers(0, 5)) == 0:
         return draw(VALUES)
     if isinstance(value, list):

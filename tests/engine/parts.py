@@ -1,4 +1,4 @@
-"""What the engine's tests build their graphs of."""
+"""Parts of graphs for the tests of the engine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from workflows.engine.testing import ManualClock
 
 
 class Listener:
-    """Keeps every event."""
+    """Stores every event."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -35,12 +35,12 @@ class Listener:
         return [event.type for event in self.events]
 
     def data(self, kind: str) -> list[dict[str, Any]]:
-        """What the events of one type say, in order."""
+        """The data of the events of one type, in order."""
         return [dict(event.data) for event in self.events if event.type == kind]
 
 
 class Runs:
-    """A graph with everything around it that a test looks at."""
+    """A graph with the store, observer and clock that a test checks."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ def sets(name: str, value: Any = True) -> Node[Any, Any]:
 
 
 class Flaky:
-    """A node that fails so many times before it does its work."""
+    """A node that fails so many times before it succeeds."""
 
     def __init__(
         self, name: str, failures: int, error: type[Exception] = ValueError

@@ -10,7 +10,7 @@ from workflows.engine.state import State
 
 
 class Review(State):
-    """What a review knows; its types are defined further down."""
+    """State of a review; its types are defined below."""
 
     params: Params
     verdicts: tuple[Verdict, ...] = ()
@@ -26,14 +26,14 @@ class Review(State):
 
 
 class SecondReview(Review):
-    """One more look."""
+    """A second review."""
 
     label: str = "second"
     looks: int = 2
 
 
 class Params(BaseModel):
-    """What a review is given."""
+    """Params of a review."""
 
     threshold: float = 0.8
 
@@ -46,7 +46,7 @@ class Verdict(BaseModel):
 
 
 class Surely(Verdict):
-    """A verdict with a reason, which a field of Verdict would lose."""
+    """A verdict with a reason, which a field of type Verdict would drop."""
 
     reason: str = "because"
 

@@ -1,4 +1,4 @@
-"""Branches in memory and at import: their steps, the join, what is kept, what is refused."""
+"""Branches in memory: their steps, the join, failures, and the steps kept after a resume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stopping a run: by a person, by its deadline, and by the server that stops."""
+"""The end of a run by a person, by its deadline, and by a server that stops."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def test_a_node_that_does_not_await_again_completes_and_the_next_does_not_
     assert (error.code, error.node, error.path) == ("cancelled", "b", ("cancels",))
     assert error.is_cancelled
     assert runs.store.load("r1")["cancels"] is True
-    await asyncio.sleep(0)  # nothing of the cancellation is left to strike here
+    await asyncio.sleep(0)  # no interruption is pending here any more
 
 
 async def test_an_exit_reached_while_cancelled_completes() -> None:
@@ -276,11 +276,13 @@ async def test_a_deadline_of_zero_has_passed() -> None:
 async def test_an_unused_deadline_leaves_no_timer() -> None:
     runs = Runs()
     end = await runs.line(sets("a")).execute(start(), deadline=0.01)
-    await asyncio.sleep(0.02)  # past it: the timer must be gone
+    await asyncio.sleep(0.02)  # after the deadline: there must be no timer any more
     assert end["a"] is True
 
 
-async def test_a_server_that_stops_cancels_the_task_and_that_passes_untouched() -> None:
+async def test_the_cancellation_of_the_task_by_a_stopping_server_passes_unchanged() -> (
+    None
+):
     runs, gate = Runs(), Gate()
     run = asyncio.create_task(runs.line(sets("a"), gate.node()).execute(start()))
     await gate.entered.wait()

@@ -1,4 +1,4 @@
-"""Chain: items folded into a value, one after another, alone and as a node."""
+"""Chain: items are folded into a value, outside of graphs and as a node."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_cancellation_is_checked_before_each_step_only() -> None:
         2,
         3,
     )
-    # cancelled in the last step: there is no step left to check before
+    # cancelled in the last step: no further check follows
     assert (await fold([1, 2], 0, cancelling, cancellation=Cancellation())).final == 3
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints in memory: what is kept, what is not, and at what cost."""
+"""Checkpoints in memory: their content, and the cost of storing them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from workflows.engine.state import State
 
 
 class Page(BaseModel):
-    """Something that can be changed in place."""
+    """A value that can be changed in place."""
 
     text: str
 
 
 class Pages(State):
-    """A typed state with such things."""
+    """A typed state with such values."""
 
     pages: tuple[Page, ...] = ()
 

@@ -1,4 +1,4 @@
-"""What would fail only in a run, or never happen in any, is refused at import."""
+"""Mistakes that would fail only in a run, and dead edges, are refused at import."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from workflows.engine.testing import ManualClock, run_in_memory
 
 
 class Review(BaseModel):
-    """An answer."""
+    """A response."""
 
     outcome: str = "yes"
 
 
 class Stricter(Review):
-    """An answer that is a Review as well."""
+    """A response that is a subclass of Review."""
 
 
 class Address(BaseModel):
-    """Something within the state."""
+    """A model within the state."""
 
     city: str = ""
 
@@ -48,7 +48,7 @@ class Address(BaseModel):
 
 
 class Case(State):
-    """What these workflows know."""
+    """State of these workflows."""
 
     label: str = ""
     address: Address | None = None
@@ -62,25 +62,25 @@ class Case(State):
 
 @node
 def begin(state: Case) -> Case:
-    """Begin."""
+    """Return the state unchanged."""
     return state
 
 
 @node
 def left(state: Case) -> Case:
-    """One end."""
+    """Return the state unchanged: an exit."""
     return state
 
 
 @node
 def right(state: Case) -> Case:
-    """Another end."""
+    """Return the state unchanged: another exit."""
     return state
 
 
 @predicate
 def is_fine(state: Case) -> bool:
-    """Ask."""
+    """Return whether the state is fine."""
     return bool(state.label)
 
 
@@ -206,8 +206,8 @@ WRONG = {
 
 @pytest.mark.parametrize("template", RIGHT)
 def test_a_template_of_existing_fields_is_accepted(template: str) -> None:
-    asked: Any = predicate(template)(lambda _state: True)
-    workflow([when(asked, left), otherwise(right)])
+    condition: Any = predicate(template)(lambda _state: True)
+    workflow([when(condition, left), otherwise(right)])
     ask = approval(template, answer=Review, into="review", name="ask")
     Workflow("checked", state=Case, start=ask, routes={})
 
@@ -218,15 +218,15 @@ def test_a_template_of_a_field_that_does_not_exist_is_refused(template: str) -> 
     with pytest.raises(DefinitionError, match=WRONG[template]) as caught:
         Workflow("checked", state=Case, start=ask, routes={})
     assert caught.value.code == "check.template"
-    asked: Any
-    for asked in (
+    condition: Any
+    for condition in (
         predicate(template)(lambda _state: True),
         predicate("fine", otherwise=template)(lambda _state: True),
         is_fine
         & ~(key("label").equals("a") | predicate(template)(lambda _state: True)),
     ):
         with pytest.raises(DefinitionError, match=WRONG[template]):
-            workflow([when(asked, left), otherwise(right)])
+            workflow([when(condition, left), otherwise(right)])
 
 
 def test_an_open_state_accepts_any_template_and_any_response() -> None:

@@ -1,4 +1,4 @@
-"""Nodes that launch runs of other workflows: what they accept, and their runs in memory."""
+"""Nodes that launch runs of other workflows: declarations, and runs in memory."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def has_more(state: Batch) -> bool:
     return bool(state.numbers)
 
 
-def test_a_launch_goes_on_with_the_id_of_the_run() -> None:
+def test_a_step_that_launches_a_run_continues_with_its_id() -> None:
     start = launch(doubling, lambda s: {"n": s.numbers[0]}, add_id, name="start")
     flow = Workflow(
         "starts",

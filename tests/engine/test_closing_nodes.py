@@ -33,7 +33,7 @@ class Steps(State):
 
 
 class Calls:
-    """Nodes that keep the states they were called with."""
+    """Nodes that store the states with which they were called."""
 
     def __init__(self) -> None:
         self.undone: list[int] = []

@@ -1,4 +1,4 @@
-"""Conditional: a handler chosen by name, alone and as a node."""
+"""Conditional: a handler is chosen by name, outside of graphs and as a node."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_an_unknown_route_without_a_default_is_an_error_with_the_state() -
     assert caught.value.state == State(kind="odd")
 
 
-async def test_a_choice_that_fails_reports_nothing_more() -> None:
+async def test_a_choice_that_fails_emits_no_further_event() -> None:
     listener = Listener()
     with pytest.raises(ConditionalError) as caught:
         await route(State(), by_kind, HANDLERS, observer=listener)
@@ -79,7 +79,7 @@ async def test_a_handler_that_fails_is_selected_but_not_executed() -> None:
     assert listener.types == ["route.evaluate", "route.select"]
 
 
-async def test_cancelled_before_it_reports_nothing() -> None:
+async def test_a_conditional_cancelled_before_the_choice_emits_nothing() -> None:
     cancellation, listener = Cancellation(), Listener()
     cancellation.cancel()
     with pytest.raises(ConditionalError) as caught:
@@ -94,7 +94,7 @@ async def test_cancelled_before_it_reports_nothing() -> None:
     assert listener.events == []
 
 
-async def test_cancelled_while_choosing_it_selects_but_runs_no_handler() -> None:
+async def test_a_conditional_cancelled_during_the_choice_runs_no_handler() -> None:
     cancellation, listener = Cancellation(), Listener()
 
     async def choose(state: State) -> str:

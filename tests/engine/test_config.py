@@ -1,4 +1,4 @@
-"""Configuration: its defaults, and how one layer is laid over another."""
+"""Configuration: its defaults, and how layers are merged."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_three_valued_settings_retain_the_base_only_where_unset(
     assert chain.capture_intermediate_states is expected
 
 
-def test_layers_can_be_laid_one_over_another() -> None:
+def test_several_layers_can_be_merged() -> None:
     merged = (
         ParallelConfig(max_workers=2)
         .merge(ParallelConfig(fail_fast=False))

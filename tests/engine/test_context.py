@@ -1,4 +1,4 @@
-"""Which try of a node a task belongs to."""
+"""The assignment of tasks to the try of a node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors: one tree, sentences for people, codes and facts for programs."""
+"""Errors: one tree, sentences for people, codes and attributes for programs."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_every_code_in_the_engine_is_listed_with_its_meaning() -> None:
     assert {"build.nil_node", "resume.not_found", "unknown_store"} <= set(CODES)
 
 
-def test_three_kinds_of_people_make_three_kinds_of_errors() -> None:
+def test_errors_are_mistakes_of_authors_or_callers_or_failures_of_runs() -> None:
     assert issubclass(ConfigurationError, DefinitionError)
     roots: list[type] = [DefinitionError, RequestError, RunError]
     assert {root.__base__ for root in roots} == {WorkflowError}
@@ -111,7 +111,7 @@ def test_the_docstring_is_the_default_message() -> None:
 
 
 @pytest.mark.parametrize("kind", [Cancelled, DeadlinePassed, Paused, Superseded])
-def test_signals_cannot_be_eaten_by_a_node(kind: type[Signal]) -> None:
+def test_an_except_exception_of_a_node_catches_no_signal(kind: type[Signal]) -> None:
     def node() -> None:
         raise kind("x")
 
@@ -123,7 +123,7 @@ def test_signals_cannot_be_eaten_by_a_node(kind: type[Signal]) -> None:
         greedy()
 
 
-# Facts and sentences ----------------------------------------------------------------
+# Attributes and sentences -----------------------------------------------------------
 
 
 def test_the_end_of_an_attempt_reports_where_and_why() -> None:

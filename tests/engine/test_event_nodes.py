@@ -1,4 +1,4 @@
-"""Nodes that wait for events: what they wait for, what they take, mistakes of authors."""
+"""Nodes that wait for events: keys, values, expiry, and mistakes of authors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Very many items leave the event loop to others, counted in turns of the loop."""
+"""Very many items let other tasks of the event loop run, measured in turns of the loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AT_ONCE = ParallelConfig(max_workers=ITEMS, fail_fast=False)
 
 
 class Ticker:
-    """Counts what happens between two of its turns.
+    """Counts the parts of work between two of its turns.
 
     That is at most two slices: of the iteration before its second turn, and of the rest of the
     iteration of the first.
@@ -43,7 +43,7 @@ class Ticker:
 
 @asynccontextmanager
 async def ticking() -> AsyncIterator[Ticker]:
-    """Give a ticker that runs beside the block."""
+    """Provide a ticker that runs concurrently with the block."""
     ticker = Ticker()
     task = asyncio.create_task(ticker.run())
     yield ticker
@@ -131,7 +131,7 @@ async def test_results_that_wait_for_their_turn_count_after_a_cancellation() -> 
         inside += 1
         if inside == ITEMS:
             together.set()
-            # all have their results when it arrives, and few had their turn
+            # at the cancellation all have results, and few have had their turn
             asyncio.get_running_loop().call_soon(cancellation.cancel)
         await together.wait()
         return number
@@ -140,7 +140,9 @@ async def test_results_that_wait_for_their_turn_count_after_a_cancellation() -> 
     graph = runs.line(parallel(item, "items", "results", name="all", limit=ITEMS))
     items = list(range(ITEMS))
     done = await graph.execute(start(items=items), cancellation=cancellation)
-    assert done.get("results") == items  # a complete result outranks a cancellation
+    assert (
+        done.get("results") == items
+    )  # a complete result has priority over a cancellation
     assert len(runs.store.saved_items("r1", 1)) == 0  # the step is stored
     assert executed == ITEMS
 

@@ -81,7 +81,7 @@ class Bounds(BaseModel):
     sides: tuple[Bounded, ...] = ()
 
 
-def test_what_checks_a_value_is_no_part_of_its_type() -> None:
+def test_validators_are_no_part_of_a_type() -> None:
     reported = "Bounds(width: int, height: int | None, sides: tuple[int, ...])"
     assert type_text(Bounds) == reported
     assert type_text(Annotated[str, object()]) == "str"
@@ -98,7 +98,7 @@ for workflow in (classify_document, reasoning, summarize):
 
 
 def test_another_process_finds_the_same_fingerprints() -> None:
-    """A run that waited over a restart continues: nothing of a process is in them."""
+    """A run that waited during a restart continues: fingerprints do not depend on the process."""
     message = [
         subprocess.run(
             [sys.executable, "-c", PRINT_ALL],

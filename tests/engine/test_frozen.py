@@ -1,4 +1,4 @@
-"""Frozen JSON: what may be in it, that it stays as it is, and what it shares."""
+"""Frozen JSON: permitted values, immutability, and shared parts."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Colour(Enum):
 
 
 class Mood(StrEnum):
-    """A text that is more than its text."""
+    """An enum of texts."""
 
     GOOD = "good"
 
 
 class Level(IntEnum):
-    """A number that is more than its number."""
+    """An enum of numbers."""
 
     HIGH = 3
 
@@ -59,7 +59,7 @@ class Celsius(float):
 
 
 def nested(levels: int) -> Any:
-    """Return lists in lists."""
+    """Return nested lists."""
     value: Any = []
     for _ in range(levels - 1):
         value = [value]
@@ -148,7 +148,7 @@ def test_filling_a_frozen_container_again_changes_nothing() -> None:
     assert (numbers, names) == ([1], {"a": 1})
 
 
-def test_copies_may_be_changed_and_leave_the_original_alone() -> None:
+def test_changes_of_copies_do_not_affect_the_original() -> None:
     frozen = freeze({"list": [1], "object": {"a": []}})
     deep = copy.deepcopy(frozen)
     deep["object"]["a"].append(deep["list"].pop())
@@ -273,7 +273,7 @@ def test_sharing_never_changes_the_content(old: Any, new: Any) -> None:
     assert json.dumps(shared) == json.dumps(new)  # the order of keys as well
 
 
-def test_only_what_differs_is_new() -> None:
+def test_equal_parts_of_two_values_are_shared() -> None:
     old = freeze({"big": [[1], [2]], "rest": {"a": {}}})
     new = share(old, freeze({"big": [[1], [3], [4]], "rest": {"a": {}}}))
     assert new["rest"] is old["rest"]

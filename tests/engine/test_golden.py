@@ -1,4 +1,4 @@
-"""The engine does what the recorded traces of the reference show, defects put right.
+"""The engine behaves as the recorded traces of the reference, with corrected defects.
 
 GOLDEN_DIR names another folder of cases in the same format.
 """

@@ -1,4 +1,4 @@
-"""Building a graph: what is refused, what is checked, what is drawn."""
+"""Building a graph: refused calls, checks, and its shape."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_an_unconditional_edge_needs_no_other_edge() -> None:
         GraphConfig(observer="nobody"),
     ],
 )
-def test_a_configuration_that_cannot_work_is_refused_at_once(
+def test_an_invalid_configuration_is_refused_at_once(
     config: GraphConfig,
 ) -> None:
     with pytest.raises(ConfigurationError):

@@ -22,8 +22,8 @@ from workflows.engine import (
 )
 from workflows.runtime import FakeRuntime, Invalid, Progress, Runtime
 
-SHORT_SECONDS = 0.05  # seconds, of heartbeats that are meant to pass
-LONG_SECONDS = 30  # seconds, of those that are not
+SHORT_SECONDS = 0.05  # seconds, of heartbeats that expire in a test
+LONG_SECONDS = 30  # seconds, of heartbeats that do not expire
 
 
 async def run(step: object, runtime: Runtime, **state: object) -> State:

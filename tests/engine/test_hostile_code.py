@@ -48,7 +48,9 @@ def test_any_exception_of_author_code_fails_the_run_at_its_node(place: str) -> N
 
 
 @pytest.mark.parametrize("place", ["async", "item async", "step async"])
-async def test_it_fails_the_run_on_the_loop_of_an_async_test_too(place: str) -> None:
+async def test_an_exception_fails_the_run_on_the_loop_of_an_async_test_too(
+    place: str,
+) -> None:
     for name, (exits, message) in EXITS.items():
         outcome = await run_in_memory_async(PLACES[place](exits))
         assert outcome.status == "failed", name

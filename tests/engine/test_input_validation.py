@@ -1,4 +1,4 @@
-"""What is accepted is what is read: params and answers, whatever their model is made of."""
+"""Params and responses are read as they were accepted, for any model."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def workflow_of(params: Any, state: type[State] | None = None) -> Workflow[Any]:
         (Kinds, {"number": "1", "pages": {"3": [1]}, "colour": 2}, None),
     ],
 )  # fmt: skip
-def test_what_is_stored_reads_as_what_was_accepted(
+def test_a_stored_value_is_read_as_the_accepted_one(
     model: type[BaseModel], given: dict[str, Any], stored: dict[str, Any] | None
 ) -> None:
     class Holds(State):
@@ -227,7 +227,7 @@ def test_what_is_stored_reads_as_what_was_accepted(
         (Sizes, {"a": "x"}, "a", "valid integer"),
     ],
 )  # fmt: skip
-def test_what_would_not_be_read_as_it_was_accepted_is_refused_at_its_field(
+def test_a_value_that_would_be_read_differently_is_refused_at_its_field(
     model: type[BaseModel], given: dict[str, Any], field: str, message: str
 ) -> None:
     with pytest.raises(InputInvalid, match=message) as refused:

@@ -1,4 +1,4 @@
-"""The change between two states: exact, small, and found by identity."""
+"""Patches between two states: exact, small, and computed by identity."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from workflows.engine.state import State
 
 
 def through_text(patch: list[json_patch.Operation]) -> list[json_patch.Operation]:
-    """Return a patch as it comes back from a database."""
+    """Return a patch as it is read from a database."""
     operations: list[json_patch.Operation] = json.loads(json.dumps(patch))
     return operations
 
 
 class Untouchable(FrozenDict):
-    """An object that fails anyone who looks into it."""
+    """An object that raises at any access to its content."""
 
     __slots__ = ()
 

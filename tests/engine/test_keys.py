@@ -1,4 +1,4 @@
-"""Predicates over one key: strict about types, and clear about what was needed."""
+"""Predicates on one key: strict about types, with reasons that state the needed value."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Colour(Enum):
 
 
 class Params(BaseModel):
-    """What a run is given."""
+    """Params of a run."""
 
     threshold: float = 0.8
     note: str = (
@@ -44,7 +44,7 @@ class Params(BaseModel):
 
 
 class Case(State):
-    """What a run knows."""
+    """State of a run."""
 
     params: Params = Params()
     confidence: float = 0.62
@@ -53,9 +53,9 @@ class Case(State):
     colour: Colour = Colour.RED
 
 
-def reason(asked: Predicate[Any], **values: Any) -> str:
+def reason(condition: Predicate[Any], **values: Any) -> str:
     """Return the reason of a predicate for an open state."""
-    return asked.evaluate(State(values)).reason
+    return condition.evaluate(State(values)).reason
 
 
 def test_existence_is_true_for_a_null_value_and_false_for_a_missing_key() -> None:
@@ -90,12 +90,12 @@ def test_equality_is_strict_about_types_at_every_level(wanted: Any, found: Any) 
 
 
 def test_a_missing_key_equals_nothing() -> None:
-    asked = key_equals("k", None)
-    assert asked(State(k=None))
-    assert not asked(State())
-    assert not_(asked)(State())
-    assert asked.evaluate(State()).values == {"k": ABSENT}
-    assert reason(asked) == "k is absent, needs null"
+    condition = key_equals("k", None)
+    assert condition(State(k=None))
+    assert not condition(State())
+    assert not_(condition)(State())
+    assert condition.evaluate(State()).values == {"k": ABSENT}
+    assert reason(condition) == "k is absent, needs null"
 
 
 @given(VALUES, VALUES)
@@ -114,7 +114,7 @@ def test_equality_accepts_values_of_a_typed_state() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "below", "same", "above"),
+    ("condition", "below", "same", "above"),
     [
         (key("k").at_least(2), False, True, True),
         (key("k").at_most(2), True, True, False),
@@ -124,18 +124,22 @@ def test_equality_accepts_values_of_a_typed_state() -> None:
     ids=["at least", "at most", "above", "below"],
 )
 def test_numbers_are_compared_with_a_bound(
-    asked: Predicate[Any], below: bool, same: bool, above: bool
+    condition: Predicate[Any], below: bool, same: bool, above: bool
 ) -> None:
-    assert [asked(State(k=value)) for value in (1, 2, 3)] == [below, same, above]
-    assert [asked(State(k=value)) for value in (1.5, 2.0, 2.5)] == [below, same, above]
+    assert [condition(State(k=value)) for value in (1, 2, 3)] == [below, same, above]
+    assert [condition(State(k=value)) for value in (1.5, 2.0, 2.5)] == [
+        below,
+        same,
+        above,
+    ]
 
 
 @pytest.mark.parametrize("found", ["3", None, True, [3], {"n": 3}], ids=repr)
 def test_a_value_that_is_no_number_is_neither_above_nor_below_a_limit(
     found: Any,
 ) -> None:
-    for asked in (key("k").at_least(2), key("k").below(2), key("k").above(-1)):
-        evaluation = asked.evaluate(State(k=found))
+    for condition in (key("k").at_least(2), key("k").below(2), key("k").above(-1)):
+        evaluation = condition.evaluate(State(k=found))
         assert not evaluation.result
         assert "cannot be compared, needs " in evaluation.reason
         assert evaluation.values == {"k": found}
@@ -144,20 +148,20 @@ def test_a_value_that_is_no_number_is_neither_above_nor_below_a_limit(
 def test_texts_and_typed_values_are_compared_with_their_like() -> None:
     assert key("k").at_least("b")(State(k="c"))
     assert not key("k").at_least("b")(State(k="a"))
-    asked = key("due").below(LATER)
-    assert asked(Case(due=NOON))
-    assert not asked(Case(due=LATER))
-    assert not asked(Case())
+    condition = key("due").below(LATER)
+    assert condition(Case(due=NOON))
+    assert not condition(Case(due=LATER))
+    assert not condition(Case())
     assert reason(key("k").below(Decimal("1.5")), k=1) == "k 1, needs below 1.50"
 
 
 def test_one_of_several_is_strict_as_well() -> None:
-    asked = key("k").one_of("a", 1)
-    assert [asked(State(k=value)) for value in ("a", 1, 1.0, True, "b")] == [
+    condition = key("k").one_of("a", 1)
+    assert [condition(State(k=value)) for value in ("a", 1, 1.0, True, "b")] == [
         True, True, False, False, False,
     ]  # fmt: skip
-    assert asked.name == "k one of “a”, 1"
-    assert reason(asked, k="b") == "k “b”, needs one of “a”, 1"
+    assert condition.name == "k one of “a”, 1"
+    assert reason(condition, k="b") == "k “b”, needs one of “a”, 1"
     assert not key("k").one_of()(State(k=1))
 
 
@@ -170,7 +174,7 @@ def test_true_false_and_null_are_matched_strictly(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "value", "expected"),
+    ("condition", "value", "expected"),
     [
         (key("k").at_least(0.8), 0.62, "k 0.62, needs at least 0.80"),
         (key("k").at_least(0.8), 0.9, "k 0.90, needs at least 0.80"),
@@ -193,9 +197,9 @@ def test_true_false_and_null_are_matched_strictly(value: Any) -> None:
     ids=lambda value: getattr(value, "name", repr(value)),
 )
 def test_a_reason_has_the_value_and_what_was_needed(
-    asked: Predicate[Any], value: Any, expected: str
+    condition: Predicate[Any], value: Any, expected: str
 ) -> None:
-    assert reason(asked, k=value) == expected
+    assert reason(condition, k=value) == expected
 
 
 def test_a_long_value_is_shortened_in_a_reason_and_whole_among_the_values() -> None:

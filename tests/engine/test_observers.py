@@ -52,7 +52,7 @@ class Durable(Failing):
     """Raises too, but makes the run durable."""
 
     async def flush(self) -> None:
-        """Have nothing to wait for."""
+        """Do nothing."""
 
 
 class Selective(Recording):

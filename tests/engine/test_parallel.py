@@ -1,4 +1,4 @@
-"""Parallel: the same work on every item, alone and as a node."""
+"""Parallel: the same function for every item, outside of graphs and as a node."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def double(item: int) -> int:
 
 
 class Workshop:
-    """Items that wait until they are let go, one by one."""
+    """Items that wait until they are released, one by one."""
 
     def __init__(self, *items: int) -> None:
         self.gates = {item: asyncio.Event() for item in items}
@@ -92,7 +92,7 @@ async def test_no_more_items_run_at_once_than_there_are_workers() -> None:
         (ParallelConfig(), 100, 2, 4),  # 2 × CPUs
         (ParallelConfig(), 100, 32, 16),  # the cap
         (ParallelConfig(), 3, 32, 3),  # the items
-        (ParallelConfig(), 0, 2, 0),  # no one works on nothing
+        (ParallelConfig(), 0, 2, 0),  # no workers without items
         (ParallelConfig(max_workers=9), 0, 2, 0),
         (ParallelConfig(worker_cap=2), 100, 32, 2),
     ],
@@ -187,7 +187,7 @@ async def test_progress_counts_successes_without_gaps() -> None:
     assert progress == [(count, 10) for count in range(1, 6)]
 
 
-async def test_cancelled_before_it_starts_no_item() -> None:
+async def test_a_parallel_cancelled_before_its_start_starts_no_item() -> None:
     cancellation, listener = Cancellation(), Listener()
     cancellation.cancel()
     with pytest.raises(ParallelError) as caught:
@@ -243,7 +243,7 @@ async def test_cancellation_outranks_failures_but_not_a_complete_result() -> Non
     assert (outcome.results, len(outcome.errors)) == ((1,), 1)
 
 
-async def test_a_task_cancelled_from_outside_passes_untouched() -> None:
+async def test_a_cancellation_of_the_task_itself_passes_unchanged() -> None:
     shop = Workshop(1, 2)
     run = asyncio.create_task(
         map_items([1, 2], shop.work, config=ParallelConfig(max_workers=2))
@@ -260,7 +260,7 @@ async def test_an_unknown_observer_is_refused() -> None:
         await map_items([1], double, config=ParallelConfig(observer="nobody"))
 
 
-async def test_a_progress_that_raises_is_no_items_failure() -> None:
+async def test_an_error_of_the_progress_callback_is_no_failure_of_an_item() -> None:
     def broken(finished: int, total: int, value: int) -> None:
         raise ZeroDivisionError("in the callback")
 
@@ -447,7 +447,7 @@ async def test_finished_items_are_stored_and_not_executed_again() -> None:
     assert [data["item_index"] for data in runs.listener.data("worker.start")] == [2, 3]
 
 
-async def test_a_run_cancelled_in_a_late_item_resumes_with_what_it_has() -> None:
+async def test_a_run_cancelled_in_a_late_item_resumes_with_the_finished_items() -> None:
     runs, cancellation, ran = Runs(), Cancellation(), list[int]()
 
     async def work(item: int) -> int:
@@ -465,7 +465,7 @@ async def test_a_run_cancelled_in_a_late_item_resumes_with_what_it_has() -> None
     assert end["out"] == list(range(1000))
 
 
-async def test_items_of_another_visit_are_not_reused() -> None:
+async def test_items_of_another_step_are_not_reused() -> None:
     async def add(item: int) -> int:
         return item + 1
 

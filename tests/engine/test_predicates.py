@@ -1,4 +1,4 @@
-"""Predicates: what they answer, what they read, and how they explain themselves."""
+"""Predicates: results, the keys that are read, and reasons."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LATER = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 class Params(BaseModel):
-    """What a run is given."""
+    """Params of a run."""
 
     threshold: float = 0.8
     note: str = (
@@ -43,7 +43,7 @@ class Params(BaseModel):
 
 
 class Case(State):
-    """What a run knows."""
+    """State of a run."""
 
     params: Params = Params()
     confidence: float = 0.62
@@ -53,7 +53,7 @@ class Case(State):
 
 @predicate("confidence {s.confidence:.0%}, threshold {s.params.threshold:.0%}")
 def is_confident(state: Case) -> bool:
-    """Return whether the label may stand."""
+    """Return whether the confidence reaches the threshold."""
     return state.confidence >= state.params.threshold
 
 
@@ -83,7 +83,9 @@ def test_a_function_is_named_and_explained_by_its_template() -> None:
         reason="confidence 62%, threshold 80%",
         values={"confidence": 0.62, "params": Params().model_dump()},
     )
-    assert is_confident.__doc__ == "Return whether the label may stand."
+    assert (
+        is_confident.__doc__ == "Return whether the confidence reaches the threshold."
+    )
     assert is_confident(Case(confidence=0.9))
 
 
@@ -217,7 +219,7 @@ def test_always_is_met_and_reads_nothing() -> None:
     assert always.evaluate(State(a=1)) == Evaluation(True, "always", "always")
 
 
-def test_none_at_all_is_true_for_all_and_false_for_any() -> None:
+def test_without_parts_all_of_is_true_and_any_of_is_false() -> None:
     everything: Predicate[State] = all_of()
     anything: Predicate[State] = any_of()
     assert everything(State())
@@ -311,10 +313,10 @@ def test_combinators_accept_plain_functions() -> None:
     assert asked(State(a=True, b=1))
 
 
-# Failing ----------------------------------------------------------------------------
+# Failures ---------------------------------------------------------------------------
 
 
-def test_one_that_raises_reports_what_it_had_read() -> None:
+def test_a_predicate_that_raises_reports_the_values_read_before() -> None:
     with pytest.raises(PredicateFailed) as caught:
         breaks.evaluate(State(divisor=0, other=1))
     assert caught.value.evaluation == Evaluation(

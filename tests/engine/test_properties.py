@@ -1,4 +1,4 @@
-"""What holds for any graph, any state and any moment at which a run may end.
+"""Properties of any graph and state, and of any time at which a run may end.
 
 HYPOTHESIS_PROFILE=thorough draws thousands of examples of each.
 """
@@ -156,7 +156,7 @@ def saved(store: EveryState) -> set[int]:
 
 
 def spoil(value: Any) -> None:
-    """Try to change a value and all that is in it, in every way a node would."""
+    """Try to change a value and its content by every operation that a node could use."""
     if isinstance(value, dict):
         for inner in list(value.values()):
             spoil(inner)

@@ -1,4 +1,4 @@
-"""Pauses that a node did not ask for: it is left, and runs again from its start."""
+"""Pauses that a node did not request: the node is left, and runs again from its start."""
 
 from __future__ import annotations
 

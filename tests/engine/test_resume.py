@@ -1,4 +1,4 @@
-"""Going on from a checkpoint."""
+"""Resuming a run from a checkpoint."""
 
 from __future__ import annotations
 
@@ -320,7 +320,9 @@ def settling(*nodes: Any, fail_on: int = 0, error: BaseException | None = None) 
     return runs
 
 
-async def test_the_walk_waits_for_the_store_before_every_node_and_at_the_end() -> None:
+async def test_the_runner_waits_for_the_store_before_every_node_and_at_the_end() -> (
+    None
+):
     runs = settling(sets("a"), sets("b"))
     await runs.graph.execute(start())
     assert [types[-1] for types in runs.store.settled] == [
@@ -330,7 +332,7 @@ async def test_the_walk_waits_for_the_store_before_every_node_and_at_the_end() -
     ]
 
 
-async def test_the_walk_waits_for_the_store_when_it_fails() -> None:
+async def test_the_runner_waits_for_the_store_after_a_failure() -> None:
     runs = settling(Flaky("a", 1).node())
     await fail(runs.graph)
     assert [types[-1] for types in runs.store.settled] == ["node.start", "graph.error"]
@@ -361,7 +363,7 @@ async def test_a_failure_that_cannot_be_recorded_reports_both() -> None:
     assert "failure 1" in str(caught.value.__notes__)
 
 
-async def test_a_signal_of_the_store_passes_untouched() -> None:
+async def test_a_signal_of_the_store_passes_unchanged() -> None:
     runs = settling(sets("a"), fail_on=1, error=Superseded("lease lost"))
     with pytest.raises(Superseded, match="lease lost"):
         await runs.graph.execute(start())

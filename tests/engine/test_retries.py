@@ -1,4 +1,4 @@
-"""Trying a node again, and giving up on one that takes too long."""
+"""Retries and timeouts of nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of a run: immutable, open to any key, and the same after a resume."""
+"""The state of a run: immutable, with any key, and equal after a resume."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from workflows.engine.state import State
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-# The open bag -----------------------------------------------------------------------
+# Open states --- --------------------------------------------------------------------
 
 
 def test_an_open_state_accepts_any_key() -> None:
@@ -59,7 +59,7 @@ def test_setting_an_equal_value_returns_the_same_state() -> None:
     assert state.set("a", {"b": [1, 2.0]}) is not state
 
 
-def test_what_is_not_touched_is_shared() -> None:
+def test_unchanged_parts_of_a_state_are_shared() -> None:
     before = State(big=[{"n": n} for n in range(3)], small=1)
     after = before.set("big", [{"n": 0}, {"n": 9}, {"n": 2}]).set(small=2)
     assert after.data["big"][0] is before.data["big"][0]
@@ -152,7 +152,7 @@ def test_large_integers_stay_integers() -> None:
     assert type(back.get("x")) is float
 
 
-# Place in a run, and secrets --------------------------------------------------------
+# Position in a run, and secrets -----------------------------------------------------
 
 
 def test_a_new_state_belongs_to_no_run_yet() -> None:
@@ -247,7 +247,7 @@ def test_a_stored_state_without_a_time_has_none_again() -> None:
     assert resumed(State(a=1)).timestamp is None
 
 
-# Who reads what ---------------------------------------------------------------------
+# Recorded reads ---------------------------------------------------------------------
 
 
 def test_a_watched_state_notes_the_keys_that_are_read_in_order() -> None:

@@ -110,14 +110,14 @@ async def test_a_wait_for_a_thread_has_an_event_and_is_not_part_of_the_duration(
 async def test_a_queued_call_never_starts_after_its_run_ended(
     held: Held, one_place: ThreadPool, stop: str
 ) -> None:
-    first, second, asked = Runs(), Runs(), Cancellation()
+    first, second, cancelling = Runs(), Runs(), Cancellation()
     before = asyncio.create_task(first.line(holding(held, "a")).execute(start()))
     await held.until(lambda: held.began == ["a"])
     graph = second.line(holding(held, "b"))
-    after = asyncio.create_task(graph.execute(start(), cancellation=asked))
+    after = asyncio.create_task(graph.execute(start(), cancellation=cancelling))
     await waits_for_thread(second)
     if stop == "cancelled":
-        asked.cancel()
+        cancelling.cancel()
     else:
         after.cancel()
     with pytest.raises((ExecutionError, asyncio.CancelledError)):
@@ -202,11 +202,11 @@ async def test_a_try_starts_when_the_thread_of_the_previous_try_has_ended(
 async def test_waiting_for_the_thread_of_an_earlier_try_can_be_cancelled(
     held: Held,
 ) -> None:
-    runs, asked = Runs(), Cancellation()
+    runs, cancelling = Runs(), Cancellation()
     late = holding(held, "a", timeout=0.25, retry=Retry(attempts=2, wait=0))
-    run = asyncio.create_task(runs.line(late).execute(start(), cancellation=asked))
+    run = asyncio.create_task(runs.line(late).execute(start(), cancellation=cancelling))
     await waits_for_thread(runs)
-    asked.cancel()
+    cancelling.cancel()
     with pytest.raises(ExecutionError) as caught:
         await run
     assert caught.value.is_cancelled
@@ -264,7 +264,7 @@ async def test_a_node_that_swallows_its_cancellation_is_interrupted_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(cancellation, "REPEAT_SECONDS", 0.01)
-    asked, entered = Cancellation(), asyncio.Event()
+    cancelling, entered = Cancellation(), asyncio.Event()
     interrupted: list[BaseException] = []
 
     @node
@@ -278,9 +278,9 @@ async def test_a_node_that_swallows_its_cancellation_is_interrupted_again(
         return state
 
     graph = Runs().line(swallows, holding(Held(), "never"))
-    run = asyncio.create_task(graph.execute(start(), cancellation=asked))
+    run = asyncio.create_task(graph.execute(start(), cancellation=cancelling))
     await entered.wait()
-    asked.cancel()
+    cancelling.cancel()
     with pytest.raises(ExecutionError) as caught:
         await run
     assert (caught.value.code, caught.value.node) == ("cancelled", "never")
@@ -293,7 +293,7 @@ async def test_an_item_that_swallows_its_cancellation_is_interrupted_again(
     monkeypatch: pytest.MonkeyPatch, reason: str
 ) -> None:
     monkeypatch.setattr(cancellation, "REPEAT_SECONDS", 0.01)
-    asked, entered = Cancellation(), asyncio.Event()
+    cancelling, entered = Cancellation(), asyncio.Event()
     interrupted: list[BaseException] = []
 
     async def swallows() -> None:
@@ -314,10 +314,12 @@ async def test_an_item_that_swallows_its_cancellation_is_interrupted_again(
 
     each = parallel(item, over="items", into="out", limit=2, name="each")
     graph = Runs().line(each)
-    run = asyncio.create_task(graph.execute(start(items=[1, 2]), cancellation=asked))
+    run = asyncio.create_task(
+        graph.execute(start(items=[1, 2]), cancellation=cancelling)
+    )
     await entered.wait()
     if reason == "cancelled":
-        asked.cancel()
+        cancelling.cancel()
     async with asyncio.timeout(TIMEOUT_SECONDS):
         await asyncio.wait({run})
     assert isinstance(run.exception(), ExecutionError | None)
@@ -328,15 +330,17 @@ async def test_a_cancelled_run_waits_for_its_thread_after_repeated_interruptions
     monkeypatch: pytest.MonkeyPatch, held: Held
 ) -> None:
     monkeypatch.setattr(cancellation, "REPEAT_SECONDS", 0.001)
-    asked = Cancellation()
+    cancelling = Cancellation()
     items = parallel(held, over="items", into="out", limit=2, name="items")
     for graph in (Runs().line(holding(held, "a")), Runs().line(items)):
         held.began.clear()
         held.release.clear()
-        asked = Cancellation()
-        run = asyncio.create_task(graph.execute(start(items=[1]), cancellation=asked))
+        cancelling = Cancellation()
+        run = asyncio.create_task(
+            graph.execute(start(items=[1]), cancellation=cancelling)
+        )
         await held.until(lambda: len(held.began) == 1)
-        asked.cancel()
+        cancelling.cancel()
         done, _ = await asyncio.wait({run}, timeout=0.05)
         assert not done
         held.release.set()

@@ -18,7 +18,7 @@ from workflows.engine.state import State
 
 
 class Pages(State):
-    """A state with what can be changed in place."""
+    """A state with values that can be changed in place."""
 
     number: int = 0
     by_page: dict[int, Verdict] = Field(default_factory=dict)
@@ -188,7 +188,7 @@ def test_merging_the_same_class_replaces_all_its_fields() -> None:
     assert State(a=1).merge(a_review(label="w")).get("label") == "w"
 
 
-# What a class can be ----------------------------------------------------------------
+# Declarations of classes ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["data", "get", "run_id", "set", "secrets", "_hidden"])

@@ -1,4 +1,4 @@
-"""Values of typed states: each comes back as itself, or is refused at once."""
+"""Values of typed states: each is read back unchanged, or is refused at once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Colour(Enum):
 
 @dataclass(frozen=True)
 class Box:
-    """Where on a page."""
+    """A rectangle on a page."""
 
     left: int
     right: int
@@ -135,7 +135,7 @@ def test_a_subclass_of_the_model_of_a_field_is_refused_because_it_would_lose_fie
         a_review(answer=Surely(label="x"))
 
 
-def test_a_secret_text_is_refused_because_it_would_be_read_as_stars() -> None:
+def test_a_secret_text_is_refused_because_it_would_be_read_as_asterisks() -> None:
     class Hidden(State):
         token: SecretStr = SecretStr("")
 
@@ -159,27 +159,27 @@ def test_sets_are_stored_in_an_order_that_does_not_change() -> None:
     assert stored == sorted(names)
 
 
-# Moments ----------------------------------------------------------------------------
+# Times ------------------------------------------------------------------------------
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
 
 class Slot(BaseModel):
-    """A moment in a model."""
+    """A time in a model."""
 
     at: datetime
 
 
 @dataclass
 class Window:
-    """Moments in a dataclass."""
+    """Times in a dataclass."""
 
     start: datetime
     notes: tuple[str, ...] = ()
 
 
 class Agenda(State):
-    """Moments wherever a state can hold them."""
+    """Times wherever a state can hold them."""
 
     at: datetime | None = None
     slots: tuple[Slot, ...] = ()

@@ -1,4 +1,4 @@
-"""Type checkers catch a node that is wired where it does not belong."""
+"""Type checkers report a node whose types do not fit its place in the routes."""
 
 from __future__ import annotations
 

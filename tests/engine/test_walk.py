@@ -1,4 +1,4 @@
-"""The walk from the entry point to an exit."""
+"""The execution of a graph from the entry point to an exit."""
 
 from __future__ import annotations
 
@@ -331,7 +331,7 @@ async def test_an_observer_that_raises_is_logged_and_skipped(
     assert "no ink" in caplog.text
 
 
-async def test_a_superseded_attempt_stops_without_a_word() -> None:
+async def test_a_superseded_attempt_stops_without_an_event() -> None:
     class Durable:
         def on_event(self, event: Event) -> None:
             if event.type == "node.complete":

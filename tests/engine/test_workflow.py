@@ -1,4 +1,4 @@
-"""Declared workflows: a table of routes, checked while it is imported."""
+"""Declared workflows: a table of routes, checked at import."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Classification(State):
 
 
 class Runtime:
-    """Documents that are texts, and an agent that is unavailable at times."""
+    """Documents that are texts, and an agent that is sometimes unavailable."""
 
     def __init__(self, *pages: str, away: int = 0) -> None:
         self.pages = pages
@@ -90,13 +90,13 @@ async def read_pages(state: Classification, runtime: Runtime) -> Classification:
 
 @node(retry=Retry(attempts=3, on=AgentUnavailable), timeout=120)
 async def judge_page(page: str, runtime: Runtime) -> Verdict:
-    """Ask the classifier about one page."""
+    """Classify one page."""
     return await runtime.ask(page)
 
 
 @node
 def weigh(state: Classification, runtime: Runtime) -> Classification:
-    """Take the commonest label, and how sure its pages are."""
+    """Take the most common label, with the confidence of its pages."""
     label, _ = Counter(verdict.label for verdict in state.verdicts).most_common(1)[0]
     sure = [verdict.confidence for verdict in state.verdicts if verdict.label == label]
     return state.set(label=label, confidence=sum(sure) / len(sure))
@@ -192,7 +192,7 @@ def test_a_label_above_the_threshold_is_published_without_review() -> None:
     assert decision.reason == "confidence 95%, threshold 80%"
 
 
-def test_an_unsure_one_waits_for_the_reviewer() -> None:
+def test_an_uncertain_label_waits_for_the_reviewer() -> None:
     outcome = run_in_memory(classify, PARAMS, runtime=Runtime("a 0.5"))
     assert outcome.status == "waiting"
     assert outcome.pause is not None
@@ -248,7 +248,7 @@ def test_params_are_checked_before_anything_runs() -> None:
     assert classify.params_of(Params(document=DOCUMENT)) == Params(document=DOCUMENT)
 
 
-def test_it_is_a_factory_like_any_other() -> None:
+def test_a_workflow_is_a_factory_like_any_other() -> None:
     graph = Graph("any", GraphConfig(observer="noop"))
     state = classify(graph, None, PARAMS)
     assert state.params.document == DOCUMENT
@@ -447,7 +447,7 @@ def test_circular_answers_are_reported_instead_of_looping() -> None:
 
 
 class Basket(State):
-    """What the workflows below know."""
+    """State of the workflows below."""
 
     items: tuple[int, ...] = ()
     doubled: tuple[int, ...] = ()
@@ -455,7 +455,7 @@ class Basket(State):
 
 
 class Keep(BaseModel):
-    """An answer."""
+    """A response."""
 
     keep: bool
 
@@ -468,7 +468,7 @@ def double_one(item: int) -> int:
 
 @node
 def leave(basket: Basket) -> Basket:
-    """End."""
+    """Return the state unchanged."""
     return basket
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def quick(settings: Any) -> None:
-    """Let sweeps and heartbeats come quickly; nothing here waits for them to pass."""
+    """Shorten the intervals of sweeps and heartbeats."""
     settings.POLL_INTERVAL_SECONDS = 0.05
     settings.HEARTBEAT_SECONDS = 0.2
 

@@ -26,7 +26,7 @@ SignIn = Callable[[User], Client]
 
 
 def deep(levels: int) -> Any:
-    """Return a list in a list and so on."""
+    """Return nested lists."""
     value: Any = 1
     for _ in range(levels):
         value = [value]
@@ -34,7 +34,7 @@ def deep(levels: int) -> Any:
 
 
 def circle() -> Any:
-    """Return a list that holds itself."""
+    """Return a list that contains itself."""
     value: list[Any] = []
     value.append(value)
     return value
@@ -58,7 +58,7 @@ BAD: dict[str, tuple[Any, str]] = {
 
 @pytest.fixture(autouse=True)
 def quick(settings: Any) -> None:
-    """Let sweeps come quickly; nothing here waits for them to pass."""
+    """Shorten the interval of sweeps."""
     settings.POLL_INTERVAL_SECONDS = 0.05
 
 

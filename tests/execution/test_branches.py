@@ -1,4 +1,4 @@
-"""The branches of stored runs: their rows, what is kept over an end, a drain and a cancellation."""
+"""The branches of stored runs: their rows, and what is kept over a failure, drain or cancel."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Case(State):
 
 
 class World:
-    """What the nodes did, and where they wait."""
+    """The calls of the nodes, and the gate at which they wait."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -268,7 +268,7 @@ async def test_while_branches_run_their_stages_are_rows_and_the_join_is_in_progr
     assert await run_in_db(stages_of, run) == COMPLETED
 
 
-async def test_a_drained_worker_gives_a_run_back_with_its_finished_branches() -> None:
+async def test_a_drained_worker_releases_a_run_with_its_finished_branches() -> None:
     world = World()
     world.held = "summarise"
     _, registry, run = await launch(world)

@@ -49,7 +49,7 @@ class Loan(State):
 
 
 class Bank:
-    """The third party: remembers the addresses that it was given."""
+    """The third party, which stores the addresses that it gets."""
 
     def __init__(self) -> None:
         self.urls: list[str] = []
@@ -89,7 +89,7 @@ def no_sweep(settings: Any) -> None:
 
 @pytest.fixture
 def bank(transactional_db: None) -> Any:
-    """A bank, and the installed workflow that asks it."""
+    """Provide a bank, and install a workflow that requests a callback of it."""
     bank = Bank()
     install(bank)
     yield bank
@@ -225,7 +225,7 @@ async def test_a_run_whose_worker_is_lost_after_the_request_keeps_the_address(
     assert response.status_code == 202
     assert run.result is not None
     assert run.result["receipt"] == {"number": 7}
-    assert len(bank.urls) == 1  # what has arrived is not asked for again
+    assert len(bank.urls) == 1  # no second request after the message has arrived
 
 
 async def test_an_address_is_revoked_at_the_end_of_the_run_and_new_after_a_resume(

@@ -1,4 +1,4 @@
-"""A run whose node ignores that it is cancelled can be cancelled again after a while."""
+"""A run whose node ignores that it is cancelled can be cancelled again after a delay."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("sealed")
 
 @pytest.fixture
 def registry(settings: Any) -> Registry:
-    """Give the workflows of this test alone; sweeps and heartbeats come quickly."""
+    """Return an empty registry; shorten the intervals of sweeps and heartbeats."""
     settings.POLL_INTERVAL_SECONDS = 0.05
     settings.HEARTBEAT_SECONDS = 0.2
     return Registry()
@@ -33,7 +33,7 @@ async def steps(run: Run) -> list[tuple[int, str, str, str]]:
 
 
 async def findings(run: Run) -> list[str]:
-    """Return what does not fit in the sealed history of a run."""
+    """Return the findings of the verification of a run's sealed history."""
     return await run_in_db(lambda: [str(one) for one in Checker().run(run.pk)])
 
 

@@ -69,7 +69,7 @@ RECORDED = (StageStatus.CANCELLED, StageStatus.FAILED, StageStatus.WAITING)
 
 
 @pytest.mark.parametrize("recorded", RECORDED)
-def test_the_page_shows_it_with_the_reason_and_without_an_error(
+def test_the_page_shows_a_cancelled_stage_with_the_reason_and_without_an_error(
     admin: User, sign_in: SignIn, recorded: str
 ) -> None:
     run = cancelled_run(recorded)
@@ -87,7 +87,9 @@ def test_the_page_shows_it_with_the_reason_and_without_an_error(
 
 
 @pytest.mark.parametrize("recorded", RECORDED)
-def test_graph_timeline_and_comparison_agree(recorded: str) -> None:
+def test_graph_timeline_and_comparison_show_the_same_cancelled_stage(
+    recorded: str,
+) -> None:
     run, other = cancelled_run(recorded), make_run(status=Status.FAILED, sequence=1)
     make_stage(other, "read_pages")
     make_stage(other, "judge_pages", sequence=2, status=StageStatus.FAILED)
@@ -100,7 +102,9 @@ def test_graph_timeline_and_comparison_agree(recorded: str) -> None:
     assert title == "Step 2, Judge pages: A was cancelled, B failed."
 
 
-def test_it_stays_cancelled_after_a_resume(admin: User, sign_in: SignIn) -> None:
+def test_a_cancelled_stage_stays_cancelled_after_a_resume(
+    admin: User, sign_in: SignIn
+) -> None:
     run = cancelled_run(StageStatus.FAILED)
     make_audit_event(run, action="resume", actor_name="bob", reason="a mistake")
     Run.objects.filter(pk=run.pk).update(
@@ -115,7 +119,9 @@ def test_it_stays_cancelled_after_a_resume(admin: User, sign_in: SignIn) -> None
 
 
 @pytest.mark.parametrize("recorded", RECORDED)
-def test_it_does_not_count_as_a_failure_of_its_node(admin: User, recorded: str) -> None:
+def test_a_cancelled_stage_does_not_count_as_a_failure_of_its_node(
+    admin: User, recorded: str
+) -> None:
     cancelled_run(recorded)
     failed = make_run(status=Status.FAILED)
     make_attempt(failed, outcome=Outcome.FAILED)

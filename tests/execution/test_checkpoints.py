@@ -1,4 +1,4 @@
-"""States as rows: rebuilt exactly, damage found and named."""
+"""Checkpoints: states are rebuilt exactly, and damaged rows are reported."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class RebuildTest(TestCase):
 
 @pytest.fixture
 def run(db: None) -> Run:
-    """Return a run with five states, the first of them whole."""
+    """Return a run with five states; the first is a keyframe."""
     run = make_run()
     state = State(log=["x" * 100])
     states = [state.data]

@@ -236,10 +236,10 @@ async def test_with_need_the_rest_is_cancelled_or_not_launched(
     )
     async with working(registry):
         top = await ended(top.pk)
-        (asked,) = await rows(Run.objects.filter(parent=top, params__n=1))
-        asked = await ended(asked.pk)
+        (child,) = await rows(Run.objects.filter(parent=top, params__n=1))
+        child = await ended(child.pk)
     assert results(top) == [None, 4, 6, None, None]
-    assert (asked.status, asked.error_message) == (
+    assert (child.status, child.error_message) == (
         Status.CANCELLED,
         "The parent run does not need this run any more.",
     )
@@ -396,7 +396,7 @@ def test_a_thousand_children_take_a_bounded_number_of_queries_each(
     assert counts_of(group).active == 10
 
 
-# What is shown --------------------------------------------------------------------------
+# Pages ----------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("sealed")
 
 
 class Out(State):
-    """What the runs of these tests know."""
+    """State of all runs here."""
 
     n: int = 0
     child: dict[str, Any] | None = None

@@ -256,7 +256,7 @@ async def test_the_last_report_of_a_node_is_in_the_runs_row_until_its_step_ends(
     assert run.status == Status.COMPLETED, run.error_message
     rows = await run_in_db(lambda: list(run.stages.all()))
     assert [row.progress_amount for row in rows] == ["", ""]
-    assert 2 <= len(progress_records) < 20  # of 1,002 reports
+    assert 2 <= len(progress_records) < 20  # records for 1,002 reports
 
 
 # Ends that the attempt does not record --------------------------------------------------

@@ -1,4 +1,4 @@
-"""A worker that is stopped keeps no run that it has just claimed."""
+"""A worker that is stopped releases a run that it has just claimed."""
 
 from __future__ import annotations
 

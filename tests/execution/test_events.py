@@ -55,7 +55,7 @@ class Order(State):
 
 @node
 def ship(state: Order) -> Order:
-    """Send what was paid."""
+    """Return the state unchanged."""
     return state
 
 
@@ -95,13 +95,13 @@ def paying_twice() -> Workflow[Any]:
 
 @pytest.fixture(autouse=True)
 def no_sweep(settings: Any) -> None:
-    """Let nothing be found by a sweep, unless a test sweeps."""
+    """Disable the sweep of workers."""
     settings.POLL_INTERVAL_SECONDS = 3_000
 
 
 @pytest.fixture
 def alice(transactional_db: None) -> User:
-    """Someone who sends messages."""
+    """Return a user who sends messages."""
     return User.objects.create_superuser("alice")
 
 
@@ -248,7 +248,7 @@ async def test_of_two_messages_at_once_one_is_taken_and_the_other_waits_for_the_
 
 
 def _in_thread(call: Any, *args: Any) -> Any:
-    """Call with a connection of the thread, which is closed."""
+    """Call the function, then close the connection of this thread."""
     try:
         return call(*args)
     finally:

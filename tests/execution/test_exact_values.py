@@ -1,4 +1,4 @@
-"""Params, answers and results are exact on every database, and a child gets what fits it."""
+"""Params, responses and results are exact on both databases, also those of child runs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 
 class Answered(BaseModel):
-    """An answer whose fields have other names in its form."""
+    """A response whose fields have aliases."""
 
     values: dict[str, Any] = Field(alias="class")
     limit_: int = Field(1, alias="limit")
@@ -75,13 +75,13 @@ async def test_params_answers_and_results_are_exact(
             lambda: system.respond(run.pk, answer, by=alice, comment="Yes.")
         )
         run = await ended(run.pk)
-    asked = await run_in_db(Approval.objects.get, run=run)
+    stored = await run_in_db(Approval.objects.get, run=run)
     child = await run_in_db(Run.objects.get, parent=run)
     assert run.status == Status.COMPLETED, run.error_message
     assert exactly(run.params) == exactly({"given": VALUES})
     assert exactly(child.params) == exactly(child.result) == exactly(VALUES)
-    assert exactly(asked.response) == exactly(answer)
-    assert list(asked.form["properties"]) == ["class", "limit"]
+    assert exactly(stored.response) == exactly(answer)
+    assert list(stored.form["properties"]) == ["class", "limit"]
     result = {"given": VALUES, "child": VALUES, "answer": answer}
     assert exactly(run.result) == exactly(result)
 
@@ -165,7 +165,7 @@ def test_options_of_a_prompt_are_stored_exactly(registry: Registry) -> None:
 
 
 @pytest.mark.slow
-def test_rows_from_before_are_read_and_found_after_the_migration(
+def test_rows_stored_before_the_migration_are_read_and_found_after_it(
     at_the_newest: None,
 ) -> None:
     old = migrate("0013_bulk_jobs").get_model("workflows", "Run")

@@ -50,20 +50,20 @@ PUBLISH, REJECT = {"outcome": "publish"}, {"outcome": "reject"}
 
 
 class Params(BaseModel):
-    """What a run of these tests takes."""
+    """Params of the runs."""
 
     numbers: tuple[int, ...] = (1, 2, 3)
     threshold: int = 4
 
 
 class Review(BaseModel):
-    """A person's answer."""
+    """The response of a person."""
 
     outcome: Literal["publish", "reject"]
 
 
 class Sum(State):
-    """What a run of these tests knows."""
+    """State of the runs."""
 
     params: Params
     doubled: tuple[int, ...] = ()
@@ -73,15 +73,15 @@ class Sum(State):
 
 
 class Gate:
-    """Lets a test hold a node and let it go."""
+    """Blocks a node until the test opens it."""
 
     def __init__(self) -> None:
-        """Start closed, with no one in."""
+        """Start closed."""
         self.entered = SharedEvent()
         self.open = SharedEvent()
 
     async def pass_through(self) -> None:
-        """Say that someone is in, and wait."""
+        """Set `entered`, and wait until the gate is opened."""
         self.entered.set()
         await self.open.wait()
 
@@ -273,7 +273,7 @@ async def test_an_invalid_response_changes_nothing(
     assert (await run_in_db(Approval.objects.get, run=run)).status == "open"
 
 
-async def test_params_that_do_not_fit_make_no_run(registry: Registry) -> None:
+async def test_params_that_do_not_fit_launch_no_run(registry: Registry) -> None:
     with pytest.raises(InvalidParams) as refused:
         await launch(registry, summing(), threshold="high")
     assert list(refused.value.errors) == ["threshold"]

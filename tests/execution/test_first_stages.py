@@ -169,12 +169,12 @@ async def test_the_stage_of_a_first_node_whose_record_is_refused_is_interrupted(
     assert (stage.node_name, stage.status) == ("only", StageStatus.INTERRUPTED)
 
 
-# When a record is waited for all the same ----------------------------------------------------
+# Attempts that wait for a record -------------------------------------------------------------
 
 
 @pytest.fixture
 async def writer() -> Any:
-    """Give a writer that writes."""
+    """Provide a started writer."""
     writer = Writer(lambda _versions: None)
     writer.start()
     yield writer
@@ -213,7 +213,7 @@ async def test_a_claim_that_is_not_recent_is_confirmed_before_the_first_node(
     assert run.fence - before == records
 
 
-async def test_a_worker_that_drains_gives_a_run_back_without_its_first_stage(
+async def test_a_worker_that_drains_releases_a_run_without_its_first_stage(
     writer: Writer,
 ) -> None:
     run = await run_in_db(claimed)

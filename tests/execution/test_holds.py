@@ -26,7 +26,7 @@ def quick_settings(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def released() -> Iterator[threading.Event]:
-    """Give an event that lets the threads of the test return; set at its end."""
+    """Provide an event for which the threads of the test wait; it is set at the end."""
     event = threading.Event()
     yield event
     event.set()

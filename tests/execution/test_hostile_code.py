@@ -1,4 +1,4 @@
-"""With a worker: what author code raises fails its run at once, and no other run notices."""
+"""With a worker: an exception of author code fails its run at once, and affects no other run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_any_exception_fails_its_run_immediately_and_no_other_run(
             workflow.name = f"{place} {number}"
             registry.register(workflow)
             message[workflow.name] = (name, text)
-    beside = await launch(registry, "innocent")
+    other_run = await launch(registry, "innocent")
     runs = [await launch(registry, name) for name in message]
     async with working(registry, capacity=50):
         for run in runs:
@@ -66,8 +66,8 @@ async def test_any_exception_fails_its_run_immediately_and_no_other_run(
             assert failed.recoveries == 0
             assert "lost its worker" not in failed.error_message
         gate.set()
-        beside = await ended(beside.pk)
-    assert (beside.status, beside.attempt) == ("completed", 1)
+        other_run = await ended(other_run.pk)
+    assert (other_run.status, other_run.attempt) == ("completed", 1)
 
 
 class Later(State):
@@ -199,7 +199,7 @@ async def test_a_release_that_no_one_requested_is_a_recovery_and_ends(
 
 
 @pytest.mark.usefixtures("sealed")
-async def test_finished_steps_reset_the_count_of_such_releases(
+async def test_finished_steps_reset_the_count_of_unrequested_releases(
     registry: Registry, settings: Any
 ) -> None:
     settings.MAX_RECOVERIES = 2
@@ -270,20 +270,20 @@ async def test_a_group_of_tasks_that_fails_fails_the_run_once(
 
     for name, first in (("fails", culprit), ("goes on", catches)):
         registry.register(Workflow(name, state=Case, start=first, routes={first: end}))
-    fails, goes_on = [await launch(registry, name) for name in ("fails", "goes on")]
+    fails, continues = [await launch(registry, name) for name in ("fails", "goes on")]
     async with working(registry):
-        fails, goes_on = await ended(fails.pk), await ended(goes_on.pk)
+        fails, continues = await ended(fails.pk), await ended(continues.pk)
     assert (fails.status, fails.error_code, fails.attempt) == (
         "failed", "node_failed", 1,
     )  # fmt: skip
-    assert (goes_on.status, goes_on.attempt) == ("completed", 1)
+    assert (continues.status, continues.attempt) == ("completed", 1)
 
 
 # At import --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["exit", "interrupt", "generator exit", "foreign"])
-def test_a_module_that_raises_what_would_end_the_process_is_named(
+def test_a_module_that_would_end_the_process_at_import_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     module = f"raises_{name.replace(' ', '_')}"
@@ -295,7 +295,7 @@ def test_a_module_that_raises_what_would_end_the_process_is_named(
     assert EXITS[name][1] in str(caught.value)
 
 
-def test_the_process_ends_with_a_sentence_where_a_module_ends_it(
+def test_a_module_that_ends_the_process_leaves_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "team").mkdir()

@@ -1,4 +1,4 @@
-"""What ended and which edges were taken, counted by the hour."""
+"""Hourly counts of ended runs and taken edges."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOUR = dt.timedelta(hours=1)
 
 
 def due() -> None:
-    """Let the pause since the last count be over."""
+    """Make the next count due."""
     Tally.objects.update(next_at=timezone.now())
 
 
@@ -65,7 +65,7 @@ def test_counting_again_without_new_rows_changes_nothing() -> None:
     assert not hourly_counts.count_due()
 
 
-def test_what_is_new_is_counted_once_in_all() -> None:
+def test_new_rows_are_counted_exactly_once() -> None:
     ended()
     hourly_counts.count_due()
     for _ in range(3):
@@ -164,7 +164,7 @@ def test_decisions_of_a_period_are_found_by_their_ids() -> None:
     assert list(decisions_between(now + HOUR, None)) == []
 
 
-def test_no_decisions_are_no_error() -> None:
+def test_a_period_without_decisions_has_no_rows() -> None:
     now = timezone.now()
     assert list(decisions_between(now - HOUR, now)) == []
     assert hourly_counts.count_due() in {True, False}

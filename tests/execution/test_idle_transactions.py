@@ -1,4 +1,4 @@
-"""A worker stopped inside a transaction: its rows are freed, and it continues all the same."""
+"""A worker stopped inside a transaction: its locks are released, and it continues afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Launches are committed together, and claimed in the same commit where nobody waits."""
+"""Launches are committed together, and claimed in the same commit where no run waits."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ pytestmark = [
     pytest.mark.usefixtures("sealed"),
 ]
 
-FAR_FUTURE = 3_000  # seconds between sweeps: what is found is not found by one
+FAR_FUTURE = 3_000  # seconds: no sweep during a test
 GONE = "server closed the connection unexpectedly"
 
 
@@ -88,7 +88,7 @@ def free(held: Held) -> Held:
 
 @pytest.fixture(autouse=True)
 def no_sweep(settings: Any) -> None:
-    """Let nothing be found by a sweep."""
+    """Disable the sweep of workers."""
     settings.POLL_INTERVAL_SECONDS = FAR_FUTURE
 
 
@@ -148,7 +148,7 @@ def outcome(act: Callable[[], Any]) -> Any:
 def launched_together(
     inserts: Inserts, waiting: threading.Semaphore, *actions: Callable[[], Any]
 ) -> list[Any]:
-    """Do the first action; do the others while it is committed. Return what came of each."""
+    """Do the first action, and the others during its commit; return the outcome of each."""
     inserts.proceed.clear()
     with ThreadPoolExecutor(len(actions)) as threads:
         futures = [threads.submit(outcome, actions[0])]
@@ -318,7 +318,9 @@ async def listening(worker: Worker) -> None:
     await ended(pending.pk)
 
 
-async def test_a_full_worker_gets_what_waits_when_a_slot_is_free(held: Held) -> None:
+async def test_a_full_worker_claims_a_pending_run_when_a_slot_is_free(
+    held: Held,
+) -> None:
     async with working(held.registry, capacity=1):
         first = await run_in_db(held.launch)
         await reaches(first.pk, Status.RUNNING)

@@ -1,4 +1,4 @@
-"""When a worker is believed to be lost, whatever clocks and databases do."""
+"""When a worker counts as lost, with wrong clocks and outages of the database."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def overdue(stopwatch: Stopwatch, outage: Outage) -> Overdue:
 
 
 def held_run(*, expired_seconds_ago: float = 1) -> Run:
-    """Return a run whose lease ran out."""
+    """Return a run whose lease has expired."""
     ended = timezone.now() - dt.timedelta(seconds=expired_seconds_ago)
     return make_run(status="running", worker="other", attempt=1, lease_expires_at=ended)
 

@@ -43,7 +43,7 @@ AT_ONCE, PER_MINUTE = 3, 5
 
 
 class Letter(BaseModel):
-    """Params: whose letter it is."""
+    """Params: the tenant, which is the key of the limits."""
 
     tenant: str = "a"
 
@@ -91,7 +91,7 @@ def statuses(*runs: Run) -> list[str]:
 
 
 @pytest.mark.django_db
-def test_as_many_runs_of_a_key_start_as_may_run_at_once() -> None:
+def test_no_more_runs_of_a_key_start_than_may_run_at_once() -> None:
     system = limited(at_once=2)
     a1, a2, a3 = (launch(system) for _ in range(3))
     b1 = launch(system, "b")
@@ -166,7 +166,7 @@ def test_a_paused_workflow_starts_none_of_its_runs_with_limits() -> None:
 
 
 def in_threads(act: Callable[[int], Any], count: int = WORKERS) -> list[Any]:
-    """Return what came of one action in many threads that start together."""
+    """Return the outcomes of an action in many threads that start together."""
     start = threading.Barrier(count)
 
     def one(number: int) -> Any:
@@ -275,7 +275,7 @@ def test_a_run_that_continues_is_not_a_start(moved: Clock) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_launches_at_once_as_many_are_accepted_as_the_limit_permits() -> None:
+def test_of_many_launches_at_once_the_limit_accepts_its_number() -> None:
     system = limited(at_once=AT_ONCE, when_full="refuse")
 
     def act(_number: int) -> Any:
@@ -384,7 +384,7 @@ def test_the_key_is_computed_once() -> None:
     assert calls == ["a"]
 
 
-# What they cost -----------------------------------------------------------------------------
+# Cost -----------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db
@@ -412,7 +412,7 @@ def test_a_claim_reads_few_rows_of_a_key_that_is_full() -> None:
 async def test_a_worker_starts_the_next_run_when_one_of_its_key_has_ended(
     settings: Any,
 ) -> None:
-    settings.POLL_INTERVAL_SECONDS = 3_000  # nothing is found by a sweep
+    settings.POLL_INTERVAL_SECONDS = 3_000  # no sweep during the test
     entered, proceed = SharedEvent(), SharedEvent()
 
     @node

@@ -1,4 +1,4 @@
-"""Very many runs: ten thousand pending, two thousand at once inside their nodes."""
+"""Very many runs: ten thousand pending, two thousand executed at once."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def all_completed() -> bool:
 
 
 async def until_all_completed() -> None:
-    """Return when every run has; look again at each notification to the lists."""
+    """Return when every run has completed; check at each notification to the lists."""
     async with notifications.subscribe(notifications.PAGES) as ear:
         while not await run_in_db(all_completed):
             await ear.next()
@@ -85,7 +85,7 @@ def _steps() -> dict[str, int]:
     [300, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])],
 )
 async def test_many_pending_runs_are_each_executed_once(count: int) -> None:
-    registry = meeting(SharedEvent(), set(), 1)  # no one waits for anyone
+    registry = meeting(SharedEvent(), set(), 1)  # no node waits for another
     await run_in_db(launch, registry, count)
     async with working(registry, capacity=50):
         await until_all_completed()
@@ -141,7 +141,7 @@ async def test_a_worker_whose_clock_jumped_ahead_recovers_no_active_run(
     async with working(registry):
         await until(run.pk, lambda found: found.status == "running")
         monkeypatch.setattr(timezone, "now", lambda: right() + dt.timedelta(days=1))
-        # another one waits and is woken by a sweep: then one has been since the jump
+        # another run is woken by a sweep, which shows that a sweep ran after the jump
         due = await run_in_db(
             make_run,
             status="waiting",

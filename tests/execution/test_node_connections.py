@@ -1,4 +1,4 @@
-"""A node's database connections end with it: no node sees what another one left open."""
+"""A node's database connections end with it: no node gets an open transaction of another."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ async def test_channels_of_killed_processes_are_removed_from_the_group_and_busy_
         both = await members_of(layer, notifications.WORKERS)
         assert both == {dead, busy.channel}
         number = 0
-        # the subscription never gets to be silent, and outlives the expiry twice
+        # the subscription is never silent, for twice the time of the expiry
         began = time.monotonic()
         members = both
         while dead in members or time.monotonic() < began + 4:

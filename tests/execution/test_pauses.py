@@ -161,7 +161,7 @@ def held_workflow() -> tuple[Registry, SharedEvent, SharedEvent]:
 async def test_a_launch_during_a_pause_starts_when_the_workflow_is_unpaused(
     settings: Any,
 ) -> None:
-    settings.POLL_INTERVAL_SECONDS = 3_000  # nothing is found by a sweep
+    settings.POLL_INTERVAL_SECONDS = 3_000  # no sweep during the test
     registry, entered, proceed = held_workflow()
     system = System(registry)
     async with working(registry):
@@ -243,7 +243,7 @@ def test_a_pause_waits_for_a_claim_in_progress(migrated_url: str) -> None:
     pausing.close()
 
 
-# What it costs --------------------------------------------------------------------------
+# Cost -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ def database(migrated_url: str) -> Iterator[BaseDatabaseWrapper]:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("statistics", ["none", "of one run"])
-def test_a_claim_reads_none_of_the_runs_that_a_pause_keeps(
+def test_a_claim_reads_no_pending_run_of_a_paused_workflow(
     database: BaseDatabaseWrapper, monkeypatch: pytest.MonkeyPatch, statistics: str
 ) -> None:
     driver = PreparedDriver(database)

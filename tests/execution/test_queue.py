@@ -128,7 +128,7 @@ def test_a_claim_reports_whether_it_left_runs_and_whether_suspects_are_pending()
     assert (empty.runs, empty.has_more, empty.has_suspects) == ([], False, False)
 
 
-# A place in the queue -----------------------------------------------------------------------
+# Queue position -----------------------------------------------------------------------------
 
 
 def test_the_queue_position_matches_the_order_of_claims() -> None:

@@ -1,4 +1,4 @@
-"""Ten people do the same thing at the same moment: one wins, the others get an error."""
+"""The same action from ten threads at once: one succeeds, the others get an error."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ CROWDS = [2, 10]
 
 
 def run_in_db_priority(count: int, act: Callable[[int], Any]) -> list[Any]:
-    """Return what came of one action done by many threads that start together."""
+    """Return the outcomes of an action in many threads that start together."""
     start = threading.Barrier(count)
     came: list[Any] = [None] * count
 

@@ -44,7 +44,7 @@ class Records:
 
 
 async def turns(count: int = 5) -> None:
-    """Let everything else on the loop continue until it waits."""
+    """Let all other tasks of the loop run until they wait."""
     for _ in range(count):
         await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""Resources: opened once a worker, shared by its runs, closed when the worker drains."""
+"""Resources: opened once per worker, shared by its runs, closed when the worker drains."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ database = pytest.mark.django_db(transaction=True)
 
 
 class Pool:
-    """Counts what happens to it."""
+    """A resource that counts how often it is opened and closed."""
 
     def __init__(self) -> None:
         self.opened = self.closed = self.used = 0
@@ -113,7 +113,7 @@ async def test_a_plain_generator_is_opened_and_closed_in_threads() -> None:
     "failure",
     [OSError("no route"), SystemExit(3), KeyboardInterrupt(), BaseException()],
 )
-async def test_one_that_cannot_be_opened_fails_its_run_only_and_is_tried_again(
+async def test_a_resource_that_cannot_be_opened_fails_its_run_only_and_is_tried_again(
     failure: BaseException,
 ) -> None:
     pool, sound = Pool(), Pool()
@@ -135,16 +135,16 @@ async def test_one_that_cannot_be_opened_fails_its_run_only_and_is_tried_again(
     system = System(registry)
     async with working(registry):
         run = await ended((await run_in_db(system.execute, "uses", {})).pk)
-        beside = await ended((await run_in_db(system.execute, "sound", {})).pk)
+        other_run = await ended((await run_in_db(system.execute, "sound", {})).pk)
         again = await ended((await run_in_db(system.execute, "uses", {})).pk)
     assert run.status == Status.FAILED
     assert "The resource “flaky” could not be opened: " in run.error_message
-    assert beside.status == again.status == Status.COMPLETED
+    assert other_run.status == again.status == Status.COMPLETED
     assert (pool.opened, pool.closed) == (1, 1)
 
 
 @database
-async def test_one_that_yields_nothing_or_hangs_is_named(
+async def test_a_resource_that_yields_nothing_or_hangs_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(engine_resources, "OPEN_SECONDS", 0.05)
@@ -171,7 +171,7 @@ async def test_one_that_yields_nothing_or_hangs_is_named(
 
 
 @database
-async def test_one_that_fails_or_hangs_at_its_end_does_not_keep_the_worker(
+async def test_a_resource_that_fails_or_hangs_at_its_end_does_not_block_the_worker(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(engine_resources, "CLOSE_SECONDS", 0.2)
@@ -210,7 +210,7 @@ def declared() -> Iterator[Pool]:
     yield Pool()
 
 
-def test_a_test_gives_a_fake() -> None:
+def test_a_test_replaces_a_resource_by_a_fake() -> None:
     pool = Pool()
     pool.opened = 1
     outcome = run_in_memory(
@@ -222,7 +222,7 @@ def test_a_test_gives_a_fake() -> None:
     assert "The resource “declared” is not open here" in str(outcome.error)
 
 
-def test_a_node_in_a_child_process_has_none() -> None:
+def test_a_node_in_a_child_process_has_no_resources() -> None:
     workflow = Workflow(
         "isolated",
         state=isolated_nodes.Case,

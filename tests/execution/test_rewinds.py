@@ -179,7 +179,7 @@ async def test_the_heartbeat_drops_a_run_whose_node_takes_long(settings: Any) ->
         counting.holds[2].over.set()
         await counting.holds[4].reached.wait()
         await run_in_db(restore, copy)
-        run = await ended(run_id)  # while the node that was dropped waits for ever
+        run = await ended(run_id)  # while the node of the dropped run still waits
     assert (run.status, run.recoveries, run.attempt) == ("completed", 0, 2)
     assert counting.ledger == [1, 2, 3, 4, 2, 3, 4, 5]
     await run_in_db(check_history, run_id)
@@ -279,7 +279,7 @@ def test_a_lease_is_renewed_unless_the_row_is_behind() -> None:
     assert queue.renew(WORKER, known) == {}
 
 
-def test_a_run_that_waits_in_the_older_copy_waits_on() -> None:
+def test_a_run_that_waits_in_the_older_copy_continues_to_wait() -> None:
     run = a_claimed_run()
     Run.objects.filter(pk=run.pk).update(
         status="waiting", lease_expires_at=None, version=3
@@ -327,7 +327,7 @@ async def test_records_of_two_attempts_of_a_run_are_written_separately() -> None
     again.attempt = 2
     for record in (record_for(run, 1), record_for(other, 1), again):
         writer.submit(record)
-    await asyncio.sleep(0)  # the loop hands them over
+    await asyncio.sleep(0)  # the loop submits them
     batches = [writer._take(), writer._take()]  # noqa: SLF001 - as its thread does
     assert [[r.run_id for r in batch] for batch in batches] == [
         [run.pk, other.pk],

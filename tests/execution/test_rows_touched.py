@@ -1,7 +1,7 @@
-"""What a statement costs the server does not depend on how well it knows its tables.
+"""The cost of a statement does not depend on the server's statistics.
 
-With statistics of a table that was empty a while ago, PostgreSQL believes that no run is
-running. It must not read all that are for each batch, nor all runs there ever were.
+With statistics of a table that was empty a while ago, PostgreSQL estimates that no run
+is running. A batch must not read all running runs, nor all runs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ENDED = {"status": "'completed'", "completed_at": "now()", "lease_expires_at": "
 
 @pytest.fixture
 def database(migrated_url: str) -> Iterator[BaseDatabaseWrapper]:
-    """Give a database whose statistics only a test changes."""
+    """Provide a database without automatic statistics."""
     connection = statements.connect(migrated_url)
     for table in ("workflows_run", "workflows_stage", "workflows_decision"):
         query(connection, f"ALTER TABLE {table} SET (autovacuum_enabled = false)")

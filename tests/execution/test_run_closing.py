@@ -1,4 +1,4 @@
-"""The steps of stored runs are undone, and their on_end node runs, whatever ends them."""
+"""The steps of stored runs are undone, and their on_end node runs, for every kind of end."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Reply(BaseModel):
 
 
 class Trip(State):
-    at: str = "ask"  # what happens after the bookings
+    at: str = "ask"  # the action after the bookings
     flight: str = ""
     hotel: str = ""
     reply: Reply | None = None
 
 
 class World:
-    """What the nodes of a trip did."""
+    """The calls of the nodes of a trip."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -270,7 +270,7 @@ async def test_a_run_that_closes_cannot_be_cancelled_and_continues_elsewhere(
 
 
 @pytest.mark.parametrize("is_charged", [False, True])
-async def test_a_run_that_is_failed_from_outside_is_undone(is_charged: bool) -> None:
+async def test_a_run_failed_by_recovery_is_undone(is_charged: bool) -> None:
     world = World()
     _system, registry, run = await launch(world)
     async with working(registry):
@@ -278,7 +278,7 @@ async def test_a_run_that_is_failed_from_outside_is_undone(is_charged: bool) -> 
     await run_in_db(_fail_from_outside, run)
     run = await run_in_db(Run.objects.get, pk=run.pk)
     assert run.closing is not None
-    if is_charged:  # the closing itself is lost again and again
+    if is_charged:  # the worker of the closing is lost repeatedly
         await run_in_db(_fail_from_outside, run)
         run = await run_in_db(Run.objects.get, pk=run.pk)
         assert (run.status, run.closing) == ("failed", None)

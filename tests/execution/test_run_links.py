@@ -411,7 +411,7 @@ async def test_a_next_run_that_cannot_be_made_fails_the_run_which_can_be_resumed
 async def test_a_cancel_of_the_parent_reaches_the_run_that_continues_its_child(
     registry: Registry, person: User
 ) -> None:
-    """The child completes between the look at the runs below and their cancellation."""
+    """The child completes between the query for the runs below and their cancellation."""
     registry.register(looping())
     registry.register(
         Workflow(
@@ -456,7 +456,7 @@ async def test_a_cancel_of_the_parent_reaches_the_run_that_continues_its_child(
     assert found == ["cancelled", "completed", "cancelled"]
 
 
-# What is shown --------------------------------------------------------------------------
+# Pages ----------------------------------------------------------------------------------
 
 
 def linked_runs(registry: Registry, by: User) -> tuple[Run, Run, Run]:

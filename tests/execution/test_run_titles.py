@@ -73,7 +73,7 @@ def test_documents_are_preferred_and_shown_by_name() -> None:
     assert launched(claims(template), given).title == "Ada: hotel.pdf"
 
 
-def test_a_document_that_is_gone_has_no_name() -> None:
+def test_a_deleted_document_has_no_name_in_a_title() -> None:
     params = {"receipts": [str(uuid4()), "no id"], "employee": None, "amount": None}
     assert title_of(claims(), params) == ""
 

@@ -1,4 +1,4 @@
-"""A run whose nodes spill its token, in every way they can: it is recorded as “•••”."""
+"""A run whose nodes write its token wherever nodes can write: it is recorded as “•••”."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ from workflows.system import System
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-TOKEN = 'token+of "one" läunch'  # looks different in JSON and in an address
+TOKEN = 'token+of "one" läunch'  # has other forms in JSON and in an address
 SECRET_TEXT = "key/ä \"&' +\n\\end"
-SENT = 'token/of"one"launch'  # which a provider can be sent
+SENT = 'token/of"one"launch'  # valid in a request to a provider
 tries: list[int] = []
 own_logger = logging.getLogger("tests.spills")
 
@@ -113,7 +113,7 @@ registry.register(workflow)
 system = System(registry)
 
 
-async def test_what_a_run_spills_of_its_token_is_recorded_masked(admin: User) -> None:
+async def test_a_token_is_masked_in_every_record_of_a_run(admin: User) -> None:
     tries.clear()
     printed = io.StringIO()
     handler = logging.StreamHandler(printed)
@@ -140,7 +140,7 @@ async def test_what_a_run_spills_of_its_token_is_recorded_masked(admin: User) ->
 
 
 @pytest.mark.parametrize("secret", ["", "a", "abc"])
-def test_a_secret_of_a_few_characters_garbles_no_text(secret: str) -> None:
+def test_a_secret_of_a_few_characters_is_not_masked(secret: str) -> None:
     assert Masker([secret]).text("abc and a cat") == "abc and a cat"
 
 
@@ -253,7 +253,7 @@ async def test_streamed_text_of_an_agent_is_always_shown_masked(
     assert run.status == "completed", run.error_message
     assert len(shown) > len(SENT) // 2
     assert any(text.startswith(f"The key is {MASK} and {MASK}") for text in shown)
-    for text in shown:  # not even its beginning
+    for text in shown:  # nor the begin of the secret
         assert "token/" not in text
         assert "launch" not in text
 
@@ -273,7 +273,7 @@ async def test_rows_written_with_a_record_through_the_orm_are_masked(
         assert secret not in call.error_message
 
 
-def test_a_growing_text_withholds_what_may_become_a_secret() -> None:
+def test_a_growing_text_withholds_the_possible_begin_of_a_secret() -> None:
     masker = Masker(["secret-one", "one-more"])
     assert masker.growing("a secret-one") == ("a •••", "")
     assert masker.growing("a secret-o") == ("a ", "secret-o")
@@ -296,7 +296,7 @@ def test_a_growing_text_withholds_what_may_become_a_secret() -> None:
         html.escape,
     ],
 )
-def test_a_secret_is_masked_in_each_form_that_texts_have_it_in(form: Any) -> None:
+def test_a_secret_is_masked_in_each_encoding(form: Any) -> None:
     masker = Masker([SECRET_TEXT])
     text = form(SECRET_TEXT)
     for shown in (masker.text(text), masker.value({"a": [text]})["a"][0]):

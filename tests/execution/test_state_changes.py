@@ -21,13 +21,13 @@ STARTED = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
 @pytest.fixture(autouse=True)
-def forgotten() -> None:
-    """Let each test work its changes out."""
+def clear_cache() -> None:
+    """Clear the cache of changes."""
     page_cache.clear()
 
 
 def a_run(*states: dict[str, Any] | list[dict[str, Any]]) -> Run:
-    """Return a run with these checkpoints: whole states, and lists of operations."""
+    """Return a run with these checkpoints: a state is a keyframe, a list of operations a patch."""
     run = make_run(sequence=len(states) - 1)
     for sequence, state in enumerate(states):
         kind = (
@@ -43,7 +43,7 @@ def stages(*sequences: int, start: dt.datetime = STARTED) -> dict[int, dt.dateti
     return dict.fromkeys(sequences, start)
 
 
-def test_a_change_reports_what_was_there_before() -> None:
+def test_a_change_has_the_value_before_it() -> None:
     run = a_run(
         {"label": "a", "pages": []},
         [{"op": "replace", "path": "/label", "value": "b"}],
@@ -111,7 +111,7 @@ def test_states_too_large_to_compare_are_described_by_their_patches(
     assert not found[2].is_known
 
 
-def test_what_was_worked_out_is_not_read_again(
+def test_computed_changes_are_not_read_again(
     django_assert_num_queries: Any,
 ) -> None:
     run = a_run({"n": 0}, [{"op": "replace", "path": "/n", "value": 1}])

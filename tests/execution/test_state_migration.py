@@ -24,27 +24,27 @@ pytestmark = [
 
 
 class Review(BaseModel):
-    """A person's answer."""
+    """The response of a person."""
 
     outcome: Literal["yes", "no"]
 
 
 class Before(State):
-    """What the older workflow knows."""
+    """State of the older workflow."""
 
     sum: int = 0
     review: Review | None = None
 
 
 class After(State):
-    """What the newer one calls it."""
+    """State of the newer workflow, with another name for the sum."""
 
     total: int = 0
     review: Review | None = None
 
 
 def older() -> Workflow[Before]:
-    """Return the workflow as it was: its second node is broken."""
+    """Return the older workflow, whose second node fails."""
 
     @node
     def add(state: Before) -> Before:
@@ -66,7 +66,7 @@ def older() -> Workflow[Before]:
 
 
 def newer(migrations: dict[str, Any]) -> Workflow[After]:
-    """Return the workflow as it is now: mended, and with another name for the sum."""
+    """Return the newer workflow, whose second node succeeds."""
 
     @node
     def add(state: After) -> After:
@@ -92,7 +92,7 @@ def newer(migrations: dict[str, Any]) -> Workflow[After]:
 
 
 def renamed(data: dict[str, Any]) -> dict[str, Any]:
-    """Turn the older state's data into the newer's."""
+    """Convert data of the older state to that of the newer."""
     return {"total": data["sum"], "review": data["review"]}
 
 

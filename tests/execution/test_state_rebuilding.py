@@ -1,4 +1,4 @@
-"""States of a run that is being written are read as they were at one moment."""
+"""The states of a run that is being written are read from one snapshot."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ SEQSCAN = ("enable_seqscan",)
 
 @pytest.fixture
 def database(postgres_url: str) -> Iterator[BaseDatabaseWrapper]:
-    """Give a database with a table whose foreign key is checked at the commit."""
+    """Provide a database with a table whose foreign key is checked at the commit."""
     connection = connect(postgres_url)
     query(
         connection,

@@ -1,4 +1,4 @@
-"""Runs that start other runs: what a child gets, how its parent continues, how deep it goes."""
+"""Child runs: their columns, how the parent continues, and the limit of depth."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LEVELS = 1_000  # far more than Python recurses
 
 
 class Out(State):
-    """What the runs of these tests know."""
+    """State of all runs here."""
 
     n: int = 0
     calls: int = 0
@@ -96,10 +96,10 @@ def result_of(run: Run) -> dict[str, Any]:
     return result
 
 
-# What a child run is ------------------------------------------------------------------
+# Columns of a child run ---------------------------------------------------------------
 
 
-async def test_a_child_run_has_all_that_a_launched_run_has(
+async def test_a_child_run_has_the_columns_of_a_launched_run(
     registry: Registry, person: User
 ) -> None:
     switch = Switch()
@@ -148,7 +148,7 @@ async def test_a_child_whose_workflow_changed_while_it_waited_is_refused(
     assert "leaf has changed since this run started" in child.error_message
 
 
-# Going on after a child that failed or was cancelled ----------------------------------
+# Resuming after a child that failed or was cancelled ----------------------------------
 
 
 async def tree(
@@ -256,7 +256,7 @@ async def test_a_waiting_parent_cancelled_by_mistake_continues(
 async def test_a_child_that_cannot_continue_is_replaced_when_its_parent_is_resumed(
     registry: Registry, person: User
 ) -> None:
-    """Its workflow was fixed and has other steps now: the parent launches it again."""
+    """Its workflow has other steps now: the parent launches a new child run."""
     switch = Switch()
     system, top, middle, inner = await tree(registry, person, switch)
 
@@ -278,7 +278,7 @@ async def test_a_child_that_cannot_continue_is_replaced_when_its_parent_is_resum
 async def test_of_two_resumes_one_wins_and_no_child_is_launched_twice(
     registry: Registry, person: User
 ) -> None:
-    """Two of the parent, two of the child, all at once: each run continues once."""
+    """Two resumes of the parent and two of the child at once: each run continues once."""
     switch = Switch()
     system, top, middle, inner = await tree(registry, person, switch)
     switch.broken = False
@@ -307,7 +307,7 @@ async def test_of_two_resumes_one_wins_and_no_child_is_launched_twice(
 async def test_a_child_that_ended_before_its_parent_waits_for_it_is_not_launched_again(
     registry: Registry, person: User
 ) -> None:
-    """The child completes between the parent's look at it and the record of the wait."""
+    """The child completes between the parent's query for it and the record of the wait."""
     registry.register(leaf(Switch()))
     registry.register(calling("leaf", "top"))
     system = System(registry)
@@ -327,7 +327,7 @@ async def test_a_child_that_ended_before_its_parent_waits_for_it_is_not_launched
     assert await child_of(top) == child
 
 
-async def test_a_parent_is_not_resumed_while_its_child_still_stops(
+async def test_a_parent_is_not_resumed_while_its_child_is_being_cancelled(
     registry: Registry, person: User
 ) -> None:
     registry.register(leaf(Switch()))
@@ -358,7 +358,7 @@ def stopping_child() -> tuple[Run, Run]:
     return parent, child
 
 
-async def test_a_run_from_before_children_had_a_graph_can_be_resumed(
+async def test_a_run_whose_child_was_stored_without_a_graph_can_be_resumed(
     registry: Registry, person: User
 ) -> None:
     switch = Switch()
@@ -380,13 +380,15 @@ async def test_a_child_is_not_purged_while_its_parent_can_read_it(
         child = make_run(parent=parent, parent_sequence=1)
         with pytest.raises(InUse, match=parent.short_id):
             System(registry).delete_run(child.pk, by=person, reason="tidy")
-        Run.objects.filter(pk=parent.pk).update(sequence=1)  # it has read it
+        Run.objects.filter(pk=parent.pk).update(
+            sequence=1
+        )  # the parent has read the outcome
         System(registry).delete_run(child.pk, by=person, reason="tidy")
 
     await run_in_db(delete)
 
 
-# How deep it goes ---------------------------------------------------------------------
+# Depth --------------------------------------------------------------------------------
 
 
 def endless() -> Workflow[Any]:
@@ -415,7 +417,7 @@ async def test_a_workflow_that_starts_itself_fails_at_the_limit_of_depth(
     assert (stage.status, stage.node_name) == ("failed", "call")
 
 
-def test_in_memory_it_fails_at_the_limit_of_depth_too() -> None:
+def test_in_memory_a_workflow_that_starts_itself_fails_at_the_limit_of_depth() -> None:
     workflow = endless()
     outcome = run_in_memory(workflow, subworkflows={"endless": workflow})
     assert outcome.status == "failed"
@@ -423,7 +425,7 @@ def test_in_memory_it_fails_at_the_limit_of_depth_too() -> None:
 
 
 def deep_tree() -> list[Run]:
-    """Make a thousand runs, each the child that the one before waits for."""
+    """Create a thousand runs, each the child for which the one before waits."""
     runs: list[Run] = []
     for _ in range(LEVELS):
         parent = runs[-1] if runs else None

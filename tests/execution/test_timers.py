@@ -43,12 +43,12 @@ from workflows.system import System
 
 pytestmark = pytest.mark.usefixtures("sealed")
 
-FAR_FUTURE = 3_000  # seconds between sweeps: what is found is not found by one
+FAR_FUTURE = 3_000  # seconds: no sweep during a test
 
 
 @pytest.fixture(autouse=True)
 def no_sweep(settings: Any) -> None:
-    """Let nothing be found by a sweep."""
+    """Disable the sweep of workers."""
     settings.POLL_INTERVAL_SECONDS = FAR_FUTURE
 
 
@@ -59,7 +59,7 @@ class Count(State):
 
 
 def naps(times: int, *, limit: int | None = None) -> Workflow[Any]:
-    """Return a workflow that counts, sleeps, and counts again, so often."""
+    """Return a workflow that counts and sleeps in a loop, so often."""
 
     @node
     async def count(state: Count) -> Count:
@@ -100,7 +100,7 @@ async def test_a_worker_wakes_runs_that_another_worker_left_waiting() -> None:
     registry, run = await launched(naps(2))
 
     def left_waiting() -> None:
-        """Let the run have begun to wait under a worker that is gone."""
+        """Make the run wait as under a worker that has ended."""
         make_checkpoint(run, sequence=0, node_name="")
         make_checkpoint(run, sequence=1, node_name="count", data='{"n":1}')
         Run.objects.filter(pk=run.pk).update(

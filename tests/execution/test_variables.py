@@ -52,7 +52,7 @@ async def run_of(step: Any, name: str = "reads") -> Run:
 
 @node
 async def reads_both(state: State, runtime: Runtime) -> State:
-    """Read both, and write the secret everywhere it must not stay."""
+    """Read a variable and a secret, and write the secret wherever it has to be masked."""
     secret = runtime.secrets["bank"]
     runtime.logger.info("with %s", secret)
     runtime.progress(1, text=secret)
@@ -83,7 +83,7 @@ async def test_a_node_reads_what_its_workflow_may_read() -> None:
 
 
 @pytest.mark.parametrize("kind", ["variable", "secret"])
-async def test_one_that_the_workflow_may_not_read_fails_the_node_with_a_sentence(
+async def test_a_variable_that_the_workflow_may_not_read_fails_the_node_with_a_sentence(
     kind: str,
 ) -> None:
     @node
@@ -128,7 +128,7 @@ async def test_a_change_by_another_process_applies_when_the_values_are_old(
     assert (await run_of(step)).result == {"host": "two"}
 
 
-async def test_a_node_in_a_child_process_reads_them() -> None:
+async def test_a_node_in_a_child_process_reads_variables_and_secrets() -> None:
     await run_in_db(add, "smtp_host", "mail.example", readers=["reads"])
     await run_in_db(lambda: add("bank", secret=SECRET, readers=["reads"]))
     registry = Registry()

@@ -140,7 +140,7 @@ def test_any_graph_is_drawn_completely_within_its_frame(
     assert all(n.top >= 0 and n.bottom <= diagram.height for n in diagram.nodes)
 
 
-def test_links_cross_only_where_they_must() -> None:
+def test_edges_cross_only_where_crossings_are_unavoidable() -> None:
     names = [f"step_{number}" for number in range(6)]
     # Two parents whose children are listed in the opposite order.
     ends = [(0, 1), (0, 2), (1, 4), (2, 3), (1, 5)]
@@ -159,7 +159,7 @@ def test_a_long_name_is_wrapped_then_cut_and_shown_in_full_on_hover() -> None:
     assert node.title.startswith(name)
 
 
-def test_a_run_shows_states_visits_and_its_path() -> None:
+def test_a_run_shows_states_step_counts_and_its_path() -> None:
     diagram = draw(
         GRAPH,
         {"weigh": NodeState("completed", "Completed · 120 ms", step_count=2)},

@@ -1,4 +1,4 @@
-"""What pages and the API show of events, and who may send them."""
+"""Events on pages and in the API, and the permission to send them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def operator() -> User:
 
 @pytest.fixture
 def blind() -> User:
-    """Someone who may operate the workflow and not see its values."""
+    """Return a user who may operate the workflow and not see its values."""
     return granted("ben", can_view=True, can_operate=True)
 
 

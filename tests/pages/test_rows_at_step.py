@@ -108,7 +108,7 @@ def test_a_run_without_steps_has_no_history_navigation(page: Client) -> None:
     assert "data-step-slider" not in text
 
 
-def test_a_selected_step_shows_its_visits_and_outgoing_edges(
+def test_a_selected_node_shows_its_steps_and_outgoing_edges(
     page: Client, run: Run
 ) -> None:
     text = text_of(page, run, "?node=weigh")

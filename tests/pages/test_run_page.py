@@ -292,7 +292,9 @@ def test_the_result_can_be_downloaded(page: Client) -> None:
     assert "attachment" in answer.headers["Content-Disposition"]
 
 
-def test_the_outcome_is_shown_first_and_the_full_state_is_folded(page: Client) -> None:
+def test_the_outcome_is_shown_first_and_the_full_state_is_collapsed(
+    page: Client,
+) -> None:
     run = make_run(result={"pages": [1], "result": {"label": "restricted"}})
     text = text_of(page, run)
     assert text.index("restricted") < text.index("Final state")

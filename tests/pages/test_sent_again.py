@@ -85,19 +85,19 @@ def send_twice(page: Client, monkeypatch: pytest.MonkeyPatch) -> Callable[..., A
     return send
 
 
-def test_a_launch(send_twice: Callable[..., Any]) -> None:
+def test_a_launch_sent_again_launches_one_run(send_twice: Callable[..., Any]) -> None:
     again = send_twice("/workflows/ask/", lambda: {"launch-once": "form-1"})
     assert again.headers["Location"] == f"/runs/{Run.objects.get().pk}/"
 
 
 @pytest.mark.parametrize("outcome", ["publish", "reject"])
-def test_a_response_to_an_approval(
+def test_a_response_sent_again_counts_once(
     send_twice: Callable[..., Any], page: Client, outcome: str
 ) -> None:
     run = make_run(status=Status.WAITING, workflow_name="ask")
-    asked = make_approval(run, form=Review.model_json_schema())
+    approval = make_approval(run, form=Review.model_json_schema())
     form = {
-        "question": asked.sequence,
+        "question": approval.sequence,
         "reason": "seen",
         "response-outcome": outcome,
     }
@@ -125,7 +125,7 @@ def bulk_form(page: Client, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("action", ["rerun", "delete", "cancel"])
-def test_a_bulk_operation(
+def test_a_bulk_operation_sent_again_starts_one_job(
     send_twice: Callable[..., Any], page: Client, action: str
 ) -> None:
     status = Status.PENDING if action == "cancel" else Status.FAILED
@@ -151,7 +151,9 @@ def test_the_same_form_from_another_user_starts_a_separate_job(page: Client) -> 
     assert BulkJob.objects.count() == 3
 
 
-def test_a_note(send_twice: Callable[..., Any], page: Client) -> None:
+def test_a_note_sent_again_is_stored_once(
+    send_twice: Callable[..., Any], page: Client
+) -> None:
     run = make_run(status=Status.FAILED, workflow_name="ask")
     path = f"/runs/{run.pk}/notes/"
     assert send_twice(path, lambda: {"text": "Careful."}).status_code == 302
@@ -162,7 +164,9 @@ def test_a_note(send_twice: Callable[..., Any], page: Client) -> None:
     assert Note.objects.count() == 3
 
 
-def test_an_upload(send_twice: Callable[..., Any]) -> None:
+def test_an_upload_sent_again_stores_one_document(
+    send_twice: Callable[..., Any],
+) -> None:
     pdf = samples()[0].data
     again = send_twice(
         "/documents/",
@@ -173,7 +177,7 @@ def test_an_upload(send_twice: Callable[..., Any]) -> None:
     assert Document.objects.count() == 1
 
 
-def test_a_provider(send_twice: Callable[..., Any]) -> None:
+def test_a_provider_sent_again_is_created_once(send_twice: Callable[..., Any]) -> None:
     form = {
         "name": "Ours",
         "kind": "openai",
@@ -193,7 +197,7 @@ def test_a_provider(send_twice: Callable[..., Any]) -> None:
         ("delete", Status.FAILED, "deleted"),
     ],
 )
-def test_an_action_on_a_run(
+def test_an_action_on_a_run_sent_again_is_applied_once(
     send_twice: Callable[..., Any], action: str, status: Status, words: str
 ) -> None:
     run = make_run(status=status, workflow_name="ask")

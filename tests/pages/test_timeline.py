@@ -268,7 +268,7 @@ def test_the_timeline_of_a_past_step_ends_there() -> None:
     assert [one.name for one in timeline.lanes] == ["", "read_pages"]
 
 
-def test_many_short_visits_become_few_bars() -> None:
+def test_many_short_steps_become_few_bars() -> None:
     run = a_run(Status.COMPLETED, ended=1000)
     an_attempt(run, 0, 1000, Outcome.COMPLETED)
     for number in range(200):
@@ -298,7 +298,7 @@ def test_usual_is_the_median_of_past_completed_runs_of_the_workflow() -> None:
     assert usual_ms(run) == {"weigh": 130.0}
 
 
-def test_too_few_visits_give_no_baseline() -> None:
+def test_too_few_steps_give_no_baseline() -> None:
     a_past_run(100, 120)
     assert usual_ms(make_run(status=Status.RUNNING)) == {}
 

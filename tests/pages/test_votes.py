@@ -103,7 +103,7 @@ def test_the_form_begins_with_the_initial_response(
     assert re.search(r'value="reject"[^>]*checked', text)
 
 
-def test_what_stays_untouched_in_the_form_is_the_initial_value(
+def test_an_untouched_field_of_the_form_keeps_the_initial_value(
     alice: User, sign_in: SignIn
 ) -> None:
     exact = "2026-03-01T10:00:00.123456Z"  # the input shows minutes only

@@ -45,7 +45,7 @@ class Greeting(State):
 
 @node
 def greet(state: Greeting, _runtime: object) -> Greeting:
-    """Say hello."""
+    """Return a greeting."""
     return state
 
 

@@ -34,7 +34,7 @@ LINKS = {
 
 
 def runs() -> list[Run]:
-    """Return a run in every status, one that is asked to stop and one without payload."""
+    """Return a run in every status, one that is being cancelled and one without payload."""
     now = timezone.now()
     return [
         *(make_run(status=status) for status in Status),

@@ -148,7 +148,7 @@ def test_a_user_without_permission_changes_nothing(
     assert Run.objects.get(pk=run.pk).status == Status.PENDING
 
 
-def test_it_is_for_members(client: Client) -> None:
+def test_bulk_actions_require_a_signed_in_user(client: Client) -> None:
     run = make_run()
     answer = client.post(
         "/runs/bulk/", {"do": "delete", "run": run.pk, "confirmed": "1"}
@@ -157,7 +157,7 @@ def test_it_is_for_members(client: Client) -> None:
     assert Run.objects.exists()
 
 
-def test_what_fits_no_run_is_not_offered(page: Client) -> None:
+def test_an_action_that_no_selected_run_permits_is_not_offered(page: Client) -> None:
     answer = page.post("/runs/bulk/", {"do": "cancel", "run": make_run().pk})
     text = answer.content.decode()
     assert "None of the selected runs can be processed" in text

@@ -1,4 +1,4 @@
-"""Jobs: an action on many runs that workers do, which survives them, and can be stopped."""
+"""Bulk operations: executed by workers, continued after their loss, and cancellable."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CANCEL, DELETE = bulk.BULK_ACTIONS["cancel"], bulk.BULK_ACTIONS["delete"]
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave also small jobs to workers, two runs between two looks."""
+    """Let workers execute small jobs as well, two runs between two renewals."""
     monkeypatch.setattr(bulk, "INLINE_RUNS_LIMIT", 0)
     monkeypatch.setattr(bulk, "BATCH", 2)
 
@@ -47,16 +47,16 @@ def cancelled() -> int:
     return Run.objects.filter(status=Status.CANCELLED).count()
 
 
-def asked(by: User, count: int = 5, **options: Any) -> BulkJob:
-    """Return a job of someone who wants runs cancelled."""
+def start_job(by: User, count: int = 5, **options: Any) -> BulkJob:
+    """Start a job that cancels runs; return it."""
     return bulk.start(CANCEL, pending(count), by=by, reason="too many", **options)
 
 
-# Asking for it --------------------------------------------------------------------------
+# Requests -------------------------------------------------------------------------------
 
 
-def test_a_few_are_done_while_one_waits(alice: User) -> None:
-    job = asked(alice, 3)
+def test_a_small_bulk_operation_is_processed_in_the_request(alice: User) -> None:
+    job = start_job(alice, 3)
     assert (job.total, job.done, job.refused) == (3, 3, 0)
     assert job.ended_at is not None
     assert cancelled() == 3
@@ -91,25 +91,25 @@ def test_the_size_of_a_bulk_operation_is_limited(
     alice: User, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "MAX_RUNS", 3)
-    assert asked(alice, 5).total == 3
+    assert start_job(alice, 5).total == 3
 
 
 def test_each_run_is_on_record_with_person_reason_and_address(alice: User) -> None:
     with audit_events.coming_from("192.0.2.1"):
-        asked(alice, 2)
+        start_job(alice, 2)
     rows = AuditEvent.objects.filter(action="cancel")
     message = {(row.actor, row.reason, row.address) for row in rows}
     assert message == {(alice, "too many", "192.0.2.1")}
     assert rows.count() == 2
 
 
-# Doing it -------------------------------------------------------------------------------
+# Execution ------------------------------------------------------------------------------
 
 
 def test_another_worker_continues_an_abandoned_bulk_operation(
     alice: User, small: None
 ) -> None:
-    job = asked(alice, 5)
+    job = start_job(alice, 5)
     taken = bulk._claim("worker-1")  # noqa: SLF001 - a worker that dies at once
     assert taken == job
     assert not bulk.continue_jobs("worker-2"), "it is held"
@@ -124,7 +124,7 @@ def test_another_worker_continues_an_abandoned_bulk_operation(
 def test_an_action_is_rolled_back_when_its_result_cannot_be_stored(
     alice: User, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = asked(alice, 2)
+    job = start_job(alice, 2)
 
     def away(*_: Any) -> None:
         raise OperationalError("the connection was closed")
@@ -143,7 +143,7 @@ def test_an_action_is_rolled_back_when_its_result_cannot_be_stored(
 
 
 def test_a_run_that_another_worker_took_is_skipped(alice: User, small: None) -> None:
-    job = asked(alice, 1)
+    job = start_job(alice, 1)
     item = job.items.get()
     BulkItem.objects.update(result="refused", text="elsewhere")
     bulk._apply(job, item)  # noqa: SLF001 - as a worker whose lease ran out would
@@ -154,7 +154,7 @@ def test_a_run_that_another_worker_took_is_skipped(alice: User, small: None) -> 
 def test_an_internal_failure_is_reported_and_the_other_runs_are_processed(
     alice: User, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = asked(alice, 3)
+    job = start_job(alice, 3)
     first = job.items.first()
     assert first is not None
     cancel = system.cancel
@@ -173,8 +173,10 @@ def test_an_internal_failure_is_reported_and_the_other_runs_are_processed(
     assert first.text == bulk.FAILED
 
 
-def test_who_lost_the_account_does_no_more(alice: User, small: None) -> None:
-    job = asked(alice, 2)
+def test_a_bulk_operation_of_a_deactivated_account_processes_no_further_run(
+    alice: User, small: None
+) -> None:
+    job = start_job(alice, 2)
     User.objects.filter(pk=alice.pk).update(is_active=False)
     while bulk.continue_jobs("worker-1"):
         pass
@@ -183,7 +185,7 @@ def test_who_lost_the_account_does_no_more(alice: User, small: None) -> None:
 
 
 def test_permission_is_checked_again_for_each_run(alice: User, small: None) -> None:
-    job = asked(alice, 2)
+    job = start_job(alice, 2)
     with override_settings(DEFAULT_ACCESS="closed"):
         while bulk.continue_jobs("worker-1"):
             pass
@@ -194,7 +196,7 @@ def test_permission_is_checked_again_for_each_run(alice: User, small: None) -> N
 def test_a_cancelled_bulk_operation_skips_the_remaining_runs(
     alice: User, small: None
 ) -> None:
-    job = asked(alice, 5)
+    job = start_job(alice, 5)
     taken = bulk._claim("worker-1")  # noqa: SLF001
     assert taken is not None
     for item in job.items.all()[:2]:
@@ -208,7 +210,7 @@ def test_a_cancelled_bulk_operation_skips_the_remaining_runs(
 def test_only_the_requester_or_an_administrator_can_cancel_it(
     alice: User, bob: User, admin: User, small: None
 ) -> None:
-    job = asked(alice)
+    job = start_job(alice)
     with pytest.raises(JobNotFound):
         bulk.cancel(job.pk, by=bob)
     bob.groups.add(make_role("auditor"))
@@ -222,7 +224,7 @@ async def test_a_worker_executes_bulk_operations_alongside_its_runs(
     alice: User, small: None, settings: Any
 ) -> None:
     settings.POLL_INTERVAL_SECONDS = 0.02
-    job = await run_in_db(asked, alice, 5)
+    job = await run_in_db(start_job, alice, 5)
 
     def is_over() -> bool:
         return BulkJob.objects.filter(pk=job.pk, ended_at__isnull=False).exists()
@@ -236,7 +238,7 @@ async def test_a_worker_executes_bulk_operations_alongside_its_runs(
     assert job.processed == 5
 
 
-# The audit events that are new -----------------------------------------------------------------
+# Audit events ---------------------------------------------------------------------------
 
 
 @node
@@ -276,13 +278,13 @@ def test_a_run_whose_worker_stopped_is_released(alice: User) -> None:
     assert "is held by worker here" in message[held.pk].text
 
 
-# Its page -------------------------------------------------------------------------------
+# The page -------------------------------------------------------------------------------
 
 
 def test_the_page_reports_progress(
     alice: User, bob: User, sign_in: SignIn, small: None
 ) -> None:
-    job = asked(alice, 5)
+    job = start_job(alice, 5)
     address = reverse("bulk-job", args=[job.pk])
     text = " ".join(sign_in(alice).get(address).content.decode().split())
     assert "0 of 5 processed" in text
@@ -298,8 +300,10 @@ def test_the_page_reports_progress(
     assert 'class="empty">None<' in refused
 
 
-def test_it_is_cancelled_on_its_page(alice: User, sign_in: SignIn, small: None) -> None:
-    job = asked(alice, 5)
+def test_a_bulk_operation_is_cancelled_on_its_page(
+    alice: User, sign_in: SignIn, small: None
+) -> None:
+    job = start_job(alice, 5)
     stop = reverse("bulk-job-cancel", args=[job.pk])
     text = sign_in(alice).post(stop, follow=True).content.decode()
     assert "Bulk operation cancelled. 5 runs unchanged." in text
@@ -310,7 +314,7 @@ def test_results_are_shown_a_page_at_a_time(
     alice: User, sign_in: SignIn, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk_operations, "MAX_SHOWN_RUNS", 2)
-    job = asked(alice, 5)
+    job = start_job(alice, 5)
     address = reverse("bulk-job", args=[job.pk])
     page = sign_in(alice).get(address)
     assert page.context["next"] == 2

@@ -18,7 +18,7 @@ def labels_of(run: object) -> list[str]:
     return list(run.labels.values_list("name", flat=True))  # type: ignore[attr-defined]
 
 
-def test_a_label_is_put_on_once_with_who_and_why(alice: User) -> None:
+def test_a_label_is_added_once_with_its_author(alice: User) -> None:
     run = make_run()
     assert (
         system.label(run.pk, "  To   Check ", by=alice, reason="odd page") == "to check"

@@ -1,4 +1,4 @@
-"""Retention: payloads go first, runs later, decisions last; the chains still hold."""
+"""Retention: payloads are deleted first, then runs, then decisions; chains stay valid."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ DAY = dt.timedelta(days=1)
 
 
 def old_run(days: int = 100, *, by: User | None = None, **fields: Any) -> Run:
-    """Return a sealed run that ended so many days ago, with all that runs leave."""
+    """Return a sealed run that ended so many days ago, with rows of every kind."""
     steps = [Step("read"), Step("weigh", ("a", "b"), {"total": 100.0, "who": "Mr X"})]
     run = sealed_run(steps, by=by)
     make_checkpoint(run, data='{"who":"Mr X"}', bytes=14)
@@ -73,7 +73,7 @@ def rule(name: str = "sum", **days: int) -> Retention:
     return Retention.objects.create(workflow_name=name, **days)
 
 
-# What goes, and what stays -------------------------------------------------------------
+# What is purged, and what remains ------------------------------------------------------
 
 
 def test_payloads_are_purged_and_the_steps_remain() -> None:
@@ -138,9 +138,9 @@ def test_histories_are_purged_last_and_audit_events_remain() -> None:
             "lease_expires_at": timezone.now(),
         },
     ],
-    ids=["golden", "young", "pending", "waiting", "running"],
+    ids=["pinned", "young", "pending", "waiting", "running"],
 )
-def test_what_is_never_touched(fields: dict[str, Any]) -> None:
+def test_pinned_young_and_active_runs_are_not_purged(fields: dict[str, Any]) -> None:
     run = old_run(**fields)
     rule(payload_days=30, run_days=30, decision_days=30)
     assert purge_due().total == 0
@@ -191,7 +191,7 @@ def test_a_rule_that_purges_decisions_before_payloads_is_refused(
         Retention(workflow_name="sum", **days).full_clean()
 
 
-# Batches, interruptions, turns ---------------------------------------------------------
+# Batches, interruptions, due times -----------------------------------------------------
 
 
 def test_the_purge_works_in_batches_and_can_be_interrupted(

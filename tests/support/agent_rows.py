@@ -58,7 +58,7 @@ def make_call(run: Run | None = None, **fields: Any) -> AgentCall:
 
 @dataclass
 class RecordedText:
-    """A live text that records a streamed answer."""
+    """A stream preview that records the streamed response."""
 
     text: str = ""
     is_over: bool = False
@@ -87,7 +87,7 @@ class RecordingLedger:
         self.calls.append(call)
 
     def preview(self, _call: Call) -> RecordedText:
-        """Return a live text for a call."""
+        """Return a stream preview for a call."""
         self.shown.append(RecordedText())
         return self.shown[-1]
 

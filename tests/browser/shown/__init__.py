@@ -1,1 +1,1 @@
-"""An app whose workflows bring a run into every state its page can show."""
+"""An app whose workflows bring a run into every state that its page can show."""

@@ -1,4 +1,4 @@
-"""A draft that is refined in a loop with a flaky service, and what else a page shows."""
+"""A draft that is refined in a loop with a flaky service, and other content of pages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _tries: Counter[str] = Counter()
 
 
 class Wishes(BaseModel):
-    """What is asked for."""
+    """Params of a draft."""
 
     rounds: int = Field(3, ge=0)
     pace: float = Field(0.02, ge=0, description="Seconds that a step takes.")
@@ -46,7 +46,7 @@ class Verdict(BaseModel):
 
 
 class Draft(State):
-    """What a run knows."""
+    """State of a run."""
 
     params: Wishes
     round: int = 0
@@ -73,7 +73,7 @@ async def score(text: str, runtime: Runtime) -> float:
 
 @node(retry=Retry(attempts=3, on=ConnectionError, wait=1.5))
 async def ask_service(state: Draft) -> Draft:
-    """Ask the service, which needs two tries."""
+    """Call the service, which succeeds at the second try."""
     await asyncio.sleep(state.params.pace)
     _tries[state.run_id] += 1
     if _tries[state.run_id] < 2:
@@ -98,7 +98,7 @@ async def judge(state: Draft) -> Draft:
 
 @node
 async def publish(state: Draft, runtime: Runtime) -> Draft:
-    """Publish it."""
+    """Publish the draft."""
     runtime.logger.warning("The press is slow today.")
     if state.params.broken_press:
         raise RuntimeError("The press is out of paper.")
@@ -107,7 +107,7 @@ async def publish(state: Draft, runtime: Runtime) -> Draft:
 
 @node
 def reject(state: Draft) -> Draft:
-    """Leave it."""
+    """Reject the draft."""
     return state.set(result="rejected")
 
 
@@ -119,13 +119,13 @@ def has_rounds_left(state: Draft) -> bool:
 
 @predicate("the reviewer chose “{s.verdict.outcome}”")
 def was_approved(state: Draft) -> bool:
-    """Return whether it may be published."""
+    """Return whether the draft was approved."""
     return state.verdict is not None and state.verdict.outcome == "publish"
 
 
 @predicate("the reviewer chose “{s.verdict.outcome}”")
-def shall_go_on(state: Draft) -> bool:
-    """Return whether it is to be refined again."""
+def is_to_be_refined(state: Draft) -> bool:
+    """Return whether the draft is to be refined again."""
     return state.verdict is not None and state.verdict.outcome == "again"
 
 
@@ -143,7 +143,7 @@ refine = Workflow(
         judge: [when(has_rounds_left, improve), otherwise(review)],
         review: [
             when(was_approved, publish),
-            when(shall_go_on, improve),
+            when(is_to_be_refined, improve),
             otherwise(reject),
         ],
     },
@@ -151,20 +151,20 @@ refine = Workflow(
 
 
 class Outer(State):
-    """What a run knows that starts another one."""
+    """State of a run that launches a child run."""
 
     inner: dict[str, Any] | None = None
 
 
 @node
 def begin(state: Outer) -> Outer:
-    """Begin."""
+    """Return the state unchanged."""
     return state
 
 
 @node
 def finish(state: Outer) -> Outer:
-    """End."""
+    """Return the state unchanged."""
     return state
 
 
@@ -188,7 +188,7 @@ def step(number: int) -> Node[State, State]:
 
 
 def large_routes(steps: list[Node[State, State]]) -> dict[Any, Any]:
-    """Return links with leaps ahead, leaps back and plain ones."""
+    """Return edges to the next step, to later steps and to earlier ones."""
     routes: dict[Any, Any] = {}
     for number, one in enumerate(steps[:-1]):
         ways = []
@@ -210,7 +210,7 @@ LONG = "a_word_without_any_break_" * 12
 
 @node(name="say_a_name_that_is_much_longer_than_a_phone_is_wide_and_has_no_break")
 def say(state: State, runtime: Runtime) -> State:
-    """Say something long everywhere."""
+    """Write a long text everywhere."""
     runtime.logger.info(LONG)
     return state.set(said=LONG, **{LONG[:90]: [LONG]})
 
@@ -223,7 +223,7 @@ def is_a_condition_with_a_name_that_is_much_longer_than_a_phone(state: State) ->
 
 @node(name="stop_with_words_that_are_much_longer_than_a_phone_is_wide")
 def stop(state: State) -> State:
-    """Fail, with something long."""
+    """Fail with a long message."""
     raise RuntimeError(state["said"])
 
 
