@@ -14,6 +14,7 @@ _destination: dict[str, Any] = {
 }
 _destination_out: dict[str, Any] = {
     **_destination,
+    "kind": "webhook",
     "id": JOB,
     "owner": "ci",
     "state": "working",

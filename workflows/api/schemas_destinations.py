@@ -12,7 +12,12 @@ from pydantic import Field
 from workflows.api.schemas import Input
 from workflows.api.schemas_schedules import NO_NUL
 from workflows.deliveries.service import MAX_NAME_LENGTH, MAX_REPLAYS, MAX_URL_LENGTH
-from workflows.models import DeliveryStatus, DestinationState, EventKind
+from workflows.models import (
+    DeliveryStatus,
+    DestinationKind,
+    DestinationState,
+    EventKind,
+)
 
 MAX_ID = 2**63 - 1
 
@@ -21,7 +26,13 @@ class DestinationIn(Input):
     """A webhook destination."""
 
     name: str = Field(min_length=1, max_length=MAX_NAME_LENGTH, pattern=NO_NUL)
-    url: str = Field(min_length=1, max_length=MAX_URL_LENGTH, pattern=NO_NUL)
+    url: str = Field(
+        min_length=1,
+        max_length=MAX_URL_LENGTH,
+        pattern=NO_NUL,
+        description="`https://…`, or the address of a chat in the form of Apprise, such as"
+        " `slack://…`.",
+    )
     events: list[EventKind] = Field(
         default_factory=list, max_length=50, description="None: all, also later ones."
     )
@@ -36,8 +47,9 @@ class DestinationOut(Schema):
     """A webhook destination. It receives what its owner may view."""
 
     id: UUID
+    kind: DestinationKind
     name: str
-    url: str
+    url: str = Field(description="Of a chat, without its secrets.")
     events: list[str]
     workflows: list[str]
     owner: str
@@ -63,7 +75,7 @@ class DestinationSecret(Schema):
     """A destination and its signing secret, which is not shown again."""
 
     destination: DestinationOut
-    secret: str
+    secret: str = Field(description="Empty for a chat, which has none.")
 
 
 class DeliveryTry(Schema):

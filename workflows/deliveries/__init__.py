@@ -11,6 +11,7 @@ payloads.py   the body of a message
 permitted.py  what the owner of a destination may see
 lanes.py      rows of the sender: lease of a destination, next message, results
 backoff.py    when to try again, when to suspend a destination, when to give up
+chat.py       messages to chats; chat_process.py is the child that makes the requests
 webhooks.py   the signed HTTP request
 retention.py  deletes what is old
 deliverer.py  sends what is due, to several destinations at once

@@ -20,6 +20,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from workflows.deliveries import expansion, lanes
+from workflows.deliveries.chat import ChatSender
 from workflows.deliveries.mail import MailSender
 from workflows.deliveries.webhooks import Sender
 from workflows.infra import outages
@@ -102,7 +103,7 @@ class Deliverer:
 
     async def _serve(self, destination_id: UUID) -> None:
         """Deliver messages of a destination whose lease this process has."""
-        sender: Sender | MailSender | None = None
+        sender: Sender | ChatSender | MailSender | None = None
         try:
             for _ in range(MAX_MESSAGES):
                 message = await run_in_db(
@@ -123,9 +124,11 @@ class Deliverer:
                 await sender.close()
 
 
-def _sender_to(destination: Destination) -> Sender | MailSender:
-    is_mail = destination.kind == DestinationKind.MAIL
-    return MailSender() if is_mail else Sender(destination)
+def _sender_to(destination: Destination) -> Sender | ChatSender | MailSender:
+    if destination.kind == DestinationKind.MAIL:
+        return MailSender()
+    is_chat = destination.kind == DestinationKind.CHAT
+    return ChatSender() if is_chat else Sender(destination)
 
 
 def _log(error: Exception) -> None:

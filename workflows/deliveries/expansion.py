@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from django.db import transaction
 
-from workflows.deliveries import digests, payloads, recipients
+from workflows.deliveries import chat, digests, payloads, recipients
 from workflows.deliveries.mail import body_of
 from workflows.deliveries.permitted import may_receive
 from workflows.infra import clock
@@ -106,18 +106,21 @@ def _deliveries(
     wanting = [one for one in destinations if wants(one, event)]
     if not wanting:
         return []
-    body = payloads.body_of(event)
+    body = ""  # of webhooks
     made = []
     for destination in wanting:
         is_allowed = may_receive(destination, event.workflow_name)
         status = DeliveryStatus.PENDING if is_allowed else DeliveryStatus.WITHHELD
+        is_chat = destination.kind == DestinationKind.CHAT
+        if not is_chat:
+            body = body or payloads.body_of(event)
         delivery = Delivery(
             destination=destination,
             event_id=event.pk,
             kind=event.kind,
             workflow_name=event.workflow_name,
             run_id=event.run_id,
-            body=body,
+            body=chat.body_of(event) if is_chat else body,
             status=status,
             created_at=now,
             ended_at=None if is_allowed else now,

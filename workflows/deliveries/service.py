@@ -13,7 +13,7 @@ from django.db.models import Q
 
 from workflows.access import permissions
 from workflows.audit import audit_events
-from workflows.deliveries import payloads
+from workflows.deliveries import chat, payloads
 from workflows.deliveries.webhooks import guard, new_secret
 from workflows.errors import (
     DeliveryNotFound,
@@ -58,7 +58,7 @@ class Plan:
 
 def visible_destinations(user: User) -> QuerySet[Destination]:
     """Return the destinations that a person may see: all or none."""
-    rows = Destination.objects.filter(kind=DestinationKind.WEBHOOK)
+    rows = Destination.objects.exclude(kind=DestinationKind.MAIL)
     rows = rows.select_related("owner")
     return rows if permissions.can_view_destinations(user) else rows.none()
 
@@ -68,7 +68,7 @@ def visible_deliveries(user: User) -> QuerySet[Delivery]:
     if not permissions.can_view_destinations(user):
         return Delivery.objects.none()
     about = permissions.permissions_for(user).view.q()
-    rows = Delivery.objects.filter(destination__kind=DestinationKind.WEBHOOK)
+    rows = Delivery.objects.exclude(destination__kind=DestinationKind.MAIL)
     rows = rows.select_related("destination")
     return rows.filter(Q(workflow_name="") | about)
 
@@ -92,16 +92,18 @@ def find_delivery(delivery_id: int, *, by: User) -> Delivery:
 def create(plan: Plan, *, by: User) -> tuple[Destination, str]:
     """Create a destination; return it with its secret, which is not shown again.
 
-    Raises NotAllowed, InvalidDestination.
+    A chat has none: "" then. Raises NotAllowed, InvalidDestination.
     """
     permissions.require(permissions.can_manage_destinations(by), MANAGE)
     if visible_destinations(by).count() >= MAX_DESTINATIONS:
         text = f"There are {MAX_DESTINATIONS} destinations already. Delete one first."
         raise InvalidDestination({"": [text]})
-    secret = new_secret()
     destination = Destination()
-    destination.store_secrets(secret)
     _apply(destination, plan, by=by)
+    secret = ""
+    if destination.kind == DestinationKind.WEBHOOK:
+        secret = new_secret()
+        destination.store_secrets(secret)
     _save(destination, "create destination", by=by)
     return destination, secret
 
@@ -121,10 +123,13 @@ def change(destination_id: UUID | str, plan: Plan, *, by: User) -> Destination:
 def rotate_secret(destination_id: UUID | str, *, by: User) -> tuple[Destination, str]:
     """Replace the secret; return the new one. Both sign for SECRET_OVERLAP.
 
-    Raises DestinationNotFound, NotAllowed.
+    Raises DestinationNotFound, NotAllowed, InvalidDestination.
     """
     with transaction.atomic():
         destination = _locked(destination_id, by)
+        if destination.kind == DestinationKind.CHAT:
+            text = "A chat has no signing secret. Enter its new address instead."
+            raise InvalidDestination({"": [text]})
         before = destination.open_newest_secret()
         secret = new_secret()
         with audit_events.changing("rotate destination secret", destination, by=by):
@@ -196,7 +201,10 @@ def send_test(destination_id: UUID | str, *, by: User) -> Delivery:
     """Queue a message of the type “test”. Raises DestinationNotFound, NotAllowed."""
     with transaction.atomic():
         destination = _locked(destination_id, by)
-        body = payloads.test_body(clock.now(), destination.name)
+        if destination.kind == DestinationKind.CHAT:
+            body = chat.as_text("Test", f"Signalbox can reach “{destination.name}”.")
+        else:
+            body = payloads.test_body(clock.now(), destination.name)
         delivery = Delivery.objects.create(
             destination=destination, kind="test", body=body
         )
@@ -281,12 +289,30 @@ def _set_interests(destination: Destination) -> None:
 def _apply(destination: Destination, plan: Plan, *, by: User) -> None:
     """Set the fields of a valid plan. Raises InvalidDestination."""
     _validate(plan, by)
+    _set_address(destination, plan.url.strip())
     destination.name = " ".join(plan.name.split())
-    destination.url = plan.url.strip()
     destination.events = sorted(set(plan.events))
     destination.workflows = sorted(set(plan.workflows))
     destination.owner, destination.owner_name = by, by.get_username()
     destination.updated_at = clock.now()
+
+
+def _set_address(destination: Destination, url: str) -> None:
+    """Set the URL of a webhook, or the address of a chat. Raises InvalidDestination."""
+    kind = DestinationKind.CHAT if chat.is_address(url) else DestinationKind.WEBHOOK
+    is_new = not destination.url
+    if not is_new and kind != destination.kind:
+        text = "Add another destination to use a chat instead of a webhook, or reverse."
+        raise InvalidDestination({"url": [text]})
+    destination.kind = kind
+    if kind == DestinationKind.WEBHOOK:
+        destination.url = url
+    elif is_new or url != destination.url:  # else the form was sent as it was shown
+        problem, shown = chat.check(url)
+        if problem:
+            raise InvalidDestination({"url": [problem]})
+        destination.url = shown[:MAX_URL_LENGTH]
+        destination.store_secrets(url)
 
 
 def _validate(plan: Plan, by: User) -> None:
@@ -304,7 +330,9 @@ def _validate(plan: Plan, by: User) -> None:
         "workflows": (not hidden, f"Unknown workflows: {', '.join(hidden)[:200]}."),
     }
     errors = {one: [text] for one, (is_valid, text) in rules.items() if not is_valid}
-    if problem := _problem_of_url(plan.url.strip()):
+    url = plan.url.strip()
+    problem = _problem_of_text(url) if chat.is_address(url) else _problem_of_url(url)
+    if problem:
         errors["url"] = [problem]
     if errors:
         raise InvalidDestination(errors)
@@ -316,14 +344,20 @@ def _problem_of_url(url: str) -> str:
     if not origin_of(url) or urlsplit(url).scheme not in schemes:
         return f"Enter a full URL that begins with {' or '.join(schemes)}://."
     parts = urlsplit(url)
-    is_plain = url.isascii() and url.isprintable() and " " not in url
-    if len(url) > MAX_URL_LENGTH or not is_plain:
-        return f"Enter a URL of up to {MAX_URL_LENGTH} ASCII characters without spaces."
+    if problem := _problem_of_text(url):
+        return problem
     if parts.username is not None or parts.fragment:
         return "Enter a URL without a user name and without a fragment (#)."
     return _problem_of_host(
         str(parts.hostname), parts.port or DEFAULT_PORTS[parts.scheme]
     )
+
+
+def _problem_of_text(url: str) -> str:
+    is_plain = url.isascii() and url.isprintable() and " " not in url
+    if len(url) > MAX_URL_LENGTH or not is_plain:
+        return f"Enter a URL of up to {MAX_URL_LENGTH} ASCII characters without spaces."
+    return ""
 
 
 def _problem_of_host(host: str, port: int) -> str:

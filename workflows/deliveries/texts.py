@@ -52,6 +52,11 @@ def mail_about(event: Event) -> str:
     return "\n".join([*lines, *_footer()])
 
 
+def chat_about(event: Event) -> str:
+    """Return the text of a message to a chat, below its title."""
+    return f"View: {absolute(path_of(event))}"
+
+
 def digest_about(events: Sequence[Event]) -> str:
     """Return the text of the mail of a day."""
     lines = []

@@ -27,6 +27,7 @@ class DestinationKind(models.TextChoices):
     """How messages are sent."""
 
     WEBHOOK = "webhook", "Webhook"
+    CHAT = "chat", "Chat"  # its address is secret; `url` is what can be shown of it
     MAIL = "mail", "Mail"  # of its owner, who has one at most
 
 
@@ -51,7 +52,8 @@ class Destination(models.Model):
     )
     name = models.CharField(max_length=100)
     url = models.CharField(max_length=500)
-    secrets = models.BinaryField(null=True, editable=False)  # encrypted
+    # encrypted: the signing secret, or the address of a chat
+    secrets = models.BinaryField(null=True, editable=False)
     previous_secret_until = models.DateTimeField(
         null=True
     )  # signed with both until then

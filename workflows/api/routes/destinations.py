@@ -31,7 +31,7 @@ from workflows.api.schemas_destinations import (
 )
 from workflows.deliveries import service
 from workflows.deliveries.service import Plan
-from workflows.models import Delivery, DeliveryStatus, Destination
+from workflows.models import Delivery, DeliveryStatus, Destination, DestinationKind
 from workflows.pages.lists.destinations import deliveries_page
 from workflows.pages.lists.pagination import forward_page
 
@@ -202,6 +202,7 @@ def _found(request: ApiRequest, destination_id: UUID) -> DestinationOut:
 def _destination(row: Destination) -> DestinationOut:
     return DestinationOut(
         id=row.pk,
+        kind=DestinationKind(row.kind),
         name=row.name,
         url=row.url,
         events=row.events,

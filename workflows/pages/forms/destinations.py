@@ -25,7 +25,8 @@ class DestinationForm(forms.Form):
         label="URL",
         max_length=MAX_URL_LENGTH,
         widget=forms.URLInput(attrs={"placeholder": "https://", "spellcheck": "false"}),
-        help_text="Messages are sent here as HTTP POST. Redirects are not followed.",
+        help_text="With https://, messages are sent here as HTTP POST. Chats have an address"
+        " of Apprise: slack://…, workflows://… (Teams), discord://…, jsons://… and others.",
     )
     events = forms.MultipleChoiceField(
         required=False,

@@ -107,7 +107,10 @@ def new(request: HtmxRequest) -> HttpResponse:
         except InvalidDestination as error:
             add_service_errors(form, error)
         else:
-            return _with_secret(request, created, secret, status=201)
+            if secret:
+                return _with_secret(request, created, secret, status=201)
+            messages.success(request, f"Destination “{created.name}” added.")
+            return redirect("destination", destination_id=created.pk)
     return _form_page(request, form, None)
 
 
