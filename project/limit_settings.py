@@ -15,6 +15,9 @@ class Limits(BaseSettings):
     max_upload_bytes: int = Field(
         100_000_000, ge=1, description="Maximum bytes of an uploaded file."
     )
+    max_run_file_bytes: int = Field(
+        100_000_000, ge=1, description="Maximum bytes of a file that a run makes."
+    )
     max_form_bytes: int = Field(
         2_500_000,
         ge=10_000,

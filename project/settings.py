@@ -302,6 +302,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = ENV.max_form_bytes
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
 DATA_UPLOAD_MAX_NUMBER_FILES = 20
 MAX_UPLOAD_BYTES: Final = ENV.max_upload_bytes
+MAX_RUN_FILE_BYTES: Final = ENV.max_run_file_bytes
 MAX_WEBHOOK_BYTES: Final = min(ENV.max_webhook_bytes, ENV.max_form_bytes)
 MAX_PARAMS_BYTES: Final = ENV.max_params_bytes
 MAX_BATCH_ROWS: Final = ENV.max_batch_rows

@@ -155,6 +155,7 @@ def path_of(name: str, world: World) -> str:
         "<int:subscription_id>": world.subscription.pk,
         "<uuid:alert_id>": world.incident.rule_id,
         "<uuid:document_id>": world.document.pk,
+        "<uuid:file_id>": world.file.pk,
         "<uuid:job_id>": world.job.pk,
         "<int:number>": 1,
         "<int:token_id>": world.token.pk,

@@ -92,6 +92,7 @@ def path_of(address: str, operation_id: str, world: World) -> str:
         "<name>": OURS,
         "<sequence>": 1,
         "<document_id>": world.document.pk,
+        "<file_id>": world.file.pk,
         "<number>": 1,
         "<job_id>": world.job.pk,
         "<schedule_id>": world.schedule.pk,

@@ -28,6 +28,7 @@ from workflows.models import (
     Outcome,
     Retry,
     Run,
+    RunFile,
     Schedule,
     ScheduleMoment,
     Stage,
@@ -256,6 +257,26 @@ def make_document(
     document.file.save(f"{document.sha256}.pdf", ContentFile(content), save=False)
     document.save()
     return document
+
+
+def make_run_file(
+    run: Run, name: str = "report.csv", content: bytes = b"a,b\n", **fields: Any
+) -> RunFile:
+    """Return a file that the first step of a run made."""
+    node_name = fields.pop("node_name", "read_pages")
+    values = {
+        "attempt": 1,
+        "sequence": 1,
+        "node_name": node_name,
+        "key": f"{run.pk}/{node_name}/{fields.get('sequence', 1)}",
+        "content_type": "text/csv",
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    file = RunFile(run=run, name=name, **{**values, **fields})
+    file.file.save(f"{run.pk}/{file.pk.hex}", ContentFile(content), save=False)
+    file.save()
+    return file
 
 
 def make_worker(name: str = WORKER, **fields: Any) -> Worker:

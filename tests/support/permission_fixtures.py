@@ -25,6 +25,7 @@ from tests.support.factories import (
     make_retry,
     make_role,
     make_run,
+    make_run_file,
     make_stage,
     make_user,
     make_worker,
@@ -66,6 +67,7 @@ from workflows.models import (
     RemovedRun,
     Retention,
     Run,
+    RunFile,
     RunLabel,
     RunTally,
     SavedView,
@@ -104,6 +106,7 @@ class World:
     of_directors: Run
     asked: Approval
     document: Document
+    file: RunFile  # of the run
     profile: Profile
     agent: Agent
     provider: Provider
@@ -206,6 +209,7 @@ def make_world() -> World:
         of_directors,
         asked,
         document,
+        make_run_file(failed, f"{WORD}.csv", WORD.encode()),
         profile,
         agent,
         provider,

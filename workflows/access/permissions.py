@@ -22,6 +22,7 @@ from workflows.errors import NotAllowed
 from workflows.models import (
     Document,
     DocumentUse,
+    RunFile,
     RunTally,
     WorkflowPermission,
 )
@@ -303,6 +304,16 @@ def documents_for(granted: Permissions, also: Q | None = None) -> QuerySet[Docum
     if granted.documents:
         readable |= ~Q(Exists(uses))
     return rows.filter(readable if also is None else readable | also)
+
+
+def visible_files(person: Person) -> QuerySet[RunFile]:
+    """Return the files of runs whose values a person may read."""
+    return files_for(permissions_for(person))
+
+
+def files_for(granted: Permissions) -> QuerySet[RunFile]:
+    """Return the files of runs whose values these permissions allow to read."""
+    return RunFile.objects.filter(granted.read.q("run__workflow_name"))
 
 
 # One run, one workflow ------------------------------------------------------------------

@@ -16,6 +16,7 @@ from workflows.api.routes import (
     documents,
     events,
     exports,
+    files,
     history,
     live,
     notifications,
@@ -60,6 +61,7 @@ api.add_router("/approvals", approvals.router)
 api.add_router("/events", events.router)
 api.add_router("/runs", events.of_run_router)
 api.add_router("/runs", relations.router)
+api.add_router("/runs", files.router)
 api.add_router("/runs", exports.bundle_router)
 api.add_router("/compare", relations.compare_router)
 api.add_router("/documents", documents.router)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from workflows.api.example_values import (
     CHILD,
     DOCUMENT,
+    FILE,
     JOB,
     RUN,
     T1,
@@ -173,6 +174,19 @@ _document: dict[str, Any] = {
     "uploaded_by": "ci",
     "created_at": T1,
     "url": f"/documents/{DOCUMENT}/",
+}
+_run_file: dict[str, Any] = {
+    "id": FILE,
+    "run": RUN,
+    "node": "write_report",
+    "sequence": 3,
+    "attempt": 1,
+    "name": "report.csv",
+    "size": 1204,
+    "sha256": "7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730",
+    "content_type": "text/csv",
+    "created_at": T2,
+    "url": f"/api/v1/runs/{RUN}/files/{FILE}",
 }
 _job: dict[str, Any] = {
     "id": JOB,
@@ -438,6 +452,8 @@ SCHEMAS: Final[dict[str, Any]] = {
     "CallPage": _page(_call),
     "DocumentOut": _document,
     "DocumentPage": _page(_document),
+    "RunFileOut": _run_file,
+    "RunFilePage": _page(_run_file),
     "BulkSelection": _selection,
     "BulkPreview": {"total": 120, "applicable": 118, "confirmation": "WzEs…:1vQ…"},
     "BulkStart": {**_selection, "reason": "Wrong input file.", "confirmation": ""},

@@ -14,6 +14,7 @@ from workflows.api.schemas_operations import (
     CallOut,
     DocumentOut,
     QueueOut,
+    RunFileOut,
     WorkerOut,
     WorkersOut,
 )
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         BulkItem,
         BulkJob,
         Document,
+        RunFile,
         Worker,
     )
     from workflows.pages.lists.workers import ActiveWorker, Workers
@@ -76,6 +78,23 @@ def document(row: Document) -> DocumentOut:
         uploaded_by=row.uploaded_by.get_username() if row.uploaded_by else None,
         created_at=row.created_at,
         url=reverse("document", args=[row.pk]),
+    )
+
+
+def run_file(row: RunFile) -> RunFileOut:
+    """Return a file that a run made."""
+    return RunFileOut(
+        id=row.pk,
+        run=row.run_id,
+        node=row.node_name,
+        sequence=row.sequence,
+        attempt=row.attempt,
+        name=row.name,
+        size=row.size,
+        sha256=row.sha256,
+        content_type=row.content_type,
+        created_at=row.created_at,
+        url=reverse("api:download_file", args=[row.run_id, row.pk]),
     )
 
 

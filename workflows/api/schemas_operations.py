@@ -126,6 +126,32 @@ class DocumentPage(Schema):
     next: str | None
 
 
+class RunFileOut(Schema):
+    """A file that a run made."""
+
+    id: UUID = Field(description="In the result of the run, this id is the file.")
+    run: UUID
+    node: str
+    sequence: int = Field(description="The step that made it.")
+    attempt: int
+    name: str
+    size: int = Field(description="Bytes.")
+    sha256: str
+    content_type: str = Field(
+        description="As the workflow states it; downloads are attachments of a type that"
+        " no browser renders."
+    )
+    created_at: dt.datetime
+    url: str = Field(description="Path of the download.")
+
+
+class RunFilePage(Schema):
+    """A page of files of a run, oldest first."""
+
+    items: list[RunFileOut]
+    next: str | None
+
+
 # Bulk actions ---------------------------------------------------------------------------
 
 ActionName = Literal[

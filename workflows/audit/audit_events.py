@@ -35,7 +35,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "Workflows": ("pause workflow", "unpause workflow"),
     "Approvals": ("respond", "raise budget"),
     "Events": ("send event", "receive event"),
-    "Documents": ON_DOCUMENTS,
+    "Documents": (*ON_DOCUMENTS, "add file"),
     "Agents, profiles and budgets": tuple(
         f"{verb} {kind}"
         for kind in ("provider", "agent", "profile", "budget", "price")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from workflows.audit import bundle_format, keys
+from workflows.audit.file_verification import check_files
 from workflows.audit.verifier import Checker
 from workflows.models import ACTIVE_STATUSES, LinkKind, Run, RunLink, current_stage
 
@@ -33,7 +34,8 @@ def pieces(run: Run, *, with_addresses: bool = True) -> Iterator[str]:
 
     The history is verified first; the findings are part of the signed bundle.
     """
-    findings = [str(one) for one in Checker().run(run.pk)]
+    found = [*Checker().run(run.pk), *check_files([run.pk])]
+    findings = [str(one) for one in found]
     run = Run.objects.select_related("launched_by").get(pk=run.pk)
     chain = bundle_format.Chain()
     about = _hashed(chain, _run(run))
@@ -114,6 +116,7 @@ def _run(run: Run) -> dict[str, Any]:
         "launched_by": run.launched_by.get_username() if run.launched_by else "",
         "parent": str(run.parent_id) if run.parent_id else None,
         **_links(run),
+        **_files(run),
         "created_at": _at(run.created_at),
         "started_at": _at(run.started_at),
         "completed_at": _at(run.completed_at),
@@ -133,6 +136,25 @@ def _links(run: Run) -> dict[str, Any]:
     if next_run is not None:
         links["continued_by"] = str(next_run.run_id)
     return links
+
+
+def _files(run: Run) -> dict[str, Any]:
+    """Return the files that the run made, if any, with the digests of their content."""
+    files = [
+        {
+            "id": str(row.pk),
+            "name": row.name,
+            "node": row.node_name,
+            "sequence": row.sequence,
+            "attempt": row.attempt,
+            "content_type": row.content_type,
+            "size": row.size,
+            "sha256": row.sha256,
+            "created_at": _at(row.created_at),
+        }
+        for row in run.files.all()
+    ]
+    return {"files": files} if files else {}
 
 
 def _stage(row: Stage) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from workflows.audit.chain_streams import (
     stage_link,
 )
 from workflows.audit.chain_verification import ChainWalker, Finding, Link
+from workflows.audit.file_verification import check_files
 from workflows.audit.row_adapters import as_bytes
 from workflows.audit.seal_rows import WITHOUT_RUN
 from workflows.audit.vote_verification import check_votes
@@ -113,6 +114,7 @@ class Checker:
                 if found:
                     yield from Checker().run(run_id)  # its rows were counted already
             yield from check_votes(subjects)
+            yield from check_files(subjects)
         yield from self._check_events_without_run()
         yield from self.beginning()
 

@@ -22,7 +22,9 @@ from workflows.documents.storage import storage_errors
 from workflows.runtime.errors import NotFound
 
 if TYPE_CHECKING:
-    from workflows.models import Document
+    from workflows.models import Document, RunFile
+
+    StoredFile = Document | RunFile
 
 MAX_CACHED_BYTES = 1_000_000_000  # of copies without readers
 
@@ -45,7 +47,7 @@ class LocalCopyCache:
         self._directory: Path | None = None
 
     @contextmanager
-    def of(self, row: Document) -> Iterator[str]:
+    def of(self, row: StoredFile) -> Iterator[str]:
         """Yield the path of a copy, which is kept until the context exits.
 
         The first caller fetches it, others of the same document wait. Raises NotFound or
@@ -73,7 +75,7 @@ class LocalCopyCache:
             copy.readers += 1
         return copy, known is None
 
-    def _fetch_copy(self, row: Document, copy: _Copy) -> None:
+    def _fetch_copy(self, row: StoredFile, copy: _Copy) -> None:
         try:
             _fetch(row, copy.path)
             copy.size = copy.path.stat().st_size
@@ -99,7 +101,7 @@ class LocalCopyCache:
 _copies = LocalCopyCache()
 
 
-def _fetch(row: Document, path: Path) -> None:
+def _fetch(row: StoredFile, path: Path) -> None:
     """Copy a document's file to a path. Raises NotFound, StorageFailed."""
     try:
         with (
@@ -113,7 +115,7 @@ def _fetch(row: Document, path: Path) -> None:
 
 
 @contextmanager
-def local_path(row: Document) -> Iterator[str]:
+def local_path(row: StoredFile) -> Iterator[str]:
     """Yield the path of a document's file or of a copy.
 
     Raises NotFound if it is missing; StorageFailed.
@@ -130,7 +132,7 @@ def local_path(row: Document) -> Iterator[str]:
 
 
 @asynccontextmanager
-async def local_path_async(row: Document) -> AsyncIterator[str]:
+async def local_path_async(row: StoredFile) -> AsyncIterator[str]:
     """Async version of `local_path` that does not block the event loop."""
     context = local_path(row)
     entering = asyncio.ensure_future(asyncio.to_thread(context.__enter__))
@@ -153,6 +155,6 @@ async def local_path_async(row: Document) -> AsyncIterator[str]:
         context.__exit__(None, None, None)
 
 
-def file_missing(row: Document) -> NotFound:
+def file_missing(row: StoredFile) -> NotFound:
     """Return the error for a document whose file is missing."""
     return NotFound(f"The file of “{row.name}” is gone from storage.")

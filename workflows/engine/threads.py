@@ -14,7 +14,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import wait
 from dataclasses import dataclass
 from enum import Enum
 from queue import SimpleQueue
@@ -22,6 +23,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from .cancellation import no_repeated_interruption
 from .context import NodeContext
+from .errors import Cancelled
 from .events import EventType
 
 Result = TypeVar("Result")
@@ -31,6 +33,9 @@ logger = logging.getLogger(__name__)
 THREADS = 64  # sync nodes that run concurrently in one process; others wait
 OVERDUE_SECONDS = 2.0  # that a call gets to notice that it has to stop
 MAX_ABANDONED = 128  # abandoned threads; each further one occupies a slot
+CHECK_SECONDS = 1.0  # between two checks whether a thread that waits was abandoned
+
+_local = threading.local()  # .call: the one that runs in this thread
 
 
 class _State(Enum):
@@ -92,10 +97,13 @@ class Call(Generic[Result]):
         self._work = self._context = (
             None  # so that a reference to the call keeps no state alive
         )
+        _local.call = self
         try:
             self._result = context.run(_without_stop_iteration, work)
         except BaseException as error:
             self._error = error
+        finally:
+            _local.call = None
         context.run(clean_up)
 
     def notify(self, future: asyncio.Future[None]) -> None:
@@ -334,6 +342,30 @@ async def in_thread(
             raise
         await _wait_for_cancelled(call)
     return call.value
+
+
+def is_node_thread() -> bool:
+    """Return whether this thread runs a call for an event loop."""
+    return getattr(_local, "call", None) is not None
+
+
+def wait_for(awaitable: Awaitable[Result]) -> Result:
+    """Return the result of an awaitable, which the event loop of this thread's call awaits.
+
+    Call it where `is_node_thread`. Raises the error of the awaitable, and Cancelled if the call
+    was abandoned meanwhile: its event loop may have been replaced.
+    """
+    call: Call[Any] = _local.call
+    future = asyncio.run_coroutine_threadsafe(_awaited(awaitable), call.loop)
+    while not wait([future], CHECK_SECONDS).done:
+        if call.state is _State.ABANDONED:
+            future.cancel()
+            raise Cancelled
+    return future.result()
+
+
+async def _awaited(awaitable: Awaitable[Result]) -> Result:
+    return await awaitable
 
 
 async def _start_call(call: Call[Any], context: NodeContext) -> None:

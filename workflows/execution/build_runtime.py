@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from workflows.agents.provider import DatabaseAgents
 from workflows.agents.run_keys import NO_KEY, RunKey
 from workflows.documents.images import StoredImages
+from workflows.documents.run_files import RunFiles
 from workflows.documents.runtime_documents import StoredDocuments
 from workflows.execution.call_recorder import RunCallRecorder
 from workflows.execution.variables import NO_VARIABLES, RunVariables
@@ -40,6 +41,9 @@ class RecordHandle(Protocol):
 
     def report_progress(self, sequence: int, progress: Progress) -> None:
         """Show the progress of the step, if it is the current one; safe from any thread."""
+
+    def masked(self, text: str) -> str:
+        """Return a text without the secrets of the run."""
 
     def attach_write(self, write: Callable[[], None]) -> None:
         """Call this in the transaction of the next record, perhaps more than once."""
@@ -111,7 +115,7 @@ def build_runtime(
         agents=DatabaseAgents(
             RunCallRecorder(run, handle.attach_write, handle.masker), key
         ),
-        documents=StoredDocuments(),
+        documents=StoredDocuments(RunFiles(run, handle)),
         images=StoredImages(),
         profiles=ChosenProfile(run.profile_stages),
         logger=RunLogger(handle.log),

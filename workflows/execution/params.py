@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -13,7 +13,7 @@ from workflows.engine.adapters import schema
 from workflows.engine.errors import InputInvalid
 from workflows.engine.input_validation import check_input, check_launch
 from workflows.errors import ApprovalNotFound, InvalidParams
-from workflows.models import Agent, Document
+from workflows.models import Agent, Document, RunFile
 
 if TYPE_CHECKING:
     from workflows.access.permissions import Person
@@ -62,20 +62,33 @@ def check_answer(kind: Any, given: Mapping[str, Any], *, of: str) -> dict[str, A
 def _check_documents(
     described: Mapping[str, Any], params: Mapping[str, Any], by: Person | None
 ) -> None:
-    """Check that the documents at the top level of the params exist and are visible."""
+    """Check that the documents at the top level of the params exist and are visible.
+
+    A document is an uploaded one, or a file that a run made.
+    """
     for name, part in described.get("properties", {}).items():
         if "'reference': 'document'" not in str(part) or params.get(name) is None:
             continue
         value = params[name]
         wanted = set(value) if isinstance(value, list) else {value}
-        visible = (
-            Document.objects.all() if by is None else permissions.visible_documents(by)
-        )
-        found = visible.filter(pk__in=wanted).values_list("pk", flat=True)
-        if missing := wanted - {str(pk) for pk in found}:
+        if missing := wanted - _visible_ids(wanted, by):
             raise InvalidParams(
                 {name: [f"There is no document {pk}." for pk in sorted(missing)]}
             )
+
+
+def _visible_ids(wanted: Collection[str], by: Person | None) -> set[str]:
+    """Return those of the ids that are documents which one may see, all without a person."""
+    documents, files = Document.objects.all(), RunFile.objects.all()
+    if by is not None:
+        documents = permissions.visible_documents(by)
+        files = permissions.visible_files(by)
+    found = {
+        str(pk)
+        for rows in (documents, files)
+        for pk in rows.filter(pk__in=wanted).values_list("pk", flat=True)
+    }
+    return found & set(wanted)
 
 
 def _check_agents(schema: Mapping[str, Any], params: Mapping[str, Any]) -> None:

@@ -114,6 +114,10 @@ class RecordBuffer:
             self.update_stage()
             self.schedule_flush()
 
+    def masked(self, text: str) -> str:
+        """Return a text without the secrets of the run."""
+        return self.masker.text(text)
+
     def attach_write(self, write: Callable[[], None]) -> None:
         """Call this in the transaction of the next record, perhaps more than once."""
         self.record.extra_writes.append(write)

@@ -58,6 +58,7 @@ from workflows.models.permissions import WorkflowPermission
 from workflows.models.profiles import Budget, BudgetRaise, Profile, Scope
 from workflows.models.retention import Retention
 from workflows.models.retries import Retry
+from workflows.models.run_files import RunFile
 from workflows.models.run_links import LinkKind, RunLink
 from workflows.models.runs import Run
 from workflows.models.schedules import (
@@ -166,6 +167,7 @@ __all__ = [
     "Retention",
     "Retry",
     "Run",
+    "RunFile",
     "RunLabel",
     "RunLink",
     "RunTally",

@@ -81,6 +81,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<uuid:run_id>/respond/", approvals.respond, name="run-respond"),
     path("runs/<uuid:run_id>/result.json", history.result, name="run-result"),
     path("runs/<uuid:run_id>/params.json", history.params, name="run-params"),
+    path("runs/<uuid:run_id>/files/<uuid:file_id>", history.file, name="run-file"),
     path("runs/<uuid:run_id>/history.json", history.bundle, name="run-history"),
     path("runs/<uuid:run_id>/states/<int:sequence>/", states.state, name="run-state"),
     path(

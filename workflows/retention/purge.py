@@ -17,6 +17,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from workflows.audit import audit_events, seals
+from workflows.documents.run_files import delete_files_of
 from workflows.infra import notifications
 from workflows.models import (
     Approval,
@@ -150,6 +151,7 @@ def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
     ApprovalVote.objects.filter(approval__run__in=ids).update(response=None)
     deletion.delete_payloads_of_deliveries(ids)
     deletion.delete_payloads_of_messages(ids)
+    delete_files_of(ids)
     ChildItem.objects.filter(group__parent__in=ids).update(params={})
     Run.objects.filter(pk__in=ids).update(
         title="",
@@ -191,6 +193,7 @@ def _delete_runs(runs: Sequence[Run], rule: Rule) -> None:
     notifications.changed_on_commit(*(run.pk for run in runs))
     deletion.delete_payloads_of_deliveries([run.pk for run in runs])
     deletion.delete_payloads_of_messages([run.pk for run in runs])
+    delete_files_of([run.pk for run in runs])
     Run.objects.filter(pk__in=[run.pk for run in runs]).delete()
 
 

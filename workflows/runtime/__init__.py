@@ -35,6 +35,7 @@ from workflows.runtime.fakes import (
     FakeReports,
     FakeRuntime,
     LogEntry,
+    MadeFile,
     page_of,
 )
 from workflows.runtime.null_agents import NoAgents
@@ -90,6 +91,7 @@ __all__ = [
     "Line",
     "LogEntry",
     "Logger",
+    "MadeFile",
     "Message",
     "NoAgents",
     "NoProfiles",

@@ -11,24 +11,35 @@ A fake behaves as the real part does: what is not there raises NotFound.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import struct
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar, overload
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import ValidationError
 
+from workflows.engine.threads import is_node_thread
 from workflows.runtime.conversations import (
     Prompt,
     Reply,
     Tool,
 )
-from workflows.runtime.errors import Invalid, NotFound, Unavailable, UpstreamFailed
+from workflows.runtime.errors import (
+    Invalid,
+    NotFound,
+    Unavailable,
+    Unsupported,
+    UpstreamFailed,
+)
+from workflows.runtime.made_files import NewFile
 from workflows.runtime.page_ranges import pages_of
-from workflows.runtime.protocols import Answer, NodeContext, Runtime
+from workflows.runtime.protocols import Answer, NodeContext, Result, Runtime
 from workflows.runtime.records import (
     Box,
     DocumentInfo,
@@ -73,23 +84,69 @@ def _line_of(row: str, top: float, height: float) -> Line:
     return Line(tuple(words))
 
 
+class FakeDocument(UUID):
+    """The id of a file made without a run: by a test, or by a node that a test calls itself.
+
+    A node awaits it.
+    """
+
+    def __await__(self) -> Generator[Any, None, UUID]:
+        """Return the id."""
+        yield from ()
+        return UUID(int=self.int)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeFile:
+    """A file that a node made."""
+
+    id: UUID
+    name: str
+    content: bytes
+    content_type: str
+    node: str  # "" outside of a run
+
+
 class FakeDocuments:
-    """Documents kept in memory; `reads` lists the pages that were read."""
+    """Documents kept in memory; `reads` lists the pages that were read, `made` the files made."""
 
     def __init__(self) -> None:
         self.reads: list[tuple[UUID, int | None]] = []  # document, page (None: all)
+        self.made: list[MadeFile] = []
         self._infos: dict[UUID, DocumentInfo] = {}
         self._pages: dict[UUID, tuple[Page, ...]] = {}
         self._bytes: dict[UUID, bytes] = {}
         self._scans: dict[tuple[UUID, int, bool], tuple[Page, ...]] = {}
 
+    @overload
+    def add(
+        self,
+        name: str,
+        content: str | bytes | PathLike[str],
+        /,
+        content_type: str | None = None,
+    ) -> FakeDocument: ...
+
+    @overload
     def add(
         self, name: str, pages: Sequence[str | Page] = (), *, data: bytes = b""
+    ) -> UUID: ...
+
+    def add(
+        self,
+        name: str,
+        pages: Sequence[str | Page] | bytes | PathLike[str] = (),
+        content_type: str | None = None,
+        *,
+        data: bytes = b"",
     ) -> UUID:
         """Add a document with its pages as text or Page; return its id.
 
-        The same name gives the same id in every test.
+        The same name gives the same id in every test. With a text, bytes or a path in place of
+        a list of pages it makes a file, as in a node.
         """
+        if isinstance(pages, str | bytes | PathLike):
+            return self.make("", NewFile.of_values("", name, pages, content_type))
         document = uuid5(NAMESPACE_URL, name)
         self._pages[document] = tuple(
             page if isinstance(page, Page) else page_of(page, number)
@@ -100,6 +157,28 @@ class FakeDocuments:
             document, name, len(pages), "application/pdf", len(data)
         )
         return document
+
+    def make(self, key: str, new: NewFile) -> FakeDocument:
+        """Add a file that the step with this key made, once. Raises Duplicate, Invalid."""
+        made = uuid5(NAMESPACE_URL, f"{key}\n{new.name}")
+        content = _content_of(new)
+        if self._bytes.setdefault(made, content) != content:
+            raise new.differs()
+        if made not in self._infos:
+            size, kind = len(content), new.content_type
+            self._infos[made] = DocumentInfo(made, new.name, None, kind, size)
+            self.made.append(MadeFile(made, new.name, content, kind, new.node))
+        return FakeDocument(int=made.int)
+
+    def _pages_of(self, document: UUID) -> tuple[Page, ...]:
+        info = _lookup(self._infos, document)
+        if info.page_count is None:
+            raise Unsupported(f"“{info.name}” has no pages that could be read.")
+        return self._pages[document]
+
+    def at(self, context: NodeContext) -> NodeDocuments:
+        """Return the documents for a node: `add` makes a file of its run."""
+        return NodeDocuments(self, context)
 
     def add_scan(
         self, document: UUID, number: int, *variants: str | Page, enhanced: bool = False
@@ -121,12 +200,12 @@ class FakeDocuments:
     async def pages(self, document: UUID) -> tuple[Page, ...]:
         """Return all pages."""
         self.reads.append((document, None))
-        return _lookup(self._pages, document)
+        return self._pages_of(document)
 
     async def page(self, document: UUID, number: int) -> Page:
         """Return one page, counted from 1."""
         self.reads.append((document, number))
-        pages = _lookup(self._pages, document)
+        pages = self._pages_of(document)
         if not 1 <= number <= len(pages):
             raise NotFound(f"There is no page {number}: it has {len(pages)}.")
         return pages[number - 1]
@@ -139,6 +218,36 @@ class FakeDocuments:
         if variants is None:
             raise Unavailable("Scans cannot be read here.")
         return variants
+
+
+class NodeDocuments:
+    """FakeDocuments in a node: what it makes is kept once per step and name."""
+
+    def __init__(self, documents: FakeDocuments, context: NodeContext) -> None:
+        self._context = context
+        self.get, self.read = documents.get, documents.read
+        self.pages, self.page = documents.pages, documents.page
+        self.scan, self._make = documents.scan, documents.make
+
+    async def add(
+        self,
+        name: str,
+        content: bytes | str | PathLike[str],
+        /,
+        content_type: str | None = None,
+    ) -> UUID:
+        """Make a file. Raises Duplicate, Invalid."""
+        new = NewFile.of_values(self._context.node, name, content, content_type)
+        return UUID(int=self._make(self._context.key, new).int)
+
+
+def _content_of(new: NewFile) -> bytes:
+    if isinstance(new.content, bytes):
+        return new.content
+    try:
+        return Path(new.content).read_bytes()
+    except OSError as error:
+        raise new.unreadable(error.strerror) from error
 
 
 Stored = TypeVar("Stored")
@@ -412,3 +521,21 @@ class FakeRuntime(Runtime):
     profiles: FakeProfiles = field(default_factory=FakeProfiles)
     logger: FakeLogger = field(default_factory=FakeLogger)
     reports: FakeReports = field(default_factory=FakeReports)
+
+    def result_of(self, awaitable: Awaitable[Result]) -> Result:
+        """Return the result, also where a test calls a plain `def` node itself."""
+        if is_node_thread() or _has_loop():
+            return super().result_of(awaitable)
+        return asyncio.run(_awaited(awaitable))
+
+
+def _has_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def _awaited(awaitable: Awaitable[Result]) -> Result:
+    return await awaitable

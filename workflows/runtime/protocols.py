@@ -7,9 +7,11 @@ called once per step and returns the provider bound to that node.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -19,6 +21,7 @@ from pydantic_core import CoreSchema
 
 from workflows.engine.outcomes import RunOutcome
 from workflows.engine.resources import Resource
+from workflows.engine.threads import is_node_thread, wait_for
 from workflows.runtime.conversations import (
     Prompt,
     Reply,
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer", bound=BaseModel)
 Part = TypeVar("Part")
 Opened = TypeVar("Opened")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,9 @@ class Reference:
 
 
 DocumentRef = Annotated[UUID, Reference("document")]
-"""The id of a document; in a launch form a select with an upload."""
+"""The id of a document, a UUID: of an uploaded one, or of a file that a run made.
+
+In a launch form a select with an upload; in the result of a run a download."""
 
 AgentRef = Annotated[str, Reference("agent")]
 """The name of an agent, "" for the default one; in a launch form a select."""
@@ -103,10 +109,26 @@ class Logger(Protocol):
 
 
 class Documents(Protocol):
-    """The uploaded documents.
+    """The uploaded documents, and the files that runs make.
 
     Raises NotFound for an unknown id, StorageFailed if storage does not work.
     """
+
+    def add(
+        self,
+        name: str,
+        content: bytes | str | PathLike[str],
+        /,
+        content_type: str | None = None,
+    ) -> Awaitable[UUID]:
+        """Store a file of this run, and return its id: a DocumentRef.
+
+        `content` is bytes, a text (stored as UTF-8), or a path of a local file. Without a
+        content type, that of the name's suffix is used. The file is made once per step and
+        name: a step that is repeated gets the id of the file that it has made.
+        Raises Duplicate if it was made with other content, Invalid for a name, type or content
+        that cannot be used, and for a file above MAX_RUN_FILE_BYTES.
+        """
 
     async def get(self, document: UUID) -> DocumentInfo:
         """Return the name, type and size."""
@@ -308,6 +330,21 @@ class Runtime:
             )
         opened: Opened = self.resources[resource]
         return opened
+
+    def result_of(self, awaitable: Awaitable[Result]) -> Result:
+        """Return the result of a service in a plain `def` node, which cannot await it.
+
+        `runtime.result_of(runtime.documents.add("a.csv", text))`. The event loop of the run
+        awaits it, while the thread of the node waits. Raises Unavailable elsewhere.
+        """
+        if not is_node_thread():
+            if asyncio.iscoroutine(awaitable):
+                awaitable.close()
+            raise Unavailable(
+                "runtime.result_of() is for the thread of a plain “def” node: in an “async def”"
+                " node, await the call."
+            )
+        return wait_for(awaitable)
 
     @property
     def outcome(self) -> RunOutcome:

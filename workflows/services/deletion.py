@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Exists, OuterRef
 
 from workflows.audit import audit_events
+from workflows.documents.run_files import delete_files_of
 from workflows.errors import InUse, InvalidStatus
 from workflows.models import EventMessage, EventWait, RemovedRun, Run, WebhookDelivery
 
@@ -38,6 +39,7 @@ def delete(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
     run.decisions.all().delete()
     delete_payloads_of_deliveries([run.pk])
     delete_payloads_of_messages([run.pk])
+    delete_files_of([run.pk])
     run.delete()
 
 

@@ -275,6 +275,23 @@ def right(state: Count, runtime: Runtime) -> str:
     return " ".join([*state.steps, runtime.key])
 
 
+@node
+async def write_files(state: Count, runtime: Runtime) -> Count:
+    """Leave a trace, and make a file for each round; each is a commit."""
+    leave_trace(state, runtime)
+    add = runtime.documents.add
+    made = [
+        await add(f"{number}.txt", f"round {number}")
+        for number in range(state.params.rounds)
+    ]
+    return state.append("steps", " ".join(map(str, made)))
+
+
+filing = Workflow(
+    "filing", state=Count, start=write_files, routes={write_files: finish}
+)
+
+
 both = branches({"left": [left, left_again], "right": right}, into="joined")
 
 lanes = Workflow("lanes", state=Count, start=both, routes={both: finish})

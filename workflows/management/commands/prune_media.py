@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from django.core.files.storage import default_storage
@@ -11,14 +12,14 @@ from django.core.management import BaseCommand, CommandError
 from django.utils import timezone
 
 from workflows.documents.storage import storage_errors
-from workflows.models import Document, PageImage
+from workflows.models import Document, PageImage, RunFile
 from workflows.pages.render.text import size
 from workflows.runtime.errors import StorageFailed
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
-FOLDERS = ("documents", "pages")  # other folders are not touched
+FOLDERS = ("documents", "pages", "run-files")  # other folders are not touched
 GRACE_PERIOD = dt.timedelta(hours=1)  # a file is stored before its row
 
 
@@ -69,17 +70,22 @@ class Command(BaseCommand):
             self.stdout.write(f"{len(gone)} page images without a file {will}.")
 
     def _report_missing_documents(self, stored: set[str]) -> None:
-        """Report documents without a file; an operator has to decide."""
-        for document in Document.objects.iterator():
-            if _is_gone(str(document.file.name), stored):
-                self.stderr.write(
-                    f"The file of “{document.name}” ({document.pk}) is gone."
-                )
+        """Report documents and files of runs without a file; an operator has to decide."""
+        rows: Iterator[Document | RunFile] = chain(
+            Document.objects.iterator(), RunFile.objects.iterator()
+        )
+        for row in rows:
+            if _is_gone(str(row.file.name), stored):
+                self.stderr.write(f"The file of “{row.name}” ({row.pk}) is gone.")
 
 
 def _known() -> set[str]:
-    documents = Document.objects.values_list("file", flat=True)
-    return {*documents, *PageImage.objects.values_list("file", flat=True)}
+    models = Document, PageImage, RunFile
+    return {
+        str(name)
+        for model in models
+        for name in model.objects.values_list("file", flat=True)
+    }
 
 
 def _files() -> Iterator[str]:

@@ -23,6 +23,7 @@ from workflows.runtime.renderings import SCREEN
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
+    from workflows.documents.local_files import StoredFile
     from workflows.models import Document
 
 PDF = "application/pdf"
@@ -31,8 +32,8 @@ _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 PARTIAL, UNSATISFIABLE = 206, 416
 
 
-def download(request: HttpRequest, document: Document) -> HttpResponseBase:
-    """Return a document as an attachment that no browser renders or runs.
+def download(request: HttpRequest, document: StoredFile) -> HttpResponseBase:
+    """Return a document, or a file of a run, as an attachment that no browser renders or runs.
 
     A single range of bytes is supported; any other `Range` header returns the whole file.
     The file is opened before the response starts. Raises NotFound, StorageFailed.

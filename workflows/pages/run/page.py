@@ -125,6 +125,12 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
         """The newest change as a sentence for screen readers."""
         return announce(self.run, self.moment, self.step_list)
 
+    @property
+    def linked_values(self) -> Sequence[object]:
+        """The values in which the ids of documents become links."""
+        shown = self.evidence.rest if self.has_open_approval else None
+        return [*super().linked_values, shown]
+
     @cached_property
     def waiting(self) -> int:
         """The number of open approvals of the viewer, for the navigation."""

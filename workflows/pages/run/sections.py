@@ -15,6 +15,7 @@ from uuid import UUID
 from django.urls import reverse
 
 from workflows.access.permissions import documents_for
+from workflows.audit.file_verification import ADD_FILE
 from workflows.models import (
     Approval,
     ApprovalStatus,
@@ -37,6 +38,7 @@ from workflows.pages.render.json_tree import VIEWER
 from workflows.pages.run.child_runs import ChildRunTable, child_run_table
 from workflows.pages.run.related_runs import RelatedRuns, related_runs
 from workflows.pages.run.rows_at_step import PointInTime, moment_of
+from workflows.pages.run.run_files import RunFileTable, file_links, run_file_table
 from workflows.pages.run.status_at_step import StatusAt, status_at
 from workflows.pages.run.view_options import RunView
 from workflows.services import approvals
@@ -202,20 +204,29 @@ class ResultSection(Section):
 
     @cached_property
     def links(self) -> dict[str, tuple[str, str]]:
-        """URL and name of each document whose id occurs in parameters or result."""
-        ids = set(uuids_in([self.run.params, self.run.result]))
-        rows = (
-            documents_for(self.permissions.granted)
-            .filter(pk__in=ids)
-            .values_list("pk", "name")
-            if ids
-            else ()
-        )
-        links = {str(pk): (reverse("document", args=[pk]), name) for pk, name in rows}
+        """URL and name of each document and file whose id occurs in a value that is shown."""
+        ids = set(uuids_in(self.linked_values))
+        if not ids:
+            return {}
+        documents = documents_for(self.permissions.granted).filter(pk__in=ids)
+        links = {
+            str(pk): (reverse("document", args=[pk]), name)
+            for pk, name in documents.values_list("pk", "name")
+        }
         if len(links) == 1:  # page numbers in the values then refer to this document
             (pk,) = links
             links[VIEWER] = (pk, links[pk][1])
-        return links
+        return {**links, **file_links(ids, self.permissions.granted)}
+
+    @property
+    def linked_values(self) -> Sequence[object]:
+        """The values in which the ids of documents become links."""
+        return [self.run.params, self.run.result]
+
+    @cached_property
+    def files(self) -> RunFileTable | None:
+        """The files that the run had made at that time."""
+        return run_file_table(self.run, self.moment)
 
 
 def uuids_in(value: object, depth: int = MAX_ID_DEPTH) -> Iterator[UUID]:
@@ -251,7 +262,8 @@ class ActivitySection(Section):
     @cached_property
     def audit_events(self) -> Sequence[AuditEvent]:
         """The newest audit events of the run, oldest first."""
-        newest = self.run.audit_events.order_by("-id")[:MAX_ROWS]
+        events = self.run.audit_events.exclude(action=ADD_FILE)  # listed with the files
+        newest = events.order_by("-id")[:MAX_ROWS]
         return redaction.redact_rows(self.run, newest)[::-1]
 
     @property

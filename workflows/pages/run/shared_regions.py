@@ -33,6 +33,7 @@ FRAME = (
     "run-approval",
     "run-error",
     "run-result",
+    "run-files",
     "run-children",
     "run-notes",
     "run-details",

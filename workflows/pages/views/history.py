@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
@@ -14,21 +14,25 @@ from workflows.access import permissions
 from workflows.audit.bundle_export import pieces
 from workflows.models import Level
 from workflows.pages.access import members_only, run_permissions
+from workflows.pages.documents.downloads import download
 from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists.pagination import forward_page
 from workflows.pages.query_string import int_in
 from workflows.pages.redaction import redact
 from workflows.pages.run.log import as_text, line_html, lines
 from workflows.pages.run.page import RunPage
+from workflows.pages.run.run_files import find_file
 from workflows.pages.run.stage_rows import page_of
 from workflows.pages.run.steps import add_changes, add_durations, group_steps
 from workflows.pages.run.view_options import RunView
 from workflows.pages.streaming import streamed
 from workflows.pages.views.runs import readable_run, visible_run
+from workflows.runtime.errors import NotFound
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
 
     from workflows.models import Run
     from workflows.pages.requests import HtmxRequest
@@ -118,6 +122,17 @@ def params(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Return a run's parameters as a JSON file."""
     run = readable_run(request, run_id)
     return json_file(run.params, f"{run.workflow_name}-{run.short_id}-params")
+
+
+@require_safe
+@members_only
+@answers_request_errors
+def file(request: HtmxRequest, run_id: UUID, file_id: UUID) -> HttpResponseBase:
+    """Stream a file that a run made, for download."""
+    try:
+        return download(request, find_file(readable_run(request, run_id), file_id))
+    except NotFound as error:
+        raise Http404 from error
 
 
 @require_safe
