@@ -517,6 +517,14 @@ class SubscriptionNotFound(NotFound):
     """Subscription not found. It may have been deleted."""
 
 
+class InvalidVariable(InputInvalid):
+    """Some fields of a variable are invalid."""
+
+
+class VariableNotFound(NotFound):
+    """Variable not found. It may have been deleted."""
+
+
 class DestinationNotFound(NotFound):
     """Webhook destination not found. It may have been deleted."""
 

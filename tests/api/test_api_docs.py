@@ -37,7 +37,7 @@ def test_every_error_has_a_documented_code() -> None:
     from workflows.api.problems import code_of
     from workflows.engine.errors import InputInvalid, RequestError
 
-    bases = {errors.NotFound, InputInvalid}
+    bases = {errors.NotFound, errors.ReasonInvalid, InputInvalid}
     known = {
         code_of(kind): str(getattr(kind, "status", ""))
         for kind in set(kinds_of(RequestError)) - bases

@@ -103,6 +103,7 @@ def fill(case: Any, world: World) -> None:
         "webhook_delivery_id": world.delivery.pk,
         "subscription_id": world.subscription.pk,
         "alert_id": world.incident.rule_id,
+        "variable": "host",
     }
     parameters = case.path_parameters
     if isinstance(parameters, dict):
@@ -131,7 +132,7 @@ def test_undocumented_methods_are_refused(secret: str, client: Any) -> None:
     example = "01a22a39-d234-73d3-afc1-8e9ae7b59950"
     for address, methods in known.items():
         path = "/api/v1/" + address.replace("<view_id>", "1")
-        path = re.sub(r"<(?!sequence|number|name)\w+>", example, path)
+        path = re.sub(r"<(?!sequence|number|name|variable)\w+>", example, path)
         path = path.replace("<sequence>", "1").replace("<number>", "1")
         for method in METHODS - methods:
             response = client.generic(

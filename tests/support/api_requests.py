@@ -60,6 +60,7 @@ BODIES |= {
     "follow": {"kind": "failures"},
 }
 BODIES |= {
+    "define_variable": {"value": "mail.example", "workflows": [OURS]},
     "save_view": {"name": "new", "filters": {"status": "failed"}},
     "change_view": {"name": "new"},
 }
@@ -69,6 +70,7 @@ QUERIES: dict[str, dict[str, Any]] = {
     "delete_webhook": REASON,
     "delete_destination": REASON,
     "delete_alert": REASON,
+    "delete_variable": REASON,
     "unpin_run": REASON,
     "remove_label": {"name": "new"},
     "remove_document": REASON,
@@ -103,6 +105,7 @@ def path_of(address: str, operation_id: str, world: World) -> str:
         "<webhook_delivery_id>": world.delivery.pk,
         "<subscription_id>": world.subscription.pk,
         "<alert_id>": world.incident.rule_id,
+        "<variable>": "host",
     }
     for part, value in values.items():
         address = address.replace(part, str(value))

@@ -423,6 +423,16 @@ def can_manage_agents(person: Person) -> bool:
     return _has_any(person, "workflows.change_agent")
 
 
+def can_manage_variables(person: Person) -> bool:
+    """Return whether this person may define and delete variables and secrets."""
+    return _has_any(person, "workflows.change_variable")
+
+
+def can_view_variables(person: Person) -> bool:
+    """Return whether this person may see variables, and which secrets there are."""
+    return _has_any(person, "workflows.view_variable", "workflows.change_variable")
+
+
 def can_manage_destinations(person: Person) -> bool:
     """Return whether this person may set up webhook destinations and replay deliveries."""
     return _has_any(person, "workflows.change_destination")

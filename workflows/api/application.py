@@ -26,6 +26,7 @@ from workflows.api.routes import (
     runs,
     schedules,
     settings,
+    variables,
     webhooks,
     workflows,
 )
@@ -80,6 +81,7 @@ api.add_router("/alerts", alerts.router)
 api.add_router("/workflows", alerts.of_workflow_router)
 api.add_router("/notifications", notifications.router)
 api.add_router("/subscriptions", notifications.subscriptions_router)
+api.add_router("/variables", variables.router)
 api.add_router("/workers", operations.workers_router)
 api.add_router("/audit", operations.audit_router)
 api.add_router("", reference.router)

@@ -41,6 +41,21 @@ _message: dict[str, Any] = {
     "ended_at": T2,
 }
 _secret = {"destination": _destination_out, "secret": "whsec_…"}
+_variable: dict[str, Any] = {
+    "value": "mail.example.org",
+    "secret": None,
+    "description": "Mail server of the office.",
+    "workflows": [WORKFLOW],
+}
+_variable_out: dict[str, Any] = {
+    "name": "smtp_host",
+    "is_secret": False,
+    "value": "mail.example.org",
+    "description": "Mail server of the office.",
+    "workflows": [WORKFLOW],
+    "created_at": T1,
+    "updated_at": T2,
+}
 _alert: dict[str, Any] = {
     "name": "many failures",
     "metric": "failed_share",
@@ -112,6 +127,8 @@ MESSAGE_SCHEMAS: Final[dict[str, Any]] = {
     "SubscriptionIn": {"kind": "workflow", "target": WORKFLOW, "mail": "daily"},
     "SubscriptionOut": _subscription,
     "SubscriptionPage": {"items": [_subscription], "next": None},
+    "VariableIn": _variable,
+    "VariableOut": _variable_out,
     "AlertIn": _alert,
     "AlertOut": _alert_out,
     "AlertPage": {"items": [_alert_out], "next": None},
