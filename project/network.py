@@ -26,6 +26,13 @@ class Network(BaseSettings):
         description="Serve the Model Context Protocol at `/mcp`, for language models with an"
         " API token; needs `requirements-mcp.txt`.",
     )
+    dask_scheduler: str = Field(
+        "",
+        max_length=200,
+        description="Scheduler of a Dask cluster that runs the items of"
+        ' `parallel(…, on="dask")`, such as `tcp://10.0.0.5:8786` or `tls://…`; needs'
+        " `requirements-dask.txt`. If empty, workers run these items.",
+    )
     allow_private_providers: bool | None = Field(
         None,
         description="Allow providers at loopback, private, link-local and cloud metadata "
@@ -85,6 +92,20 @@ class Network(BaseSettings):
             raise ValueError(
                 "needs the packages of the protocol: run .venv/bin/python -m pip install"
                 " --require-hashes -r requirements-mcp.txt"
+            )
+        return value
+
+    @field_validator("dask_scheduler")
+    @classmethod
+    def _is_a_scheduler(cls, value: str) -> str:
+        """Return the address; raise ValueError for others, and without the packages."""
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"tcp", "tls"} or not parts.netloc):
+            raise ValueError("must have the form tcp://host:8786 or tls://host:8786")
+        if value and find_spec("distributed") is None:
+            raise ValueError(
+                "needs the packages of Dask: run .venv/bin/python -m pip install"
+                " --require-hashes -r requirements-dask.txt"
             )
         return value
 

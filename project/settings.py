@@ -322,6 +322,7 @@ MAX_CONNECTIONS_PER_ADDRESS: Final = (
 MAX_SOCKETS: Final = ENV.max_sockets
 MAX_SOCKETS_PER_PERSON: Final = ENV.max_sockets_per_person
 MCP: Final = ENV.mcp
+DASK_SCHEDULER: Final = ENV.dask_scheduler
 MAX_STREAMS: Final = ENV.max_streams
 MAX_STREAMS_PER_PERSON: Final = ENV.max_streams_per_person
 MAX_MESSAGES_PER_SECOND: Final = ENV.max_messages_per_second

@@ -32,6 +32,7 @@ from workflows.definitions.markings.page_reading import (
     read_all_sources,
 )
 from workflows.engine import (
+    ParallelConfig,
     State,
     Workflow,
     approval,
@@ -361,8 +362,14 @@ def was_approved(state: Classification) -> bool:
     return state.review is not None and state.review.outcome == "publish"
 
 
-read_pages = parallel(read_page, over=each_page, into="readings", limit=4)
-read_pages_again = parallel(read_page_again, over=faint_pages, into="reread", limit=4)
+# Four at once keep the readers of one computer busy; a cluster takes as many as it has room for.
+PAGES_AT_ONCE = ParallelConfig(worker_cap=4)
+read_pages = parallel(
+    read_page, over=each_page, into="readings", config=PAGES_AT_ONCE, on="dask"
+)
+read_pages_again = parallel(
+    read_page_again, over=faint_pages, into="reread", config=PAGES_AT_ONCE, on="dask"
+)
 ask_reviewer = approval(
     "“{s.name}” {s.finding_text}",
     answer=Review,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -28,13 +29,21 @@ OCR_UNAVAILABLE = (
 @cache
 def pages() -> Pool:
     """Return the pool that counts, reads and renders pages."""
-    return _closed_at_exit(Pool("page", settings.PDF_PROCESSES, PDF_LIMITS))
+    return _closed_at_exit(Pool("page", _size("PDF_PROCESSES"), PDF_LIMITS))
 
 
 @cache
 def scans() -> Pool:
     """Return the OCR pool."""
-    return _closed_at_exit(Pool("scan", settings.OCR_PROCESSES, OCR_LIMITS))
+    return _closed_at_exit(Pool("scan", _size("OCR_PROCESSES"), OCR_LIMITS))
+
+
+def _size(setting: str) -> int:
+    """Return the number of processes; that of CPUs on a worker of a cluster, without Django."""
+    size: int = (
+        getattr(settings, setting) if settings.configured else os.cpu_count() or 1
+    )
+    return size
 
 
 def _closed_at_exit(pool: Pool) -> Pool:

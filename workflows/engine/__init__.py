@@ -47,6 +47,7 @@ from .failures import Failure
 from .graph import Graph
 from .graph_shape import EdgeShape, GraphShape, NodeShape
 from .isolation import Isolation
+from .item_places import ClusterUnavailable
 from .limits import Limits
 from .nodes import Failed, Node, node
 from .observers import LogObserver, MultiObserver, NoOpObserver, Observer, observers
@@ -80,6 +81,7 @@ __all__ = [
     "CheckpointConfig",
     "CheckpointStore",
     "Clock",
+    "ClusterUnavailable",
     "ConditionalConfig",
     "ConfigurationError",
     "DeadlinePassed",

@@ -64,6 +64,11 @@ def set_up_children(function: str) -> None:
         _setups.append(function)
 
 
+def setups() -> tuple[str, ...]:
+    """Return these functions."""
+    return tuple(_setups)
+
+
 def check_isolated(function: Callable[..., Any], name: str, *, is_async: bool) -> None:
     """Raise DefinitionError for a function that no child process can import or call."""
     if is_async:
@@ -103,7 +108,7 @@ def payload_of(
     for_child = getattr(runtime, "for_child", None)
     payload = Payload(
         path=list(sys.path),
-        setups=tuple(_setups),
+        setups=setups(),
         module=work.function.__module__,
         name=work.function.__qualname__,
         memory_bytes=(isolation.memory_mb or 0) * 1_000_000,

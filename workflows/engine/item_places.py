@@ -12,12 +12,16 @@ from typing import Any, Literal, Protocol, TypeAlias, cast, get_args
 
 from . import kept_processes
 from .context import NodeContext
-from .errors import DefinitionError
+from .errors import DefinitionError, RunError
 from .isolation import Work
 from .nodes import FunctionNode, Node, is_async
 
 Place: TypeAlias = Literal["processes", "dask"]
 PLACES: tuple[str, ...] = get_args(Place)
+
+
+class ClusterUnavailable(RunError, ConnectionError):
+    """The Dask cluster on which items run cannot be reached."""
 
 
 class Cluster(Protocol):

@@ -13,13 +13,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from asgiref.sync import ThreadSensitiveContext
+from django.conf import settings
 
-from workflows.engine import isolation, threads
+from workflows.cluster.dask_cluster import DaskCluster
+from workflows.engine import isolation, item_places, threads
 from workflows.engine.errors import (
     ExecutionError,
     Paused,
@@ -64,6 +66,12 @@ SEPARATE_PROCESS = (
 )
 
 
+@cache
+def _cluster(address: str) -> DaskCluster:
+    """Return the cluster of this process."""
+    return DaskCluster(address)
+
+
 class Executor:
     """Executes the claimed runs of one worker, each in its own task."""
 
@@ -82,6 +90,8 @@ class Executor:
         self._registry = workflows
         self._recorders: dict[UUID, Recorder] = {}  # of the runs being executed
         isolation.set_up_children("django:setup")
+        if settings.DASK_SCHEDULER:
+            item_places.use_cluster(_cluster(settings.DASK_SCHEDULER))
         threads.pool.add_hooks(
             prepare=node_connections.prepare, clean_up=node_connections.clean_up
         )

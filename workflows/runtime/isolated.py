@@ -38,10 +38,10 @@ class ChildRuntime:
             documents=cast("Any", _Refused("Documents")),
             images=cast("Any", _Refused("Images of documents")),
             profiles=self.profiles,
-            logger=_SentLog(sender),
+            logger=SentLog(sender),
             context=context,
             scheduled_for=self.scheduled_for,
-            reports=_SentProgress(sender),
+            reports=SentProgress(sender),
             variables=self.variables,
             secrets=self.secrets,
         )
@@ -61,7 +61,7 @@ class _Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class _SentLog:
+class SentLog:
     """A logger whose lines are written by the process of the run."""
 
     sender: Sender
@@ -91,7 +91,7 @@ class _SentLog:
 
 
 @dataclass(frozen=True, slots=True)
-class _SentProgress:
+class SentProgress:
     """Reports of progress that the process of the run records."""
 
     sender: Sender
