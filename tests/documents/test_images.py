@@ -15,6 +15,7 @@ from tests.support import crafted_pdfs as crafted
 from tests.support.crafted_pdfs import BODY, one_page
 from tests.support.factories import make_document
 from workflows.documents import pdf, reader_pools
+from workflows.documents.file_kinds import Picture
 from workflows.documents.images import StoredImages, page_image
 from workflows.documents.pdf import PageOutOfRange
 from workflows.infra.database_threads import run_in_db
@@ -38,7 +39,7 @@ def drawings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     drawn: list[int] = []
     draw = reader_pools.render_page
 
-    def noted(path: str, number: int, *rest: Any) -> pdf.Picture:
+    def noted(path: str, number: int, *rest: Any) -> Picture:
         drawn.append(number)
         return draw(path, number, *rest)
 
@@ -154,7 +155,7 @@ async def test_a_document_deleted_during_rendering_leaves_no_image(
 ) -> None:
     draw = reader_pools.render_page
 
-    def then_deleted(*given: Any) -> pdf.Picture:
+    def then_deleted(*given: Any) -> Picture:
         picture = draw(*given)
         Document.objects.all().delete()
         return picture
@@ -172,7 +173,7 @@ async def test_a_cancelled_rendering_ends_its_child_and_the_next_one_works(
 ) -> None:
     begun, draw = threading.Event(), reader_pools.render_page
 
-    def begin(*given: Any) -> pdf.Picture:
+    def begin(*given: Any) -> Picture:
         begun.set()
         return draw(*given)
 

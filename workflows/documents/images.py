@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     from django.db.models.fields.files import FieldFile
 
-    from workflows.documents.pdf import PageStyle, Picture
+    from workflows.documents.file_kinds import Picture
     from workflows.models import Document
+    from workflows.runtime.page_style import PageStyle
 
 Key = tuple["UUID", int, str]
 Found = tuple[PageImage, bytes]

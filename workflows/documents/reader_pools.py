@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 
-from workflows.documents.pdf import PageStyle, Picture
+from workflows.documents.file_kinds import Picture
 from workflows.documents.reader import Job, Limits, Pool, Task
 from workflows.documents.reader.page_encoding import decode_page
 from workflows.runtime.errors import Unavailable
+from workflows.runtime.page_style import PageStyle
 
 if TYPE_CHECKING:
     from workflows.runtime.records import Page

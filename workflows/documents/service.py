@@ -20,7 +20,7 @@ from django.db.models.functions import Cast
 from workflows.access import permissions
 from workflows.audit import audit_events
 from workflows.documents import reader_pools
-from workflows.documents.pdf import is_pdf
+from workflows.documents.file_kinds import is_pdf
 from workflows.documents.storage import delete_files, storage_errors
 from workflows.documents.uploads import Received
 from workflows.errors import DocumentNotFound, InUse

@@ -7,11 +7,11 @@ but one log line when it begins and one when it is over.
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from typing import Final
 
 from django.db import DatabaseError, InterfaceError, OperationalError
-from redis.exceptions import RedisError
 
 from workflows.engine.errors import describe
 from workflows.infra import process_metrics
@@ -188,4 +188,12 @@ def of(error: BaseException) -> Outage | None:
         return database
     if is_stuck(error):
         return changes
-    return messages if isinstance(error, ChannelLayerUnavailable | RedisError) else None
+    if isinstance(error, ChannelLayerUnavailable) or _is_from_redis(error):
+        return messages
+    return None
+
+
+def _is_from_redis(error: BaseException) -> bool:
+    """Return True for an error of Redis, which is imported only where it is configured."""
+    module = sys.modules.get("redis.exceptions")
+    return module is not None and isinstance(error, module.RedisError)

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workflows.agents.provider_api.schemas import check_arguments, check_tool_schema
 from workflows.runtime.conversations import Message, Prompt, Tool, ToolCall
 from workflows.runtime.errors import Invalid, InvalidResponse
 
@@ -107,6 +106,9 @@ def functions(tools: Sequence[Tool]) -> list[ChatMessage]:
     """Return tools as function schemas. Raises Invalid for none or an invalid schema."""
     if not tools:
         raise Invalid("No tools were given.")
+    # deferred: jsonschema takes longer to import than the rest of the package
+    from workflows.agents.provider_api.schemas import check_tool_schema  # noqa: PLC0415
+
     for tool in tools:
         check_tool_schema(tool)
     return [
@@ -145,6 +147,8 @@ def _tool_call(call: Any, known: Mapping[str, Tool]) -> ToolCall:
         raise InvalidResponse(
             f"The model called “{name}” with arguments that are not an object: {text[:200]}"
         )
+    from workflows.agents.provider_api.schemas import check_arguments  # noqa: PLC0415
+
     check_arguments(known[name], arguments)
     return ToolCall(str(call.id or ""), name, arguments)
 

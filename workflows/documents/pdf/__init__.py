@@ -7,8 +7,8 @@ around every call into it. Problems with a file raise PdfError with a message fo
 user.
 """
 
-from workflows.documents.pdf.files import MAX_PAGES, Source, count_pages, is_pdf
-from workflows.documents.pdf.rendering import Picture, draw_page, render_page
+from workflows.documents.pdf.files import MAX_PAGES, Source, count_pages
+from workflows.documents.pdf.rendering import draw_page, render_page
 from workflows.documents.pdf.text import read_from, read_page, read_pages
 from workflows.runtime.page_style import (
     MAX_DPI,
@@ -45,13 +45,11 @@ __all__ = [
     "PageStyle",
     "PageTooComplex",
     "PdfError",
-    "Picture",
     "Source",
     "TooManyPages",
     "count_pages",
     "draw_page",
     "image_format",
-    "is_pdf",
     "read_from",
     "read_page",
     "read_pages",

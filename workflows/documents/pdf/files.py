@@ -24,6 +24,7 @@ from pypdfium2.raw import (
     FPDF_LoadMemDocument64,
 )
 
+from workflows.documents.file_kinds import SIGNATURE_WITHIN, is_pdf
 from workflows.runtime.pdf_errors import (
     DamagedPage,
     DamagedPdf,
@@ -40,16 +41,10 @@ Source = bytes | Path
 """A complete PDF in memory, or its path."""
 
 MAX_PAGES = 5_000
-_SIGNATURE_WITHIN = 1024  # bytes: other bytes are allowed before "%PDF-"
 _END_WITHIN = 2048
 
 pdfium = threading.RLock()
 """Process-wide lock that is held during every call into PDFium."""
-
-
-def is_pdf(beginning: bytes) -> bool:
-    """Whether a file with this beginning is a PDF; the first kilobyte is sufficient."""
-    return b"%PDF-" in beginning[:_SIGNATURE_WITHIN]
 
 
 def count_pages(source: Source) -> int:
@@ -102,9 +97,9 @@ def _refuse_other_files(source: Source) -> None:
     """Raise EmptyFile or NotAPdf from the first bytes, without PDFium."""
     if isinstance(source, Path):
         with source.open("rb") as file:
-            beginning = file.read(_SIGNATURE_WITHIN)
+            beginning = file.read(SIGNATURE_WITHIN)
     else:
-        beginning = source[:_SIGNATURE_WITHIN]
+        beginning = source[:SIGNATURE_WITHIN]
     if not beginning:
         raise EmptyFile
     if not is_pdf(beginning):

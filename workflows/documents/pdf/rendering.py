@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import time
-from dataclasses import dataclass, field
 
 from PIL import ImageEnhance
 from PIL.Image import Image, Resampling, Transpose
@@ -20,6 +19,7 @@ from pypdfium2.raw import (
     FPDFBitmap_BGR,
 )
 
+from workflows.documents.file_kinds import Picture
 from workflows.documents.pdf.files import Source, opened, page_of
 from workflows.documents.pdf.limits import (
     MAX_PIXELS,
@@ -31,16 +31,6 @@ from workflows.runtime.page_style import PageStyle, colour_of
 from workflows.runtime.pdf_errors import PageTooComplex
 
 _COMPRESSION = 4  # of 9: half the time of the default, a tenth larger
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A rendered page."""
-
-    data: bytes = field(repr=False)  # PNG or JPEG
-    width: int  # pixels
-    height: int
-    dpi: float  # lower than requested if the page is too large for it
 
 
 def render_page(

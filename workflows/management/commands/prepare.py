@@ -20,7 +20,6 @@ from workflows.infra.database import is_postgresql
 from workflows.infra.encryption import renewed
 from workflows.models import Destination, Provider, Variable, WebhookEndpoint
 from workflows.runtime.errors import StorageFailed
-from workflows.samples import samples
 
 ADMIN = "admin"
 LOCK_FILE = "prepare.lock"
@@ -64,6 +63,8 @@ class Command(BaseCommand):
         """Create the initial data; return the generated password, if any."""
         if User.objects.exists():
             return ""
+        from workflows.samples import samples  # noqa: PLC0415 - loads PDFium
+
         given = settings.ADMIN_PASSWORD
         password = given or secrets.token_urlsafe(12)
         admin = User.objects.create_superuser(ADMIN, password=password)
