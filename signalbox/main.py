@@ -45,6 +45,8 @@ for command in (
     runs.resume,
     pausing.pause,
     pausing.unpause,
+    runs.rerun,
+    runs.override,
     runs.schedules,
 ):
     app.command()(command)

@@ -10,6 +10,9 @@ RequestError
 ├─ InvalidStatus      409   the status of the run does not permit the action
 ├─ KeyReused          409   an idempotency key with other params
 ├─ StateUnavailable   409   checkpoints do not fit together
+├─ HistoryChanged     409   the history of the run is not what was recorded
+├─ ForkRefused        409   a step, decision or response that cannot be changed;
+│                            StepNotFound
 ├─ VersionChanged     412   If-Match names another version
 ├─ AlreadyAnswered    409   the approval is closed
 ├─ LimitReached       409   the limits of the workflow refuse the launch
@@ -298,6 +301,33 @@ class PauseUnchanged(RequestError):
     """The workflow is paused already, or is not paused."""
 
     status = 409
+
+
+class HistoryChanged(RequestError):
+    """The history of the run is not what was recorded."""
+
+    status = 409
+
+    def __init__(self, run: Run, finding: str) -> None:
+        """Give what verification found."""
+        super().__init__(
+            f"The history of run {run.short_id} is not what was recorded, so that no run can"
+            f" share it: {finding}"
+        )
+
+
+class ForkRefused(RequestError):
+    """The run cannot be forked there."""
+
+    status = 409
+
+
+class StepNotFound(ForkRefused):
+    """The run has no such step."""
+
+    def __init__(self, run: Run, step: int) -> None:
+        """Name the run and the step."""
+        super().__init__(f"Run {run.short_id} has no step {step} to run again.")
 
 
 class InUse(RequestError):

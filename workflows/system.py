@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F
 from opentelemetry.trace import SpanKind
 
 from workflows.access import permissions
@@ -39,18 +40,28 @@ from workflows.execution import (
 from workflows.execution.launch_commits import launch_commits
 from workflows.execution.params import check_params
 from workflows.infra import notifications, tracing
-from workflows.models import Approval, ApprovalKind, ApprovalStatus, Run, Status
+from workflows.models import (
+    Approval,
+    ApprovalKind,
+    ApprovalStatus,
+    Run,
+    Status,
+)
 from workflows.retention.pin import set_pinned
 from workflows.services import (
     approvals,
     callbacks,
     deletion,
     events,
+    fork_plans,
+    fork_preview,
+    forks,
     labels,
     notes,
     pauses,
     saved_views,
 )
+from workflows.services.fork_plans import ForkRequest
 from workflows.services.queries import Queries
 
 if TYPE_CHECKING:
@@ -61,6 +72,7 @@ if TYPE_CHECKING:
 
     from workflows.models import Note, SavedView, WorkflowPause
     from workflows.services.events import Sent
+    from workflows.services.fork_preview import ForkPreview
 
 
 class System(Queries):
@@ -188,13 +200,78 @@ class System(Queries):
             resumption.resume(run, self._registry, by=by, reason=reason, token=token)
             return self.find_run(run_id)
 
-    def rerun(
+    def fork(  # noqa: PLR0913 - options of a launch
+        self,
+        run_id: UUID | str,
+        request: ForkRequest,
+        *,
+        by: AbstractBaseUser | None,
+        reason: str = "",
+        token: str = "",
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """Launch a run that shares the history of an ended one up to a step, with a change.
+
+        1. Check what is to be changed: nothing is inserted on an error.
+        2. Insert the run with copies of the rows that it shares, what was changed, and an audit
+           event of each run. An idempotency key in use returns the existing fork, if it is the
+           same.
+        3. On commit, notify the workers.
+
+        A step is rerun by those who may launch, a decision overridden by those who may operate,
+        a response changed by those who may respond. Raises RunNotFound, NotAllowed,
+        InvalidStatus, StepNotFound, ForkRefused, HistoryChanged, FingerprintChanged,
+        PayloadRemoved, InvalidParams, ResponseRefused, ReasonMissing, KeyReused, LimitReached,
+        AgentUnavailable.
+        """
+        origin = self.find_run(run_id, by=by)
+        audit_events.require_reason(reason, by=by)
+        fork_plans.require_forker(origin, request, by)
+        planned = fork_plans.plan(origin, request, self._registry, by=by)
+        if by is not None and planned.approval is not None:
+            self._require_respondent(planned.approval, by)
+        return forks.make(
+            planned, by=by, reason=reason, token=token, idempotency_key=idempotency_key
+        )
+
+    def preview_fork(
+        self,
+        run_id: UUID | str,
+        request: ForkRequest,
+        *,
+        by: AbstractBaseUser | None,
+    ) -> ForkPreview:
+        """Return what a fork would share and what would run again. Raises the errors of `fork`."""
+        origin = self.find_run(run_id, by=by)
+        fork_plans.require_forker(origin, request, by)
+        planned = fork_plans.plan(origin, request, self._registry, by=by)
+        return fork_preview.preview(planned)
+
+    def rerun_failed_step(
         self, run_id: UUID | str, *, by: AbstractBaseUser | None, reason: str = ""
     ) -> Run:
-        """Launch a new run with the params of another one; both get an audit event.
+        """Fork a failed or cancelled run before the step that did not complete.
 
-        Raises RunNotFound, NotAllowed, WorkflowNotFound, InvalidParams, AgentUnavailable,
-        PayloadRemoved, ReasonMissing.
+        Raises the errors of `fork`.
+        """
+        step = fork_plans.failed_step(self.find_run(run_id, by=by))
+        return self.fork(run_id, ForkRequest(step), by=by, reason=reason)
+
+    def rerun(  # noqa: PLR0913 - options of a launch
+        self,
+        run_id: UUID | str,
+        *,
+        by: AbstractBaseUser | None,
+        reason: str = "",
+        params: Mapping[str, Any] | None = None,
+        token: str = "",
+        idempotency_key: str | None = None,
+    ) -> Run:
+        """Launch a new run with the params of another one, or others; both get an audit event.
+
+        It shares no step: `fork` reruns from a later one. An idempotency key in use returns the
+        existing run, if its params are the same. Raises RunNotFound, NotAllowed,
+        WorkflowNotFound, InvalidParams, AgentUnavailable, PayloadRemoved, ReasonMissing.
         """
         with transaction.atomic():
             run = self.find_run(run_id, by=by)
@@ -204,13 +281,23 @@ class System(Queries):
             name, profile = run.workflow_name, run.profile_name
             rerun = self.execute(
                 name,
-                run.params,
+                run.params if params is None else params,
                 by=by,
                 profile=profile,
                 scheduled_for=run.scheduled_for,
                 deadline=run.deadline,
+                token=token,
+                idempotency_key=idempotency_key,
             )
-            audit_events.record(run, "rerun", by=by, reason=reason, after=run.status)
+            if rerun.already_launched:
+                return rerun
+            Run.objects.filter(pk=rerun.pk).update(forked_from=run)
+            changed: Any = {}, {"run": str(rerun.pk), "step": 1}
+            audit_events.record(
+                run, "rerun", by=by, reason=reason, after=run.status, changed=changed
+            )
+            Run.objects.filter(pk=run.pk).update(version=F("version") + 1)
+            notifications.changed_on_commit(run.pk)
         return rerun
 
     def release(

@@ -1,4 +1,4 @@
-"""`runs`, `show`, `logs`, `decisions`, `cancel`, `resume`, `respond`, `schedules`."""
+"""Commands about runs: `show`, `logs`, `cancel`, `rerun`, `respond` and others."""
 
 from __future__ import annotations
 
@@ -137,6 +137,53 @@ def resume(
 ) -> None:
     """Resume a failed or cancelled run from its last completed step."""
     _act(context, run, "resume", {"reason": reason}, json)
+
+
+@reports_failures
+def rerun(  # noqa: PLR0913, PLR0917 - options of a command
+    context: typer.Context,
+    run: RunId,
+    reason: Reason,
+    from_step: Annotated[
+        int | None,
+        typer.Option("--from", min=1, help="Share the steps before this one."),
+    ] = None,
+    params: Annotated[
+        list[str] | None,
+        typer.Option("--param", help="KEY=VALUE: other parameters; give all of them."),
+    ] = None,
+    params_file: Annotated[
+        Path | None, typer.Option(help="JSON file with other parameters.")
+    ] = None,
+    state_file: Annotated[
+        Path | None, typer.Option(help="JSON file with the state before the step.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Launch a run again, from the start or from one of its steps."""
+    given = values.json_file(params_file) if params_file else {}
+    given |= values.objects(params or (), "--param")
+    body: dict[str, Any] = {"reason": reason}
+    if from_step is not None:
+        body["from_step"] = from_step
+    if given:
+        body["params"] = given
+    if state_file is not None:
+        body["state"] = values.json_file(state_file)
+    _act(context, run, "rerun", body, json)
+
+
+@reports_failures
+def override(  # noqa: PLR0913, PLR0917 - arguments of a command
+    context: typer.Context,
+    run: RunId,
+    step: Annotated[int, typer.Argument(min=1, help="Number of the step.")],
+    edge: Annotated[int, typer.Argument(min=0, help="Index of the edge to take.")],
+    reason: Reason,
+    json: Json = False,
+) -> None:
+    """Take another edge after a step, in a new run that shares the steps until then."""
+    _act(context, run, "override", {"step": step, "edge": edge, "reason": reason}, json)
 
 
 @reports_failures

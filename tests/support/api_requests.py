@@ -22,6 +22,8 @@ BODIES: dict[str, Any] = {
     "pause_workflow": REASON,
     "resume_run": REASON,
     "rerun": REASON,
+    "override_decision": {"step": 1, "edge": 0, **REASON},
+    "change_response": {"step": 1, "value": {}, **REASON},
     "release_run": REASON,
     "pin_run": REASON,
     "add_label": {"name": "new"},

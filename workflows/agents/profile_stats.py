@@ -90,7 +90,10 @@ def _runs(workflow_name: str) -> Any:
 
 def _decided(workflow_name: str) -> Any:
     decisions = Decision.objects.filter(
-        run__workflow_name=workflow_name, taken=True, decided_by__isnull=False
+        run__workflow_name=workflow_name,
+        taken=True,
+        decided_by__isnull=False,
+        inherited_from=None,
     ).order_by()
     groups = decisions.values("run__profile_name")
     counted = groups.annotate(number=Count("run", distinct=True))
@@ -104,7 +107,9 @@ def _used(workflow_name: str) -> dict[str, Usage]:
 
 def outgoing_edges(workflow_name: str, names: list[str]) -> list[EdgeShares]:
     """Return the edges of branching nodes with their share for each profile."""
-    decisions = Decision.objects.filter(run__workflow_name=workflow_name).order_by()
+    decisions = Decision.objects.filter(
+        run__workflow_name=workflow_name, inherited_from=None
+    ).order_by()
     taken = decisions.filter(taken=True).values(
         "run__profile_name", "from_node", "to_node"
     )

@@ -69,6 +69,9 @@ _detail: dict[str, Any] = {
     "continued_by": None,
     "launched_by_run": None,
     "launched_runs": [],
+    "forked_from": None,
+    "fork": None,
+    "forks": [],
 }
 _stage: dict[str, Any] = {
     "sequence": 1,
@@ -86,6 +89,7 @@ _stage: dict[str, Any] = {
     "items_total": None,
     "progress": None,
     "error": "",
+    "inherited_from": None,
 }
 _decision: dict[str, Any] = {
     "run": RUN,
@@ -102,6 +106,8 @@ _decision: dict[str, Any] = {
     "values": {"confidence": 0.62},
     "decided_by": None,
     "comment": "",
+    "kind": None,
+    "inherited_from": None,
     "created_at": T3,
 }
 _line: dict[str, Any] = {
@@ -376,6 +382,13 @@ SCHEMAS: Final[dict[str, Any]] = {
     "RunDetail": _detail,
     "RunPage": _page(_run, scanned_to=None),
     "Reason": {"reason": "Wrong input file."},
+    "Rerun": {"reason": "The prices were wrong.", "from_step": 3},
+    "OverrideDecision": {"step": 3, "edge": 1, "reason": "A person checks this one."},
+    "ChangedResponse": {
+        "step": 4,
+        "value": {"level": "PUBLIC"},
+        "reason": "The banner was misread.",
+    },
     "Resume": {"reason": "The service is available again.", "token": ""},
     "LabelName": {"name": "audit-2026"},
     "labels": ["audit-2026"],

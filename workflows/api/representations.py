@@ -12,6 +12,7 @@ from workflows.api.schemas import (
     ApprovalOut,
     AttemptOut,
     DecisionOut,
+    ForkOut,
     LogLineOut,
     ProgressOut,
     RunDetail,
@@ -26,6 +27,8 @@ from workflows.api.schemas import (
 )
 from workflows.models import (
     ApprovalStatus,
+    Fork,
+    ForkKind,
     Level,
     StageKind,
     StageStatus,
@@ -134,6 +137,23 @@ def run_detail(run: Run, user: User) -> RunDetail:
         continued_by=_id(related.continued_by),
         launched_by_run=_id(related.launched_by),
         launched_runs=[one.pk for one in related.launched],
+        forked_from=None if related.fork is None else related.fork.origin_key,
+        fork=_fork(related.fork, hidden=hidden),
+        forks=[one.pk for one in related.forks],
+    )
+
+
+def _fork(row: Fork | None, *, hidden: bool) -> ForkOut | None:
+    if row is None:
+        return None
+    return ForkOut(
+        kind=ForkKind(row.kind),
+        shared_steps=row.kept,
+        entry=row.entry,
+        change=None if hidden else row.change,
+        reason=HIDDEN if hidden and row.reason else row.reason,
+        by=row.person_name,
+        created_at=row.created_at,
     )
 
 
@@ -203,6 +223,7 @@ def stage(row: Stage) -> StageOut:
         items_total=row.items_total,
         progress=progress(row),
         error=row.error_message,
+        inherited_from=row.inherited_from,
     )
 
 
@@ -232,6 +253,8 @@ def decision(row: Decision) -> DecisionOut:
         values=None if is_redacted(row) else row.values,
         decided_by=row.decided_by.get_username() if row.decided_by else None,
         comment=row.comment,
+        kind=row.kind,
+        inherited_from=row.inherited_from,
         created_at=row.created_at,
     )
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from workflows.execution.launching import MAX_DEADLINE
 from workflows.models import (
     ApprovalStatus,
+    ForkKind,
     Level,
     StageKind,
     StageStatus,
@@ -132,6 +133,20 @@ class BlockedOut(Schema):
     runs: list[UUID] = Field(description="Runs that the limit counts, up to 10.")
 
 
+class ForkOut(Schema):
+    """How a run was forked from another one."""
+
+    kind: ForkKind
+    shared_steps: int = Field(description="The number of the last shared step.")
+    entry: str = Field(description="The node that ran first.")
+    change: dict[str, Any] | None = Field(
+        description="What was changed; null if you can’t read it, or it was deleted."
+    )
+    reason: str
+    by: str
+    created_at: dt.datetime
+
+
 class RunDetail(RunSummary):
     """A run with its data."""
 
@@ -154,6 +169,13 @@ class RunDetail(RunSummary):
     )
     launched_runs: list[UUID] = Field(
         description="The runs that its steps launched so, the newest first, up to 500."
+    )
+    forked_from: UUID | None = Field(
+        description="The run whose history it shares up to a step, also if that was deleted."
+    )
+    fork: ForkOut | None = Field(description="The shared steps, and what was changed.")
+    forks: list[UUID] = Field(
+        description="The runs that were forked from it or rerun, the newest first, up to 100."
     )
 
 
@@ -202,6 +224,36 @@ class Resume(Reason):
     token: str = Field("", max_length=500, description="Secret for the nodes.")
 
 
+class Rerun(Reason):
+    """A rerun, from the start or from a step."""
+
+    from_step: int | None = Field(
+        None,
+        ge=1,
+        le=2**31 - 1,
+        description="Steps before it are shared, not repeated.",
+    )
+    state: dict[str, Any] | None = Field(
+        None, description="The state before that step, if it is to be another one."
+    )
+    params: dict[str, Any] | None = Field(None, description="Other parameters.")
+    token: str = Field("", max_length=500, description="Secret for the nodes.")
+
+
+class OverrideDecision(Reason):
+    """An edge to take instead of the one that the run took."""
+
+    step: int = Field(ge=1, le=2**31 - 1, description="The step after which it leaves.")
+    edge: int = Field(ge=0, le=2**31 - 1, description="Its `edge_index`.")
+
+
+class ChangedResponse(Reason):
+    """Another response to an approval."""
+
+    step: int = Field(ge=1, le=2**31 - 1, description="The step of the approval.")
+    value: dict[str, Any] = Field(description="The response.")
+
+
 class LabelName(Input):
     """A label."""
 
@@ -238,7 +290,8 @@ class StageOut(Schema):
 
     sequence: int = Field(description="Number of the step in the run.")
     kind: StageKind = Field(
-        description="“undo” undoes a completed step, “on_end” runs at the end of the run."
+        description="“undo” undoes a completed step, “on_end” runs at the end of the run,"
+        " “edit” edited the state of a fork."
     )
     undoes: int | None = Field(description="Number of the step that it undoes.")
     branch: str | None = Field(
@@ -257,6 +310,9 @@ class StageOut(Schema):
         description="The last report of a node in progress, null at its end."
     )
     error: str
+    inherited_from: UUID | None = Field(
+        description="The run that executed it, in a fork that shares it; else null."
+    )
 
 
 class StagePage(Schema):
@@ -283,6 +339,12 @@ class DecisionOut(Schema):
     values: dict[str, Any] | None = Field(description="What the condition read.")
     decided_by: str | None
     comment: str
+    kind: str | None = Field(
+        description="“override” for the choice of a person against the edge that was taken."
+    )
+    inherited_from: UUID | None = Field(
+        description="The run that decided, in a fork that shares it; else null."
+    )
     created_at: dt.datetime
 
 

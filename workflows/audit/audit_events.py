@@ -29,7 +29,8 @@ OF_RUNS = "Runs"
 IN_ADMIN = "In Django admin"
 ACTIONS: dict[str, tuple[str, ...]] = {
     OF_RUNS: (
-        *("launch", "cancel", "resume", "rerun", "release"),
+        *("launch", "fork", "cancel", "resume", "rerun", "release"),
+        *("override decision", "change response"),
         *("pin", "unpin", "label", "unlabel", "note", "delete"),
     ),
     "Workflows": ("pause workflow", "unpause workflow"),
@@ -83,6 +84,7 @@ SUBJECTS = {  # names of subjects that differ from the last word of the action
     "webhook secret": "webhook",
 }
 MAX_REASON_LENGTH = 2_000  # characters
+FIRST = ("launch", "fork")  # actions with which a run begins
 MAX_ADDRESS_LENGTH = 45  # characters: the longest IPv6 address as text
 
 _address: ContextVar[str] = ContextVar("address", default="")
@@ -160,7 +162,7 @@ def entry(  # noqa: PLR0913 - fields of an event
     """
     row = _new_event(action, by=by, reason=reason, changed=changed)
     row.run, row.workflow_name = run, run.workflow_name
-    row.status_before = run.status if action != "launch" else ""
+    row.status_before = run.status if action not in FIRST else ""
     row.status_after = after
     return row
 

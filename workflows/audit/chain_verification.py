@@ -122,6 +122,11 @@ class ChainWalker:
         self.length, self._last = position, link.name
         self._head = seals.follow(self._keys[0], self._head, sealed)
 
+    @property
+    def head(self) -> bytes:
+        """The head of the chain after the last row."""
+        return self._head
+
     def end(self, stored: bytes | None, *, is_needed: bool) -> Iterator[Finding]:
         """Compare with the stored head, which must exist if `is_needed` or rows exist."""
         if stored is None:

@@ -31,6 +31,7 @@ def stage_row(stage: Stage) -> StageRow:
         kind=stage.kind,
         undoes=stage.undoes,
         branch=stage.branch,
+        inherited_from=stage.inherited_from,
     )
 
 
@@ -49,4 +50,6 @@ def decision_row(decision: Decision) -> DecisionRow:
         taken=decision.taken,
         decided_by_id=decision.decided_by_id,
         comment=decision.comment,
+        kind=decision.kind,
+        inherited_from=decision.inherited_from,
     )

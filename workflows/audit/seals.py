@@ -139,11 +139,16 @@ def stage_fields(run_id: UUID, attempt: int, row: Any) -> list[Any]:
         str(row.status), row.duration_ms, row.items_done, row.items_total, row.error,
         microseconds(row.created_at),
         # stages older than closings and branches were sealed without these
-        *(_place(row) if (row.kind, row.undoes, row.branch) != DEFAULT else []),
+        *_place(row),
     ]  # fmt: skip
 
 
 def _place(row: Any) -> list[Any]:
+    if row.inherited_from is not None:
+        place = [str(row.kind), row.undoes, row.branch]
+        return [*place, "inherited", row.inherited_from.hex]
+    if (row.kind, row.undoes, row.branch) == DEFAULT:
+        return []
     branch = [] if row.branch is None else [row.branch]
     return [str(row.kind), row.undoes, *branch]
 
@@ -156,7 +161,14 @@ def decision_fields(
         "decision", run_id.hex, workflow, attempt, row.sequence, row.edge_index,
         row.from_node, row.to_node, row.predicate, row.result, row.reason,
         values.hex(), row.taken, row.decided_by_id, row.comment, microseconds(row.created_at),
+        # most decisions are evaluated by the run that has them
+        *(_source(row) if row.kind or row.inherited_from else []),
     ]  # fmt: skip
+
+
+def _source(row: Any) -> list[str]:
+    inherited = row.inherited_from
+    return [str(row.kind or ""), "" if inherited is None else inherited.hex]
 
 
 def audit_event_fields(row: Any) -> list[Any]:

@@ -39,6 +39,7 @@ class StageRow:
     undoes: int | None = None  # sequence of the step that it undoes
     progress: dict[str, Any] | None = None  # what its node reported last
     branch: str | None = None  # of which it is a step
+    inherited_from: UUID | None = None  # the run that executed it, in a fork
 
     def as_current(self) -> str:
         """Return the JSON text of `Run.current_stage` while this stage is in progress."""
@@ -98,6 +99,8 @@ class DecisionRow:
     decided_by_id: int | None = None
     comment: str = ""
     seal: bytes | None = None
+    kind: str | None = None  # a DecisionKind
+    inherited_from: UUID | None = None  # the run that decided, in a fork
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ from workflows.audit.chain_streams import (
 )
 from workflows.audit.chain_verification import ChainWalker, Finding, Link
 from workflows.audit.file_verification import check_files
+from workflows.audit.fork_verification import check_forks
 from workflows.audit.row_adapters import as_bytes
 from workflows.audit.seal_rows import WITHOUT_RUN
 from workflows.audit.vote_verification import check_votes
@@ -112,14 +113,22 @@ class Checker:
             after, among, subjects = _range(after)
             for run_id, found in self._runs(among, subjects):
                 if found:
-                    yield from Checker().run(run_id)  # its rows were counted already
+                    yield from Checker().chains_of(
+                        run_id
+                    )  # its rows were counted already
             yield from check_votes(subjects)
             yield from check_files(subjects)
+            yield from check_forks(subjects)
         yield from self._check_events_without_run()
         yield from self.beginning()
 
     def run(self, run_id: UUID) -> list[Finding]:
         """Return the findings of one run, from one snapshot of its rows."""
+        with snapshot():
+            return [*self.chains_of(run_id), *check_forks([run_id])]
+
+    def chains_of(self, run_id: UUID) -> list[Finding]:
+        """Return the findings in the chains of one run, from one snapshot of its rows."""
         with snapshot():
             subjects = _subjects(Q(pk=run_id))
             among = Q(run_id=run_id)

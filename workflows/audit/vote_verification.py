@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.db.models.functions import Coalesce
+
 from workflows.audit import seals
 from workflows.audit.chain_verification import Finding
 from workflows.models import ApprovalVote, AuditEvent
@@ -20,11 +22,20 @@ def check_votes(runs: Collection[UUID]) -> Iterator[Finding]:
     events: one that is recorded meanwhile is not reported.
     """
     rows = ApprovalVote.objects.filter(approval__run__in=runs).order_by("pk")
-    columns = ("approval__run_id", "approval__sequence", "voter_name", "response")
-    votes = [row for row in rows.values_list(*columns) if row[-1] is not None]
-    sealed = _sealed({run for run, *_ in votes}) if votes else set()
-    for run, sequence, name, response in votes:
-        if (run, name, seals.payload_digest(response).hex()) not in sealed:
+    # those that a fork shares were given to another run, which may be deleted
+    asked = Coalesce("approval__inherited_from", "approval__run_id")
+    columns = (
+        "approval__run_id",
+        "asked",
+        "approval__sequence",
+        "voter_name",
+        "response",
+    )
+    found = rows.annotate(asked=asked).values_list(*columns)
+    votes = [row for row in found if row[-1] is not None]
+    sealed = _sealed({asked for _, asked, *_ in votes}) if votes else set()
+    for run, asked, sequence, name, response in votes:
+        if (asked, name, seals.payload_digest(response).hex()) not in sealed:
             what = f"the vote of {name} at step {sequence} was added or changed"
             yield Finding(run, "run", what)
 

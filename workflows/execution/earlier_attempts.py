@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from workflows.execution import checkpoints, pause_records, stream_preview
 from workflows.execution.retry_records import NO_TRIES, Tries, tries_of
 from workflows.infra.database_threads import run_in_db_retrying
-from workflows.models import StageItem
+from workflows.models import Fork, StageItem
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -29,6 +29,7 @@ class History:
     reply: Reply | None = None
     waiting_since: dt.datetime | None = None
     tries: Tries = NO_TRIES
+    entry: str = ""  # the node that runs first, without a decision; "" = decide
 
 
 NO_HISTORY: Final = History()
@@ -51,11 +52,21 @@ def _read(run: Run) -> History:
     # of the step that was not completed, and of the steps of its branches
     for item in StageItem.objects.filter(run=run, sequence__gt=run.sequence):
         items.setdefault(item.sequence, {})[item.index] = json.loads(item.data)
-    is_paused = bool(run.waiting_node)
+    fork = Fork.objects.filter(run=run).first()
+    entry = run.waiting_node or _entry_of(run, fork)
+    is_paused = bool(entry)
     return History(
         snapshot=checkpoints.rebuild(run.pk),
         items=items,
         reply=pause_records.reply_to(run) if is_paused else None,
         waiting_since=pause_records.waiting_since(run) if is_paused else None,
-        tries=tries_of(run),
+        tries=tries_of(run, after=fork.attempt if fork else 0),
+        entry=entry,
     )
+
+
+def _entry_of(run: Run, fork: Fork | None) -> str:
+    """Return the first node of a fork until its step is complete, "" for other runs."""
+    if fork is None or fork.enters_after != run.sequence:
+        return ""
+    return fork.entry

@@ -136,7 +136,7 @@ def _run_tallies(start: dt.datetime, end: dt.datetime) -> Iterator[RunTally]:
 
 
 def _edge_tallies(start: dt.datetime, end: dt.datetime) -> Iterator[EdgeTally]:
-    made = decisions_between(start, end).order_by()
+    made = decisions_between(start, end).filter(inherited_from=None).order_by()
     hours = made.annotate(hour=TruncHour("created_at", tzinfo=dt.UTC))
     edges = hours.values(
         "hour", "workflow_name", "from_node", "to_node", "edge_index", "predicate_name"

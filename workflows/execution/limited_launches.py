@@ -57,19 +57,25 @@ def _insert(limits: Limits, run: Run, event: AuditEvent) -> bool:
         sql.driver().lock_limit_key(f"{run.workflow_name} {run.limit_key}")
         if _is_known(run):
             return False
-        if limits.when_full == "refuse":
-            _refuse_above(limits, run)
-        elif limits.when_full == "replace" and limits.at_once:
-            _replace(
-                _replaceable(run, Status.PENDING, Status.RUNNING), run, limits.at_once
-            )
-        if limits.debounce is not None:
-            since = timezone.now() - limits.debounce
-            waiting = _replaceable(run, Status.PENDING)
-            _replace(waiting.filter(attempt=0, created_at__gt=since), run, 1)
+        make_room(limits, run)
         inserted = queue.enqueue(run, event)
         notifications.launched_on_commit()
         return inserted
+
+
+def make_room(limits: Limits, run: Run) -> None:
+    """Refuse a new run above its limits, or cancel those it replaces; call it in a transaction.
+
+    Raises LimitReached.
+    """
+    if limits.when_full == "refuse":
+        _refuse_above(limits, run)
+    elif limits.when_full == "replace" and limits.at_once:
+        _replace(_replaceable(run, Status.PENDING, Status.RUNNING), run, limits.at_once)
+    if limits.debounce is not None:
+        since = timezone.now() - limits.debounce
+        waiting = _replaceable(run, Status.PENDING)
+        _replace(waiting.filter(attempt=0, created_at__gt=since), run, 1)
 
 
 def _is_known(run: Run) -> bool:

@@ -33,14 +33,18 @@ class Tries:
 NO_TRIES: Final = Tries()
 
 
-def tries_of(run: Run) -> Tries:
+def tries_of(run: Run, *, after: int = 0) -> Tries:
     """Return the tries of the next step, from attempts that did not finish it.
 
     Those are the tries of its branches as well, each for its own step. A resume resets the
-    count: the person who resumes wants all tries again.
+    count: the person who resumes wants all tries again. Attempts up to `after` are those of
+    the run that was forked.
     """
     rows = Retry.objects.filter(
-        run=run, sequence__gt=run.sequence, attempt__lt=run.attempt
+        run=run,
+        sequence__gt=run.sequence,
+        attempt__gt=after,
+        attempt__lt=run.attempt,
     )
     newest = {row.sequence: row for row in rows.order_by("attempt", "number")}
     if not newest:

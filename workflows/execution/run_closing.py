@@ -90,7 +90,9 @@ def plan_of(run: Run, end: DecidedEnd, graph: Graph) -> Plan:
     relevant = stages.filter(
         Q(kind=StageKind.UNDO) | Q(node_name__in=[*graph.undo]) | Q(sequence__gte=step)
     )
-    rows = [*relevant.values_list("sequence", "node_name", "kind", "status", "undoes")]
+    # the shared steps of a fork are undone by its origin, if at all
+    own = relevant.filter(inherited_from=None)
+    rows = [*own.values_list("sequence", "node_name", "kind", "status", "undoes")]
     settled = {row[4] for row in rows if row[2] == StageKind.UNDO and row[3] in SETTLED}
     completed = {
         sequence: node
@@ -102,7 +104,9 @@ def plan_of(run: Run, end: DecidedEnd, graph: Graph) -> Plan:
         for sequence, node in sorted(completed.items(), reverse=True)
         if node in graph.undo and end.status != Status.COMPLETED
     ]
-    undone = stages.filter(kind=StageKind.UNDO, status=StageStatus.COMPLETED).count()
+    undone = stages.filter(
+        kind=StageKind.UNDO, status=StageStatus.COMPLETED, inherited_from=None
+    ).count()
     at_end = stages.filter(
         kind=StageKind.ON_END, status__in=SETTLED, attempt__gte=end.attempt
     )

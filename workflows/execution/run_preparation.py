@@ -71,7 +71,7 @@ class PreparedRun:
             runtime=self.runtime,
             cancellation=cancellation,
             deadline=deadline,
-            enter=self.run.waiting_node or None,
+            enter=self.history.entry or None,
             answer=reply.answer if reply else None,
             state_type=type(self.initial),
         )

@@ -32,12 +32,14 @@ from workflows.models.destinations import (
 )
 from workflows.models.documents import Document, DocumentUse, PageImage
 from workflows.models.events import EventMessage, EventWait
+from workflows.models.forks import EDIT_NODE, Fork, ForkKind, SharedChild
 from workflows.models.history import (
     PROCESS_DIED,
     SUSPICION_LIFTED,
     Attempt,
     Checkpoint,
     Decision,
+    DecisionKind,
     LogLine,
     Outcome,
     Stage,
@@ -98,6 +100,7 @@ from workflows.models.webhooks import (
 __all__ = [
     "ACTIVE_STATUSES",
     "CANCELLABLE",
+    "EDIT_NODE",
     "ENDED",
     "PROCESS_DIED",
     "RESUMABLE",
@@ -125,6 +128,7 @@ __all__ = [
     "ChildGroup",
     "ChildItem",
     "Decision",
+    "DecisionKind",
     "Deduplication",
     "Delivery",
     "DeliveryAttempt",
@@ -141,6 +145,8 @@ __all__ = [
     "EventWaitKind",
     "EventWaitStatus",
     "Followed",
+    "Fork",
+    "ForkKind",
     "HistoryHead",
     "Interest",
     "ItemResult",
@@ -176,6 +182,7 @@ __all__ = [
     "ScheduleMoment",
     "Scope",
     "ServiceAccount",
+    "SharedChild",
     "Stage",
     "StageItem",
     "StageKind",

@@ -79,6 +79,8 @@ class Approval(models.Model):
     comment = models.TextField(blank=True, default="")
     responded_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
+    # in a fork: the run that asked; null: this run
+    inherited_from = models.UUIDField(null=True)
 
     objects: ClassVar[ApprovalQuerySet] = ApprovalQuerySet.as_manager()  # type: ignore[assignment]
 

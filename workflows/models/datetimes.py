@@ -75,9 +75,8 @@ WITH RECURSIVE ends(low, high) AS (
 )
 SELECT MAX(low) FROM ends WHERE low >= high
 """
-MADE = (
-    "(SELECT created_at FROM {table} WHERE id >= (low + high) / 2 ORDER BY id LIMIT 1)"
-)
+MADE = "(SELECT created_at FROM {table} WHERE id >= (low + high) / 2 {own} ORDER BY id LIMIT 1)"
+OWN = "AND inherited_from IS NULL"  # copies in a fork are newer than their times
 
 
 def _first_id_after(model: type[Model], moment: dt.datetime) -> int:
@@ -85,7 +84,8 @@ def _first_id_after(model: type[Model], moment: dt.datetime) -> int:
     table = model._meta.db_table  # noqa: SLF001 - Django's documented model API
     given = connection.ops.adapt_datetimefield_value(moment)
     with connection.cursor() as cursor:
-        made = MADE.format(table=table)
+        own = OWN if model is Decision else ""
+        made = MADE.format(table=table, own=own)
         cursor.execute(BISECTION.format(table=table, made=made), [given, given])
         row = cursor.fetchone()
     return int(row[0])

@@ -28,6 +28,13 @@ class Outcome(models.TextChoices):
     WAITING = "waiting", "Waiting"
     RELEASED = "released", "Released"  # its worker drained
     LOST = "lost", "Worker lost"  # the lease expired
+    FORKED = "forked", "Forked"  # in a fork: of its origin, shared up to a step
+
+
+class DecisionKind(models.TextChoices):
+    """What made a decision, if not the evaluation of an edge."""
+
+    OVERRIDE = "override", "Override"  # a person, against the edge that was taken
 
 
 class Attempt(models.Model):
@@ -107,6 +114,8 @@ class Stage(models.Model):
     error_message = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
     seal = models.BinaryField(null=True)  # audit/seals.py; null until it ends
+    # in a fork: the run that executed the step; null: this run (`models/forks.py`)
+    inherited_from = models.UUIDField(null=True)
 
     # what the node in progress reported last, no columns (`Run.current_stage`)
     progress_done: float | None = None
@@ -190,6 +199,8 @@ class Decision(models.Model):
         null=True
     )  # of `values`, once retention has deleted them
     taken = models.BooleanField(default=False)
+    # null: the edge was evaluated
+    kind = models.CharField(max_length=10, choices=DecisionKind.choices, null=True)  # noqa: DJ001 - adding the column rebuilds no table
     decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
@@ -202,6 +213,8 @@ class Decision(models.Model):
     )  # of the person who decided, if any
     created_at = models.DateTimeField(default=timezone.now)
     seal = models.BinaryField(null=True)  # audit/seals.py
+    # in a fork: the run that decided; null: this run. Counts leave such rows out.
+    inherited_from = models.UUIDField(null=True)
 
     class Meta:
         ordering: ClassVar = ["sequence", "attempt", "edge_index"]
@@ -222,6 +235,12 @@ class Decision(models.Model):
                 fields=["decided_by", "-id"],
                 condition=Q(decided_by__isnull=False),
                 name="decision_by_person",
+            ),
+            # decisions page: overrides, of which there are few
+            models.Index(
+                fields=["workflow_name", "-id"],
+                condition=Q(kind=DecisionKind.OVERRIDE),
+                name="decision_overrides",
             ),
             # also, on PostgreSQL: GIN over values (migration 0003)
         ]

@@ -62,6 +62,7 @@ class StageKind(models.TextChoices):
     NODE = "node", "Step"
     UNDO = "undo", "Undo"  # of a completed step of a run that failed or was cancelled
     ON_END = "on_end", "At the end"  # of the run
+    EDIT = "edit", "Edit"  # of the state of a fork, by a person
 
 
 class ApprovalStatus(models.TextChoices):

@@ -175,7 +175,8 @@ TRIGGERS: Final = (
     Trigger(
         "approval_opened",
         operation="INSERT",
-        condition=_one_of("status", _APPROVALS),
+        # closed ones are inserted by forks only, with the history that they share
+        condition=f"NEW.status = '{ApprovalStatus.OPEN.value}'",
         **_OF_APPROVALS,
     ),
     Trigger(

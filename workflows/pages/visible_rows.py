@@ -25,8 +25,12 @@ def visible_runs(user: User) -> QuerySet[Run]:
 
 
 def visible_decisions(user: User) -> QuerySet[Decision]:
-    """Return the decisions that a user may see, in no order."""
-    return permissions.visible(user, Decision.objects.order_by())
+    """Return the decisions that a user may see, in no order.
+
+    Each is one of the run that made it: forks have copies.
+    """
+    made = Decision.objects.filter(inherited_from=None)
+    return permissions.visible(user, made.order_by())
 
 
 def existing_runs(ids: Iterable[UUID | None]) -> set[UUID]:

@@ -26,6 +26,7 @@ from workflows.models import (
     Checkpoint,
     ChildItem,
     Decision,
+    Fork,
     LogLine,
     RemovedRun,
     Run,
@@ -153,6 +154,7 @@ def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
     deletion.delete_payloads_of_messages(ids)
     delete_files_of(ids)
     ChildItem.objects.filter(group__parent__in=ids).update(params={})
+    Fork.objects.filter(run__in=ids).update(change=None)
     Run.objects.filter(pk__in=ids).update(
         title="",
         limit_key=None,

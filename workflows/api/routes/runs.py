@@ -20,19 +20,26 @@ from workflows.api.requests import (
     visible_run,
     with_etag,
 )
+from workflows.api.routes.workflows import IdempotencyKey
 from workflows.api.schemas import (
+    ChangedResponse,
     LabelName,
     NoteOut,
     NoteText,
+    OverrideDecision,
     Reason,
+    Rerun,
     Resume,
     RunDetail,
     RunPage,
 )
+from workflows.errors import InvalidParams
+from workflows.models import ForkKind, Run
 from workflows.pages.lists.columns import labels_of
 from workflows.pages.lists.live_lists import redacted_for
 from workflows.pages.lists.pagination import keyset_page
 from workflows.pages.redaction import redact_rows
+from workflows.services.fork_plans import ForkRequest
 from workflows.system import system
 
 router = Router(tags=["runs"])
@@ -105,11 +112,91 @@ def resume_run(request: ApiRequest, run_id: UUID, body: Resume) -> Any:
 
 @router.post("/{uuid:run_id}/rerun", response={202: RunDetail, **errors(403, 404, 409)})
 def rerun(
-    request: ApiRequest, response: HttpResponse, run_id: UUID, body: Reason
+    request: ApiRequest,
+    response: HttpResponse,
+    run_id: UUID,
+    body: Rerun,
+    idempotency_key: IdempotencyKey = None,
 ) -> Any:
-    """Launch a new run with the params of this one."""
-    run = system.rerun(run_id, by=request.user, reason=body.reason)
+    """Launch a new run with the params of this one, from the start or from a step.
+
+    From a step, the new run shares the history before it: those steps are not repeated, and
+    the run has to have ended. `state` requires `from_step`.
+    """
+    if body.from_step is None:
+        if body.state is not None:
+            message = "Give the step before which this is the state: from_step."
+            raise InvalidParams({"state": [message]})
+        run = system.rerun(
+            run_id,
+            by=request.user,
+            reason=body.reason,
+            params=body.params,
+            token=body.token,
+            idempotency_key=idempotency_key,
+        )
+        return _new_run(request, response, run)
+    change = ForkRequest(body.from_step, state=body.state, params=body.params)
+    return _forked(
+        request, response, run_id, change, body.reason, idempotency_key, body.token
+    )
+
+
+@router.post(
+    "/{uuid:run_id}/override", response={202: RunDetail, **errors(403, 404, 409)}
+)
+def override_decision(
+    request: ApiRequest,
+    response: HttpResponse,
+    run_id: UUID,
+    body: OverrideDecision,
+    idempotency_key: IdempotencyKey = None,
+) -> Any:
+    """Launch a run that shares this one up to a step, and then takes another edge."""
+    change = ForkRequest(body.step, ForkKind.OVERRIDE, edge=body.edge)
+    return _forked(request, response, run_id, change, body.reason, idempotency_key)
+
+
+@router.post(
+    "/{uuid:run_id}/change-response",
+    response={202: RunDetail, **errors(403, 404, 409)},
+)
+def change_response(
+    request: ApiRequest,
+    response: HttpResponse,
+    run_id: UUID,
+    body: ChangedResponse,
+    idempotency_key: IdempotencyKey = None,
+) -> Any:
+    """Launch a run that shares this one up to an approval, and has another response to it."""
+    change = ForkRequest(body.step, ForkKind.RESPONSE, response=body.value)
+    return _forked(request, response, run_id, change, body.reason, idempotency_key)
+
+
+def _forked(  # noqa: PLR0913, PLR0917 - of a request
+    request: ApiRequest,
+    response: HttpResponse,
+    run_id: UUID,
+    change: ForkRequest,
+    reason: str,
+    idempotency_key: str | None,
+    token: str = "",
+) -> Any:
+    run = system.fork(
+        run_id,
+        change,
+        by=request.user,
+        reason=reason,
+        token=token,
+        idempotency_key=idempotency_key,
+    )
+    return _new_run(request, response, run)
+
+
+def _new_run(request: ApiRequest, response: HttpResponse, run: Run) -> Any:
     response["Location"] = reverse("api:get_run", args=[run.pk])
+    if run.already_launched:
+        response["Idempotent-Replayed"] = "true"
     return Reply(202, _detail(request, run.pk))
 
 

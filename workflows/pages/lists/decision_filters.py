@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from django.db.models import Q
 
 from workflows.access import permissions
+from workflows.models import DecisionKind
 from workflows.models.datetimes import decisions_between
 from workflows.pages.lists import json_conditions
 from workflows.pages.lists.edges import edges_with
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
     from workflows.models import Decision
 
 ARROW = "→"  # between the nodes of an edge, in a query string
-OUTCOMES = {"taken": True, "rejected": False}
+OUTCOMES = {
+    "taken": Q(taken=True),
+    "rejected": Q(taken=False),
+    "override": Q(kind=DecisionKind.OVERRIDE),
+}
 VALUES = "values"
 
 
@@ -126,6 +131,7 @@ class DecisionFilters(Filters):
     def rows(self, person: User) -> QuerySet[Decision]:
         """Return the decisions that match the filters but for edge and values."""
         rows = decisions_between(self.period.since, self.period.until)
+        rows = rows.filter(inherited_from=None)  # forks have copies
         rows = permissions.visible(person, rows, read=bool(self.where))
         rows = rows.select_related("decided_by")
         rows = rows.only(*SHOWN_COLUMNS)
@@ -134,7 +140,7 @@ class DecisionFilters(Filters):
         if self.who:
             rows = rows.filter(decided_by_id=id_of_person(self.who))
         if self.outcome:
-            rows = rows.filter(taken=OUTCOMES[self.outcome])
+            rows = rows.filter(OUTCOMES[self.outcome])
         return rows
 
     def of_edge(self) -> Q:
@@ -151,7 +157,7 @@ class DecisionFilters(Filters):
     ) -> list[QuerySet[Decision]]:
         """Return a query set for each edge and outcome, which their index selects."""
         rows = rows.filter(self.of_edge())
-        outcomes = [OUTCOMES[self.outcome]] if self.outcome else [True, False]
+        outcomes = [self.outcome != "rejected"] if self.outcome else [True, False]
         return [
             rows.filter(
                 workflow_name=name, from_node=source, to_node=target, taken=taken
@@ -176,6 +182,8 @@ SHOWN_COLUMNS = (
     "reason",
     "values",
     "taken",
+    "kind",
+    "inherited_from",
     "decided_by__username",
     "comment",
     "created_at",

@@ -180,9 +180,8 @@ def _mine(granted: Permissions) -> WorkflowSet:
 
 def list_answered(granted: Permissions, count: int) -> list[Approval]:
     """Return the most recently closed approvals, newest first."""
-    closed = Approval.objects.exclude(status=ApprovalStatus.OPEN).select_related(
-        "run", "responded_by"
-    )
+    closed = Approval.objects.exclude(status=ApprovalStatus.OPEN)
+    closed = closed.filter(inherited_from=None).select_related("run", "responded_by")
     if not granted.read.are_all:
         closed = closed.filter(granted.read.q(WORKFLOW))
     rows = list(closed.defer(*UNUSED).order_by("-responded_at")[:count])

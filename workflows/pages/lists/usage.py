@@ -104,7 +104,7 @@ def usage_of(person: User, name: str, graph: Mapping[str, Any]) -> Usage:
 
 def _durations(ids: Sequence[Any], order: Sequence[str]) -> list[NodeDurations]:
     """Return the durations of nodes in these runs, in the order of the graph."""
-    stages = Stage.objects.filter(run__in=ids).order_by()
+    stages = Stage.objects.filter(run__in=ids, inherited_from=None).order_by()
     durations: dict[str, list[float]] = defaultdict(list)
     failed: dict[str, int] = defaultdict(int)
     attempts = Attempt.objects.filter(run__in=ids, outcome=Outcome.CANCELLED)

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from workflows.access import permissions
 from workflows.execution import workers
+from workflows.execution.fork_rows import own_attempts
 from workflows.models import Attempt, Outcome, Status, Worker
 from workflows.pages.redaction import by_workflow
 from workflows.pages.visible_rows import visible_runs
@@ -139,7 +140,7 @@ def _queue(person: User) -> list[Queued]:
 
 def _lost(person: User) -> list[Attempt]:
     """Return the attempts whose lease expired, newest first."""
-    rows = Attempt.objects.filter(outcome=Outcome.LOST).order_by("-pk")
+    rows = own_attempts(Attempt.objects.filter(outcome=Outcome.LOST)).order_by("-pk")
     found = list(
         rows.select_related("run").defer(
             "run__params", "run__result", "run__graph", "run__secrets", "traceback"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from workflows.models import PROCESS_DIED, SUSPICION_LIFTED, Outcome
 from workflows.pages.run.notices import Notice, with_reason
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from workflows.models import Attempt, AuditEvent
+
+SHARED: Final = "The steps until here are shared with the run that was forked."
 
 
 def attempt_notices(
@@ -28,7 +30,9 @@ def attempt_notices(
     notices: dict[int, Notice] = {}
     for before, after in itertools.pairwise(attempts):
         between = _between(before, after, audit_events)
-        if not any(event.action_name == "respond" for event in between):
+        if before.outcome == Outcome.FORKED:
+            notices[after.number] = Notice("quiet", SHARED)
+        elif not any(event.action_name == "respond" for event in between):
             step = first_steps.get(after.number)
             notices[after.number] = _notice(before, after, between, step)
     return notices

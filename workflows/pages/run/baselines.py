@@ -33,7 +33,9 @@ def usual_ms(run: Run) -> Mapping[str, float]:
 
 @lru_cache(maxsize=256)
 def _medians(runs: tuple[UUID, ...]) -> Mapping[str, float]:
-    stages = Stage.objects.filter(run__in=runs, status=StageStatus.COMPLETED)
+    stages = Stage.objects.filter(
+        run__in=runs, status=StageStatus.COMPLETED, inherited_from=None
+    )
     durations: dict[str, list[float]] = defaultdict(list)
     rows = stages.order_by().values_list("node_name", "duration_ms")[:MAX_STAGES]
     for name, duration in rows:

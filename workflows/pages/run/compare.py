@@ -8,7 +8,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from workflows.engine.errors import CheckpointMismatch
-from workflows.models import Decision, Run, Stage, StageStatus, with_current
+from workflows.models import (
+    Decision,
+    DecisionKind,
+    Run,
+    Stage,
+    StageKind,
+    StageStatus,
+    with_current,
+)
 from workflows.pages.graph.branches import all_nodes, first_nodes
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw, times
 from workflows.pages.redaction import is_redacted, redact_rows
@@ -75,7 +83,8 @@ class RunPath:
     def of(cls, run: Run, letter: str) -> RunPath:
         """Read the path of a run."""
         steps: dict[int, Stage] = {}
-        stages = run.stages.order_by("sequence", "attempt")[:MAX_STEPS]
+        stages = run.stages.exclude(kind=StageKind.EDIT)
+        stages = stages.order_by("sequence", "attempt")[:MAX_STEPS]
         shown = as_shown(run, with_current(run, stages)[:MAX_STEPS])
         for stage in redact_rows(run, shown):
             steps[stage.sequence] = stage
@@ -84,7 +93,11 @@ class RunPath:
             "sequence", "attempt"
         )
         for decision in redact_rows(run, rows[:MAX_DECISIONS]):
-            by_edge[decision.sequence][decision.edge_index] = decision
+            edges = by_edge[decision.sequence]
+            if decision.kind == DecisionKind.OVERRIDE:
+                for other in edges.values():
+                    other.taken = False  # as shown: the row stays as it is
+            edges[decision.edge_index] = decision
         decisions = {step: list(edges.values()) for step, edges in by_edge.items()}
         return cls(run, letter, list(steps.values()), decisions)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from workflows.pages.run.durations import step_duration
 from workflows.pages.run.view_options import RunView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Set
 
     from workflows.models import Run
     from workflows.pages.run.durations import Place, StepDuration
@@ -26,13 +27,20 @@ def draw_run(
     run: Run,
     moment: PointInTime,
     durations: Mapping[Place, StepDuration] = MappingProxyType({}),
+    overruled: Set[tuple[str, int]] = frozenset(),
 ) -> Diagram:
     """Return the graph of a run with the state of each node and edge, in three queries.
 
-    `durations` has those of the timeline, by place.
+    `durations` has those of the timeline, by place; `overruled` the edges that a person overrode.
     """
     nodes = _nodes(run, moment, durations)
     edges = _edges(run, moment)
+    for edge in overruled & edges.keys():
+        edges[edge] = replace(
+            edges[edge],
+            taken=edges[edge].taken - 1,
+            rejected=edges[edge].rejected + 1,
+        )
     for source, index, first in first_nodes(run.graph):
         edges[source, index] = EdgeState(taken=nodes[first].step_count)
     return draw(run.graph, nodes, edges)

@@ -12,7 +12,14 @@ from functools import cached_property
 
 from django.utils.safestring import SafeString, mark_safe
 
-from workflows.models import Run, Schedule, StageKind, WebhookDelivery, with_current
+from workflows.models import (
+    EDIT_NODE,
+    Run,
+    Schedule,
+    StageKind,
+    WebhookDelivery,
+    with_current,
+)
 from workflows.pages import redaction
 from workflows.pages.access import RunPermissions
 from workflows.pages.catalog import installed_workflow
@@ -30,6 +37,7 @@ from workflows.pages.run.announcement import announce
 from workflows.pages.run.attempt_notices import attempt_notices
 from workflows.pages.run.baselines import usual_ms
 from workflows.pages.run.diagram import draw_run
+from workflows.pages.run.lineage import overruled
 from workflows.pages.run.log import RunLog
 from workflows.pages.run.notices import Notice, notice, recheck_after
 from workflows.pages.run.panel import Panel
@@ -173,7 +181,8 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
 
     @cached_property
     def diagram(self) -> Diagram:
-        return draw_run(self.run, self.moment, self.timeline.durations)
+        edges = overruled(self.run, self.moment) if self.fork else set()
+        return draw_run(self.run, self.moment, self.timeline.durations, edges)
 
     @cached_property
     def graph_items(self) -> list[tuple[str, str]]:
@@ -212,10 +221,14 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
     def timeline(self) -> Timeline:
         rows = self.moment.rows(self.run.retries.all())[:MAX_ROWS]
         retries = redaction.redact_rows(self.run, rows)
+        shared = self.fork.attempt if self.fork else 0
+        own = [
+            row for row in self.rows if row.attempt > shared and row.node != EDIT_NODE
+        ]
         return timeline_of(
             self.run,
             self.moment,
-            self.rows,
+            own,
             self.events,
             retries,
             usual_ms(self.run),
@@ -238,8 +251,11 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
     def events(self) -> Events:
         """What ends an attempt or starts the next one, up to that time."""
         last = self.moment.time
+        shared = self.fork.attempt if self.fork else 0
         attempts = [
-            one for one in self.attempts if last is None or one.started_at <= last
+            one
+            for one in self.attempts
+            if one.number > shared and (last is None or one.started_at <= last)
         ]
         approvals = self.run.approvals.order_by("sequence")
         light = approvals.only("sequence", "created_at", "responded_at", "run_id")

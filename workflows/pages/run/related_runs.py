@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from workflows.models import LinkKind, RunLink
+from workflows.models import Fork, LinkKind, RunLink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from workflows.access.permissions import WorkflowSet
     from workflows.models import Run
 
+MAX_FORKS: Final = 100  # the newest runs that were forked from a run
 MAX_LAUNCHED: Final = 500  # the newest runs that a run launched
 HIDDEN: Final = ("params", "result", "graph")  # large columns of the related runs
 
@@ -26,10 +27,12 @@ class RelatedRuns:
     continued_by: Run | None = None
     launched_by: Run | None = None
     launched: Sequence[Run] = ()  # the newest first
+    fork: Fork | None = None  # how it was forked from another run
+    forks: Sequence[Run] = ()  # forked from it, the newest first
 
 
 def related_runs(run: Run, visible: WorkflowSet) -> RelatedRuns:
-    """Return the related runs of visible workflows, with two queries."""
+    """Return the related runs of visible workflows, with four queries."""
     to_origin = RunLink.objects.filter(run=run.pk).select_related("origin")
     above = {
         link.kind: link.origin
@@ -47,7 +50,15 @@ def related_runs(run: Run, visible: WorkflowSet) -> RelatedRuns:
         continued_by=next(iter(continued), None),
         launched_by=above.get(LinkKind.LAUNCH),
         launched=[link.run for link in below if link.kind == LinkKind.LAUNCH],
+        fork=Fork.objects.filter(run=run.pk).first(),
+        forks=_forks_of(run),
     )
+
+
+def _forks_of(run: Run) -> Sequence[Run]:
+    """Return the newest runs that were forked from a run, or reran it: of its workflow."""
+    rows = run.forks.select_related("fork").defer(*HIDDEN)
+    return list(rows.order_by("-pk")[:MAX_FORKS])
 
 
 @dataclass(frozen=True, slots=True)

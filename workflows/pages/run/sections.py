@@ -23,6 +23,7 @@ from workflows.models import (
     Attempt,
     AuditEvent,
     EventWait,
+    Fork,
     Note,
     Outcome,
     Run,
@@ -36,6 +37,7 @@ from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.lists.event_waits import waits_of
 from workflows.pages.render.json_tree import VIEWER
 from workflows.pages.run.child_runs import ChildRunTable, child_run_table
+from workflows.pages.run.lineage import Lineage, lineage_of
 from workflows.pages.run.related_runs import RelatedRuns, related_runs
 from workflows.pages.run.rows_at_step import PointInTime, moment_of
 from workflows.pages.run.run_files import RunFileTable, file_links, run_file_table
@@ -308,14 +310,40 @@ class ActivitySection(Section):
 
     @property
     def visible_children(self) -> Sequence[Run]:
-        """The child runs that the viewer may see."""
+        """The child runs that the viewer may see, with those of shared steps."""
         visible = self.permissions.granted.view
-        return [child for child in self.children if child.workflow_name in visible]
+        shared = self._shared_children if self.fork else ()
+        return [
+            child
+            for child in (*shared, *self.children)
+            if child.workflow_name in visible
+        ]
+
+    @property
+    def _shared_children(self) -> Sequence[Run]:
+        rows = self.run.shared_children.order_by("pk").select_related("child")
+        hidden = ("child__params", "child__result", "child__graph")
+        return [row.child for row in rows.defer(*hidden)[:MAX_ROWS]]
 
     @cached_property
     def related(self) -> RelatedRuns:
         """The runs that it launched or continues, and the other way round."""
         return related_runs(self.run, self.permissions.granted.view)
+
+    @property
+    def fork(self) -> Fork | None:
+        """How it was forked from another run."""
+        return self.related.fork
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """The runs from which it was forked, and those forked from it."""
+        return lineage_of(self.run, self.fork, self.related.forks)
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether the viewer may not read the data of the run."""
+        return not self.permissions.read
 
     @property
     def parent(self) -> Run | None:
