@@ -421,13 +421,18 @@ class System(Queries):
         self._require_respondent(approval, by)
         checked = approvals.checked(self._registry, approval, value)
         audit_events.require_reason(comment, by=by)
-        with transaction.atomic():
-            # the run first, as everywhere: a cancel locks it before its approval
-            Run.objects.select_for_update().filter(pk=approval.run_id).first()
-            if approval.votes_needed > 1:
-                self._vote(run_id, checked, by, comment)
-            else:
-                self._answer(approval, checked, by, comment)
+        try:
+            with transaction.atomic():
+                # the run first, as everywhere: a cancel locks it before its approval
+                Run.objects.select_for_update().filter(pk=approval.run_id).first()
+                if approval.votes_needed > 1:
+                    self._vote(run_id, checked, by, comment)
+                else:
+                    self._answer(approval, checked, by, comment)
+        except AlreadyAnswered:
+            # a claim that found the run locked has skipped it
+            notifications.pending_on_commit()
+            raise
         return self.find_run(run_id)
 
     def _answer(
@@ -555,7 +560,7 @@ class System(Queries):
         changed: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None,
     ) -> None:
         """Queue the waiting run, in the transaction of the response."""
-        event_delivery.withdraw([approval.run_id])
+        event_delivery.answered(approval)
         Run.objects.filter(pk=approval.run_id).wake()
         audit_events.record(
             approval.run,

@@ -17,7 +17,6 @@ from workflows.engine.processes import ProcessEnd
 from workflows.execution import blocked_run_ends, recovery, run_cancellation
 from workflows.models import (
     Approval,
-    ApprovalStatus,
     Destination,
     Interest,
     MomentResult,
@@ -180,8 +179,8 @@ def test_approvals_and_moments_write_events(interest: Interest) -> None:
     )
     opened = Approval.objects.open()
     opened.filter(pk=answered.pk).respond(value={}, by_id=user.pk, comment="")
-    opened.filter(pk=expired.pk).close(ApprovalStatus.EXPIRED)
-    opened.filter(pk=withdrawn.pk).close(ApprovalStatus.WITHDRAWN)
+    opened.filter(pk=expired.pk).expire(timezone.now())
+    opened.filter(pk=withdrawn.pk).withdraw("its run was cancelled")
     schedule = Schedule.objects.create(
         workflow_name="nightly", name="nightly", cron="0 0 * * *", zone="UTC"
     )

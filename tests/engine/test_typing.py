@@ -18,7 +18,7 @@ from workflows.engine import (
     Graph, Node, Retry, State, Vote, Workflow, approval, branches, chain, conditional, node,
     otherwise, parallel, predicate, sleep, subworkflow, when, when_failed, Failure, Limits, event,
     callback,
-    continue_as_new, launch, subworkflows,
+    continue_as_new, first_of, launch, subworkflows,
 )
 
 class Review(BaseModel):
@@ -136,6 +136,12 @@ waiting = Workflow("w", state=Mine, start=paid, routes={
     paid: [when(fine, stop), when_failed(nap), otherwise(asked)], asked: stop})
 assert_type(waiting, Workflow[Mine])
 
+choice = first_of(paid, review, asked, nap, sleep(timedelta(2)), into="x")
+chosen = Workflow("w", state=Mine, start=read, routes={read: choice, choice: [
+    when(choice.was(paid) & fine, weigh), when_failed(nap), when(choice.was(nap), review),
+    otherwise(stop)]})
+assert_type(chosen, Workflow[Mine])
+
 async def use() -> None:
     assert_type(await read(Mine()), Mine)
     assert_type(weigh(Mine(), None), Mine)
@@ -204,6 +210,15 @@ Limits(at_once="5")
 Limits(debounce=3)
 Limits(5)
 Workflow("limits", state=Mine, start=read, routes={}, limits=5)
+Workflow("choice behind", state=Mine, start=choice, routes={choice: foreign})
+Workflow("odd", state=Mine, start=choice, routes={choice: [when(choice.was(nap) & odd, stop)]})
+Workflow("choice of foreign", state=Other, start=choice, routes={choice: [when(fine, foreign)]})
+first_of(paid, weigh, into="x")
+first_of(paid, judge_all, into="x")
+first_of(paid, nap)
+first_of(paid, nap, into=3)
+choice.was(weigh)
+choice.was("paid")
 async def misuse() -> None: await read(Other())
 def unfit(state: Mine) -> Mine: return state.set(pages=3).pages
 """

@@ -29,7 +29,6 @@ from workflows.errors import AlreadyAnswered, InvalidStatus
 from workflows.execution import queue
 from workflows.models import (
     Approval,
-    ApprovalStatus,
     Attempt,
     AuditEvent,
     Retention,
@@ -154,7 +153,7 @@ def test_closing_an_approval_locks_the_run_first_like_a_cancel(
             acting = pool.submit(in_this_thread, act, run, alice)
             wait_until_blocked()
             withdrawn = Approval.objects.filter(pk=approval.pk)
-            assert withdrawn.close(ApprovalStatus.WITHDRAWN) == 1
+            assert withdrawn.withdraw("its run was cancelled") == 1
             Run.objects.filter(pk=run.pk).cancel(by_id=None, reason="stop")
         if act is respond:
             with pytest.raises(AlreadyAnswered):

@@ -147,6 +147,7 @@ _approval: dict[str, Any] = {
     "responded_by": None,
     "responded_at": None,
     "comment": "",
+    "withdrawn_reason": "",
 }
 _call: dict[str, Any] = {
     "id": "01a22a39-dd10-7c8e-bb02-6a1f0c9d3e42",

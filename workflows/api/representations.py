@@ -314,6 +314,7 @@ def approval(row: Approval, user: User) -> ApprovalOut:
         responded_by=row.responded_by.get_username() if row.responded_by else None,
         responded_at=row.responded_at,
         comment=row.comment,
+        withdrawn_reason=row.withdrawn_reason,
     )
 
 

@@ -441,6 +441,10 @@ class ApprovalOut(Schema):
     responded_by: str | None
     responded_at: dt.datetime | None
     comment: str
+    withdrawn_reason: str = Field(
+        description="Why nobody has to respond any more, such as what came first; “” if it was"
+        " not withdrawn."
+    )
 
 
 class ApprovalPage(Schema):

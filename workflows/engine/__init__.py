@@ -44,6 +44,7 @@ from .errors import (
 from .event_nodes import callback, event
 from .events import Event, EventType
 from .failures import Failure
+from .first_of import first_of
 from .graph import Graph
 from .graph_shape import EdgeShape, GraphShape, NodeShape
 from .isolation import Isolation
@@ -136,6 +137,7 @@ __all__ = [
     "conditional",
     "continue_as_new",
     "event",
+    "first_of",
     "key",
     "key_equals",
     "key_exists",

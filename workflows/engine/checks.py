@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from .errors import DefinitionError
 from .event_nodes import MessageNode
+from .first_of import FirstOf, approval_of
 from .nodes import Node
 from .pause_nodes import Approval
 from .predicates import (
@@ -68,13 +69,7 @@ def check_against_state(
     if not state.fields():
         return  # an untyped state accepts any key
     for node in nodes:
-        where = f"Workflow “{workflow}”: {node.kind} “{node.name}”"
-        if isinstance(node, Approval | MessageNode):
-            _check_answer_type(where, node, state)
-        if isinstance(node, Approval):
-            _check_template_fields(
-                f"{where} asks {node.question!r}", node.question, state
-            )
+        _check_node(f"Workflow “{workflow}”: {node.kind} “{node.name}”", node, state)
     for predicate in predicates:
         for part in _functions(predicate):
             for template in (part.template, part.otherwise):
@@ -83,6 +78,15 @@ def check_against_state(
                     f" {template!r}"
                 )
                 _check_template_fields(where, template, state)
+
+
+def _check_node(where: str, node: Node[Any, Any], state: type[State]) -> None:
+    if isinstance(node, Approval | MessageNode):
+        _check_answer_type(where, node, state)
+    elif isinstance(node, FirstOf):
+        _check_name_field(where, node, state)
+    if isinstance(node, Approval):
+        _check_template_fields(f"{where} asks {node.question!r}", node.question, state)
 
 
 def check_exclusions(
@@ -96,13 +100,14 @@ def check_exclusions(
     for source, target in edges:
         sources.setdefault(target, set()).add(source)
     for name, node in nodes.items():
-        if not (isinstance(node, Approval) and node.not_by == "previous"):
+        approval = approval_of(node)
+        if approval is None or approval.not_by != "previous":
             continue
         earlier = _reaching(name, sources)
-        if not any(isinstance(nodes[one], Approval) for one in earlier):
+        if not any(approval_of(nodes[one]) for one in earlier):
             raise DefinitionError(
-                f"Workflow “{workflow}”: approval “{name}” has not_by='previous', and no approval"
-                " comes before it: leave it out, or use not_by='launcher'.",
+                f"Workflow “{workflow}”: approval “{approval.name}” has not_by='previous', and no"
+                " approval comes before it: leave it out, or use not_by='launcher'.",
                 code="check.not_by",
             )
 
@@ -134,6 +139,24 @@ def _check_answer_type(
             f"{where} puts a {node.answer_type.__name__} into “{node.into}”, which"
             f" {state.__name__} declares as {name_of(field.annotation)}: give the field that"
             " type.",
+            code="check.answer_type",
+        )
+
+
+def _check_name_field(where: str, node: FirstOf, state: type[State]) -> None:
+    """Raise DefinitionError unless a field accepts the names of all parts."""
+    annotation = state.fields()[node.into].annotation
+
+    def accepts_all(kind: Any) -> bool:
+        if get_origin(kind) is Literal:
+            return {part.name for part in node.parts} <= {*get_args(kind)}
+        return kind is Any or not isinstance(kind, type) or issubclass(str, kind)
+
+    if not _some_arm(annotation, accepts_all):
+        names = ", ".join(f"“{part.name}”" for part in node.parts)
+        raise DefinitionError(
+            f"{where} puts the name of what came first ({names}) into “{node.into}”, which"
+            f" {state.__name__} declares as {name_of(annotation)}: declare it as str.",
             code="check.answer_type",
         )
 

@@ -487,6 +487,7 @@ class Paused(Signal):
         event: str = "",
         key: str = "",
         children: ChildRuns | None = None,
+        parts: Sequence[Paused] = (),
     ) -> None:
         super().__init__(kind)
         self.kind = kind  # of `nodes.Kind`
@@ -499,13 +500,12 @@ class Paused(Signal):
         self.workflow = workflow  # of the child run
         self.params = params or {}
         self.initial = initial  # the response with which the form begins, as JSON
-        self.not_by = (
-            not_by  # who may not respond: "launcher", "previous", or "" (all may)
-        )
+        self.not_by = not_by  # who may not: "launcher", "previous", or "" (all may)
         self.votes = votes  # number of persons who have to respond
         self.event = event  # the name of the event, and its key
         self.key = key
         self.children = children  # in place of `params`, if there are several
+        self.parts = tuple(parts)  # the waits of which the first one counts
         self.node = ""
         self.sequence = 0
         self.state: State | None = None  # before the node

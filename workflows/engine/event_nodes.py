@@ -10,7 +10,7 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Final, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, TypeAlias
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -25,18 +25,15 @@ from .errors import (
     RunError,
 )
 from .nodes import (
-    AnyStep,
     Kind,
     Node,
+    WaitingNode,
     accepts_arguments,
     call_function,
     runtime_for_try,
 )
 from .retries import Retry
-from .state import State
 from .storable import check_storable
-
-S = TypeVar("S", bound=State)
 
 MAX_EVENT_NAME_CHARS: Final = 100
 MAX_KEY_CHARS: Final = 200
@@ -46,7 +43,7 @@ Ask: TypeAlias = Callable[[Any, Any, str], Awaitable[None] | None]
 """Takes the state, the runtime and the address."""
 
 
-class MessageNode(Node[Any, Any]):
+class MessageNode(WaitingNode):
     """A node that waits for a message and puts its value into the state."""
 
     def __init__(  # noqa: PLR0913 - from the functions that make nodes
@@ -70,7 +67,7 @@ class MessageNode(Node[Any, Any]):
         check_storable(answer, f"The answer to {what}")
         self.on_expiry, self.expiry_json = checked_expiry(answer, on_expiry, what)
 
-    async def run(self, value: S, runtime: object, context: NodeContext) -> S:
+    async def run(self, value: Any, runtime: object, context: NodeContext) -> Any:
         """Return the state with the answer. Raises Paused without an answer."""
         if context.answer is None:
             raise await self.pause(value, runtime, context)
@@ -285,7 +282,7 @@ def event(  # noqa: PLR0913 - all but the first three are options
     within: timedelta | None = None,
     on_expiry: BaseModel | Mapping[str, Any] | None = None,
     name: str = "",
-) -> AnyStep:
+) -> WaitingNode:
     """Return a node that waits for a message and stores its value in field `into`.
 
     - `event_name`: the name under which messages are sent, the same for all runs.
@@ -315,7 +312,7 @@ def callback(  # noqa: PLR0913 - all but the first three are options
     retry: Retry | None = None,
     timeout: float | None = None,
     name: str = "",
-) -> AnyStep:
+) -> WaitingNode:
     """Return a node that waits for what a third party posts to an address of its own.
 
     - `ask`: a function `(state, runtime, url)` that gives the third party the address, which

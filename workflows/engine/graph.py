@@ -5,7 +5,7 @@ A call that raises leaves the graph unchanged. `execute` and `resume` run it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar, overload
@@ -16,6 +16,7 @@ from .clock import Clock, SystemClock
 from .config import CheckpointConfig, GraphConfig
 from .context import Answer, CheckChild, Launcher
 from .errors import ConfigurationError
+from .first_of import FirstOf
 from .graph_checks import (
     check_closing_node,
     check_complete,
@@ -80,13 +81,8 @@ class Graph:
 
     @property
     def all_nodes(self) -> dict[str, Node[Any, Any]]:
-        """The nodes by name, with those of branches."""
-        inner = (
-            step.node
-            for node in self._nodes.values()
-            if isinstance(node, BranchesNode)
-            for step in node.steps
-        )
+        """The nodes by name, with those of branches and the parts of others."""
+        inner = (each for node in self._nodes.values() for each in _inner_nodes(node))
         return {**self._nodes, **{node.name: node for node in inner}}
 
     @property
@@ -132,11 +128,9 @@ class Graph:
         """Add a node. Raises DefinitionError for None or for a duplicate or invalid name."""
         known = self.all_nodes
         check_new_node(self.name, name, node, known)
-        if isinstance(node, BranchesNode):
-            for step in node.steps:
-                inner = step.node
-                check_new_node(self.name, inner.name, inner, {*known, name})
-                known = {**known, inner.name: inner}
+        for inner in _inner_nodes(node):
+            check_new_node(self.name, inner.name, inner, {*known, name})
+            known = {**known, inner.name: inner}
         self._nodes[name] = as_node(node, name).configured(retry, timeout)
 
     def add_edge(
@@ -347,8 +341,18 @@ class Graph:
             )
 
 
+def _inner_nodes(node: object) -> Iterable[Node[Any, Any]]:
+    """Return the nodes of branches, or what a node waits for the first of."""
+    if isinstance(node, BranchesNode):
+        return [step.node for step in node.steps]
+    return node.parts if isinstance(node, FirstOf) else ()
+
+
 def _shape_of(node: Node[Any, Any], name: str = "") -> NodeShape:
     shape = NodeShape(name or node.name, node.kind, node.doc, getattr(node, "votes", 1))
+    if isinstance(node, FirstOf):
+        parts = [BranchShape(part.name, (_shape_of(part),)) for part in node.parts]
+        return replace(shape, branches=tuple(parts), need=1)
     if not isinstance(node, BranchesNode):
         return shape
     branches = tuple(

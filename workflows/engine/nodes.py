@@ -8,6 +8,7 @@ import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from types import FrameType
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -117,6 +118,14 @@ AnyStep: TypeAlias = Node["State", Never]
 It accepts any state, and `Never` as its result fits any class: with `Any` in both places a type
 checker would stop checking the table of routes that contains it.
 """
+
+
+class WaitingNode(Node["State", Never]):
+    """A node at which a run waits for a person, a message or a time; `first_of` takes several."""
+
+    @abstractmethod
+    async def run(self, value: Any, runtime: object, context: NodeContext) -> Any:
+        """Return the state with the answer. Raises Paused without one."""
 
 
 class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
@@ -265,6 +274,18 @@ def accepts_runtime(function: Callable[..., object]) -> bool:
     if alone and with_runtime:
         return list(inspect.signature(function).parameters)[1:2] == ["runtime"]
     return with_runtime
+
+
+def name_by_variables(nodes: Iterable[Any], caller: FrameType) -> None:
+    """Name each unnamed node after the variable of the caller to which it is assigned."""
+    scopes = caller.f_locals, caller.f_globals
+    for each in nodes:
+        if getattr(each, "name", each):
+            continue
+        names = (
+            name for scope in scopes for name, value in scope.items() if value is each
+        )
+        each.name = next(names, "")
 
 
 def as_node(

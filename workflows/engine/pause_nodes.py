@@ -31,13 +31,12 @@ from .errors import (
     describe,
 )
 from .frozen import Json, freeze
-from .nodes import AnyStep, Kind, Node, is_async
+from .nodes import Kind, WaitingNode, is_async
 from .round_trip import abbreviate, error_text
 from .state import State
 from .storable import check_storable
 from .votes import Vote, votes_of
 
-S = TypeVar("S", bound=State)
 A = TypeVar("A", bound=BaseModel)
 Until: TypeAlias = datetime | timedelta | Callable[[Any], datetime | timedelta]
 Within: TypeAlias = timedelta | Callable[[Any], timedelta]
@@ -46,7 +45,7 @@ NOT_BY: Final = get_args(NotBy)
 MAX_VOTES: Final = 1_000
 
 
-class Approval(Node[Any, Any]):
+class Approval(WaitingNode):
     """A node that waits for the response of a person and puts it into the state."""
 
     kind: ClassVar[Kind] = "approval"
@@ -91,7 +90,7 @@ class Approval(Node[Any, Any]):
         """Whether it depends on the person, not only on permissions, who may respond."""
         return bool(self.not_by) or self.votes > 1
 
-    async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
+    async def run(self, value: Any, runtime: object, context: NodeContext) -> Any:  # noqa: ARG002
         """Return the state with the answer. Raises Paused without enough responses."""
         if context.answer is None or self._is_short(context.answer):
             raise self._pause(value, context)
@@ -127,7 +126,7 @@ class Approval(Node[Any, Any]):
         kind = Vote[self.answer_type]  # type: ignore[name-defined]  # at run time
         return kind(value=given, by=answer.by, at=answer.at, comment=answer.comment)
 
-    def _pause(self, state: S, context: NodeContext) -> Paused:
+    def _pause(self, state: State, context: NodeContext) -> Paused:
         return Paused(
             "approval",
             question=self.question.format(s=state),
@@ -141,7 +140,7 @@ class Approval(Node[Any, Any]):
             votes=self.votes,
         )
 
-    def _expiry_time(self, state: S, context: NodeContext) -> datetime | None:
+    def _expiry_time(self, state: State, context: NodeContext) -> datetime | None:
         """Return when the approval expires. Raises ApprovalNotRequested."""
         within: Any = self.within
         if callable(within):
@@ -159,7 +158,7 @@ class Approval(Node[Any, Any]):
         except ValueError as error:
             raise ApprovalNotRequested(context.node, f"within= of {error}") from error
 
-    def _initial_json(self, state: S, node: str) -> Json:
+    def _initial_json(self, state: State, node: str) -> Json:
         """Return the response with which the form begins. Raises ApprovalNotRequested."""
         if self.initial is None:
             return None
@@ -182,7 +181,7 @@ class Approval(Node[Any, Any]):
         return encoded
 
 
-class Wait(Node[Any, Any]):
+class Wait(WaitingNode):
     """A node that waits until a time."""
 
     kind: ClassVar[Kind] = "wait"
@@ -193,16 +192,18 @@ class Wait(Node[Any, Any]):
         )
         self.until = until
 
-    async def run(self, value: S, runtime: object, context: NodeContext) -> S:  # noqa: ARG002
+    async def run(self, value: Any, runtime: object, context: NodeContext) -> Any:  # noqa: ARG002
         """Return the state after that time, or with an answer. Raises Paused before."""
-        until = self._wait_end(value, context)
-        if context.answer is None and context.clock.now() < until:
-            raise Paused(
-                "wait",
-                question=f"waits until {until:%Y-%m-%d %H:%M:%S %Z}",
-                until=until,
-            )
+        pause = self.pause(value, context)
+        if context.answer is None and pause.until and context.clock.now() < pause.until:
+            raise pause
         return value
+
+    def pause(self, value: State, context: NodeContext) -> Paused:
+        """Return the wait, also if its time has passed."""
+        until = self._wait_end(value, context)
+        question = f"waits until {until:%Y-%m-%d %H:%M:%S %Z}"
+        return Paused("wait", question=question, until=until)
 
     def _wait_end(self, state: State, context: NodeContext) -> datetime:
         """Return the end of the wait: stable, as a timedelta counts from the step before."""
@@ -294,7 +295,7 @@ def approval(  # noqa: PLR0913 - all but the first three are options
     not_by: NotBy | None = None,
     votes: int = 1,
     name: str = "",
-) -> AnyStep:
+) -> WaitingNode:
     """Return a node that shows `question` to a person and stores the answer in field `into`.
 
     - `question`: a template of the state, as in "Is “{s.label}” right?".
@@ -324,7 +325,7 @@ def approval(  # noqa: PLR0913 - all but the first three are options
     )
 
 
-def wait(until: Until, *, name: str = "") -> AnyStep:
+def wait(until: Until, *, name: str = "") -> WaitingNode:
     """Return a node that waits until a time, or for a time after the step before it.
 
     `until` is an aware datetime, a timedelta, or a function of the state that returns one.
@@ -332,7 +333,7 @@ def wait(until: Until, *, name: str = "") -> AnyStep:
     return Wait(until, name=name)
 
 
-def sleep(time: timedelta, *, name: str = "") -> AnyStep:
+def sleep(time: timedelta, *, name: str = "") -> WaitingNode:
     """Return a node that waits for that time after the step before it."""
     return Wait(time, name=name)
 

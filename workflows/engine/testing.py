@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -342,7 +342,24 @@ class _MemoryRun(Generic[S]):
             return Answer(at=self.clock.now())
         if pause.kind == "subworkflow":
             return await self._answer_of_children(pause)
-        return None
+        return self._first_answer(pause.parts)
+
+    def _first_answer(self, parts: Sequence[Paused]) -> Answer | None:
+        """Return the answer to the first part that has one, else the end of the first time.
+
+        As on a server, a part that expires comes first as well; without a wait or sleep among
+        the parts, no time passes.
+        """
+        for part in parts:
+            if part.node in self.answers and (given := self._given_answer(part)):
+                return replace(given, choice=part.node)
+        if not any(part.kind == "wait" for part in parts):
+            return None
+        timed = [(part.until, part) for part in parts if part.until is not None]
+        until, first = min(timed, key=lambda one: one[0])
+        self.clock.wait_until(self._end_of_wait(until))
+        is_expired = first.kind != "wait"
+        return Answer(at=self.clock.now(), expired=is_expired, choice=first.node)
 
     async def _answer_of_children(self, pause: Paused) -> Answer | None:
         child = self._child_workflow(pause.workflow, pause.node)

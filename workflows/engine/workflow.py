@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel
@@ -22,12 +21,12 @@ from .config import GraphConfig
 from .errors import DefinitionError
 from .event_nodes import check_events
 from .fingerprint import differences, fingerprint, type_text
+from .first_of import approval_of, with_parts
 from .graph import Graph
 from .graph_shape import GraphShape
 from .limits import Limits, checked_limits
-from .nodes import Node
+from .nodes import Node, name_by_variables
 from .patterns.branches import BranchesNode
-from .pause_nodes import Approval
 from .predicates import Predicate
 from .resources import Resource
 from .routes import Branch, Routes, is_exit, undo_table
@@ -96,22 +95,25 @@ class Workflow(Generic[S]):
         self.description, self.state_type = description, state
         self.params_type: type | None = params or _params_of(state)
         self.config = config  # None: the defaults
-        self.compatible_with = frozenset(compatible_with)
-        self.migrations = dict(migrations)
+        self.compatible_with, self.migrations = (
+            frozenset(compatible_with),
+            dict(migrations),
+        )
         self.prompts: Mapping[str, Any] = dict(prompts or {})
         self._start = start
         self._routes = {
             source: _branches(name, source, to) for source, to in routes.items()
         }
         self.deadline = _checked_deadline(name, deadline)
-        every = [*(nodes := self._all_nodes()), *_nodes_of_branches(nodes)]
-        self._undo = undo_table(name, every, undo)
+        steps = [*(nodes := self._all_nodes()), *_nodes_of_branches(nodes)]
+        self._undo = undo_table(name, steps, undo)
         self._on_end, self.resources = on_end, _checked_resources(name, resources)
+        every = [*with_parts(steps)]
         caller = sys._getframe(1)  # noqa: SLF001 - where the nodes' variables are
-        _name_nodes(named := [*every, *self._closing_nodes()], caller)
+        name_by_variables(named := [*every, *self._closing_nodes()], caller)
         _check_nodes(name, named)
         _check_fields_exist(name, every, state)
-        _check_types_storable(name, self.params_type, nodes, state)
+        _check_types_storable(name, self.params_type, every, state)
         self.run_title = _checked_run_title(name, run_title, self.params_type)
         _check_has_exit(name, nodes, self._routes)
         self.children = references(self, nodes, self._routes)
@@ -227,8 +229,8 @@ class Workflow(Generic[S]):
     @cached_property
     def has_personal_approvals(self) -> bool:
         """Whether it depends on the person, not only on permissions, who may respond."""
-        nodes = self.graph.nodes.values()
-        return any(isinstance(one, Approval) and one.is_personal for one in nodes)
+        found = map(approval_of, self.graph.nodes.values())
+        return any(one is not None and one.is_personal for one in found)
 
     @property
     def has_closing(self) -> bool:
@@ -288,18 +290,6 @@ def _branches(
         target if isinstance(target, Branch) else Branch(None, target)
         for target in targets
     ]
-
-
-def _name_nodes(nodes: Iterable[Node[Any, Any]], caller: FrameType) -> None:
-    """Name each unnamed node after the variable to which it is assigned."""
-    scopes = caller.f_locals, caller.f_globals
-    for node in nodes:
-        if getattr(node, "name", node):
-            continue
-        names = (
-            name for scope in scopes for name, value in scope.items() if value is node
-        )
-        node.name = next(names, "")
 
 
 def _check_nodes(workflow: str, nodes: Sequence[Any]) -> None:

@@ -61,7 +61,8 @@ def url_of(token: str) -> str:
 def open_wait(run: Run, context: NodeContext, until: dt.datetime | None) -> UUID | None:
     """Open the wait of a step and return the id of its address.
 
-    None if a message has arrived already. An open wait of an earlier try keeps its address.
+    None if a message has arrived already, at this address or another one of the step. An open
+    wait of an earlier try keeps its address.
     Raises NotHeld.
     """
     with transaction.atomic():
@@ -70,15 +71,16 @@ def open_wait(run: Run, context: NodeContext, until: dt.datetime | None) -> UUID
         )
         if not held.select_for_update().exists():
             raise NotHeld
-        wait = EventWait.objects.filter(
-            run=run, sequence=context.sequence, position=context.position
-        ).first()
+        waits = EventWait.objects.filter(run=run, sequence=context.sequence)
+        if waits.filter(status=EventWaitStatus.RECEIVED).exists():
+            return None
+        wait = waits.filter(position=context.position).first()
         if wait is None:
             wait = EventWait(
                 run=run, sequence=context.sequence, position=context.position
             )
         elif _is_current(wait):
-            return None if wait.status == EventWaitStatus.RECEIVED else wait.address_id
+            return wait.address_id
         wait.workflow_name, wait.node_name = run.workflow_name, context.node
         wait.kind, wait.status = EventWaitKind.CALLBACK, EventWaitStatus.OPEN
         wait.message, wait.closed_at = None, None
@@ -89,11 +91,8 @@ def open_wait(run: Run, context: NodeContext, until: dt.datetime | None) -> UUID
 
 
 def _is_current(wait: EventWait) -> bool:
-    """Return whether the address of a wait is valid, or was used, since the run last ended."""
-    if wait.address_id is None or wait.status not in (
-        EventWaitStatus.OPEN,
-        EventWaitStatus.RECEIVED,
-    ):
+    """Return whether the address of a wait is valid: it was made since the run last ended."""
+    if wait.address_id is None or wait.status != EventWaitStatus.OPEN:
         return False
     ended = wait.run.attempts.filter(outcome__in=ENDS, ended_at__gte=wait.created_at)
-    return wait.status == EventWaitStatus.RECEIVED or not ended.exists()
+    return not ended.exists()

@@ -6,7 +6,8 @@ process that ends in between leaves it to the sweep.
 
     1. Lock the oldest kept message of the event; the second one finds it delivered.
     2. Lock the waiting runs, in the order that all code uses.
-    3. Close their waits with the message, queue the runs, mark the message, in one transaction.
+    3. Close their waits with the message, withdraw what else they wait for, queue the runs, mark
+       the message, in one transaction.
     4. Without a waiting run the message is kept. Continue with the next message.
 """
 
@@ -25,7 +26,6 @@ from workflows.audit import audit_events
 from workflows.infra import notifications
 from workflows.models import (
     Approval,
-    ApprovalStatus,
     EventMessage,
     EventWait,
     EventWaitKind,
@@ -100,13 +100,23 @@ def _deliver_to_all(message: EventMessage, event: Event) -> list[UUID]:
     for wait in event.waits.filter(run__in=runs):
         first.setdefault(wait.run_id, wait)
     for wait in first.values():
-        EventWait.objects.filter(pk=wait.pk).close(
-            EventWaitStatus.RECEIVED, message=message
-        )
+        receive(wait, message)
     if first:
         EventMessage.objects.filter(pk=message.pk).update(delivered_at=timezone.now())
         move([run for run in runs if run.pk in first], message)
+    if len(first) < len(set(waiting)):
+        # another answer came first; a claim that found its run locked here has skipped it
+        notifications.pending_on_commit()
     return list(first)
+
+
+def receive(wait: EventWait, message: EventMessage) -> bool:
+    """Close the wait of a locked run with a message, and withdraw the others; False if closed."""
+    mine = EventWait.objects.filter(pk=wait.pk)
+    if not mine.close(EventWaitStatus.RECEIVED, message=message):
+        return False
+    withdraw([wait.run_id], came_first(wait.node_name))
+    return True
 
 
 def _locked(run_ids: Collection[UUID]) -> list[Run]:
@@ -118,7 +128,6 @@ def _locked(run_ids: Collection[UUID]) -> list[Run]:
 def move(runs: Sequence[Run], message: EventMessage) -> None:
     """Queue locked runs whose wait has received a message."""
     ids = [run.pk for run in runs]
-    withdraw(ids)
     Run.objects.filter(pk__in=ids).wake()
     audit_events.record_each(
         audit_events.entry(
@@ -142,16 +151,41 @@ def described(message: EventMessage) -> str:
     return f"“{message.name}”{key}, message {message.short_id}"
 
 
-def withdraw(run_ids: Collection[UUID]) -> None:
-    """Close what these runs wait for besides a timer, in the transaction that moves them."""
-    Approval.objects.filter(run__in=run_ids).close(ApprovalStatus.WITHDRAWN)
+def came_first(node: str) -> str:
+    """Return why the other waits of a run were withdrawn."""
+    return f"“{node}” came first"
+
+
+def withdraw(run_ids: Collection[UUID], reason: str) -> None:
+    """Close what these runs wait for, in the transaction that moves them, with their rows locked.
+
+    The reason is shown after "The approval was withdrawn: ".
+    """
+    Approval.objects.filter(run__in=run_ids).withdraw(reason)
     EventWait.objects.filter(run__in=run_ids).close(EventWaitStatus.WITHDRAWN)
 
 
+def answered(approval: Approval) -> None:
+    """Withdraw what a run waits for besides an approval that has a response, which came first."""
+    mine = EventWait.objects.filter(
+        run=approval.run_id, sequence=approval.sequence, kind=EventWaitKind.APPROVAL
+    )
+    mine.close(EventWaitStatus.RECEIVED)
+    withdraw([approval.run_id], came_first(approval.node_name))
+
+
 def expire(run_id: UUID, now: dt.datetime) -> None:
-    """Close the waits of a run that expired, in the transaction that moves it."""
-    overdue = EventWait.objects.filter(run=run_id, expires_at__lte=now)
-    overdue.close(EventWaitStatus.EXPIRED)
+    """Close what a run waited for until now, in the transaction that moves it.
+
+    Of several waits only the one with the earliest end has expired; the others are withdrawn.
+    """
+    waits = EventWait.objects.open().filter(run=run_id, expires_at__lte=now)
+    first = waits.order_by("expires_at", "position").first()
+    if first is not None:
+        EventWait.objects.filter(pk=first.pk).close(EventWaitStatus.EXPIRED)
+    if first is None or first.kind == EventWaitKind.APPROVAL:
+        Approval.objects.filter(run=run_id, expires_at__lte=now).expire(now)
+    withdraw([run_id], came_first(first.node_name) if first else "")
 
 
 def deliver_to(run_id: UUID) -> None:

@@ -88,9 +88,10 @@ class Masker:
         """Mask the secrets in what an approval shows: question, evidence, filled form."""
         if not self._plain:
             return
-        paused.question = self.text(paused.question)
-        paused.show = self.value(dict(paused.show))
-        paused.initial = self.value(paused.initial)
+        for one in (paused, *paused.parts):
+            one.question = self.text(one.question)
+            one.show = self.value(dict(one.show))
+            one.initial = self.value(one.initial)
 
     def child(self, paused: Paused) -> bool:
         """Take the secrets out of the params of a child run; return whether any was there."""

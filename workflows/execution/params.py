@@ -45,7 +45,7 @@ def check_response(
     workflow: AnyWorkflow, node_name: str, given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return an approval's response as JSON. Raises InvalidParams, ApprovalNotFound."""
-    node = workflow.graph.nodes.get(node_name)
+    node = workflow.graph.all_nodes.get(node_name)
     if node is None:
         raise ApprovalNotFound(node_name)
     return check_answer(getattr(node, "answer_type", None), given, of="The response")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from django.db.models import Q
 
@@ -34,10 +34,14 @@ from workflows.models import (
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from workflows.audit.step_records import StageRow
     from workflows.engine import Paused
+
+
+WAITS_FOR_MESSAGES: Final = (WaitKind.EVENT, WaitKind.CALLBACK, WaitKind.FIRST_OF)
+ENDED_WAITS: Final = (EventWaitStatus.RECEIVED, EventWaitStatus.EXPIRED)
 
 
 def pause_write(
@@ -58,10 +62,8 @@ def pause_write(
             return
         if paused.kind == WaitKind.APPROVAL:
             _open_approval(run, paused)
-        elif paused.kind == WaitKind.EVENT:
-            _open_wait(run, paused)
-        elif paused.kind == WaitKind.CALLBACK:
-            _await_callback(run, paused)
+        elif paused.kind in WAITS_FOR_MESSAGES:
+            _await_first(run, paused, paused.parts or [paused])
         elif isinstance(child, ChildGroup):
             child_group_rows.insert(run, child, paused)
         elif child is not None:
@@ -70,16 +72,44 @@ def pause_write(
     return write
 
 
-def _open_wait(run: Run, paused: Paused) -> None:
-    """Open the wait for a message; one that was withdrawn by a cancel is opened again."""
+KINDS_OF_PARTS: Final = {
+    WaitKind.EVENT: EventWaitKind.EVENT,
+    WaitKind.APPROVAL: EventWaitKind.APPROVAL,
+    WaitKind.WAIT: EventWaitKind.TIMER,
+}
+
+
+def _await_first(run: Run, paused: Paused, parts: Sequence[Paused]) -> None:
+    """Open the wait, or all of which the first one counts, each with a row of its own.
+
+    A callback has its row since its address was made; if something has arrived there already,
+    the run continues.
+    """
+    for position, part in enumerate(parts):
+        if part.kind == WaitKind.CALLBACK:
+            _await_callback(run, part, position)
+            continue
+        if part.kind == WaitKind.APPROVAL:
+            _open_approval(run, part)
+        _open_wait(run, part, KINDS_OF_PARTS[WaitKind(part.kind)], position)
+    _continue_if_received(run, paused)
+
+
+def _open_wait(
+    run: Run,
+    paused: Paused,
+    kind: EventWaitKind,
+    position: int,
+) -> None:
+    """Open a wait; one that was withdrawn by a cancel is opened again."""
     EventWait.objects.update_or_create(
         run=run,
         sequence=paused.sequence,
-        position=0,
+        position=position,
         defaults={
             "workflow_name": run.workflow_name,
             "node_name": paused.node,
-            "kind": EventWaitKind.EVENT,
+            "kind": kind,
             "name": paused.event,
             "key": paused.key,
             "status": EventWaitStatus.OPEN,
@@ -91,13 +121,21 @@ def _open_wait(run: Run, paused: Paused) -> None:
     )
 
 
-def _await_callback(run: Run, paused: Paused) -> None:
-    """Let the run wait for what is posted to its address, or continue if that has arrived."""
-    waits = EventWait.objects.filter(run=run, sequence=paused.sequence)
+def _await_callback(run: Run, paused: Paused, position: int) -> None:
+    """Let the run wait for what is posted to its address."""
+    waits = EventWait.objects.filter(
+        run=run, sequence=paused.sequence, position=position
+    )
     waits.open().update(expires_at=paused.until)
-    if waits.filter(status=EventWaitStatus.RECEIVED).exists():
+
+
+def _continue_if_received(run: Run, paused: Paused) -> None:
+    """Queue the run again if something was posted before it waited."""
+    waits = EventWait.objects.filter(run=run, sequence=paused.sequence)
+    received = waits.filter(status=EventWaitStatus.RECEIVED).first()
+    if received is not None:
         # its record holds the run's row, which a request locks first: none is between
-        event_delivery.withdraw([run.pk])
+        event_delivery.withdraw([run.pk], event_delivery.came_first(received.node_name))
         Run.objects.filter(pk=run.pk).wake()
 
 
@@ -125,6 +163,7 @@ def _open_approval(run: Run, paused: Paused) -> None:
             "response": None,
             "responded_by": None,
             "responded_at": None,
+            "withdrawn_reason": "",
             "comment": "",
         },
     )
@@ -198,11 +237,17 @@ def reply_to(run: Run) -> Reply | None:
     """Return the result that ended the pause of this run, None if it has not ended."""
     step = run.sequence + 1
     approval = Approval.objects.filter(run=run, sequence=step).first()
-    if approval is not None:
+    waits = [
+        *EventWait.objects.filter(run=run, sequence=step).select_related(
+            "message__sender"
+        )
+    ]
+    ended = next((wait for wait in waits if wait.status in ENDED_WAITS), None)
+    if approval is not None and (ended is None or ended.kind == EventWaitKind.APPROVAL):
         return _response_of(approval)
-    waits = EventWait.objects.filter(run=run, sequence=step)
-    wait = waits.select_related("message__sender").first()
-    return _message_of(wait) if wait is not None else _other_reply(run, step)
+    if ended is not None:
+        return _message_of(ended)
+    return None if waits else _other_reply(run, step)
 
 
 def _other_reply(run: Run, step: int) -> Reply | None:
@@ -232,6 +277,7 @@ def _response_of(approval: Approval) -> Reply | None:
             at=approval.responded_at,
             comment=approval.comment,
             expired=approval.status == ApprovalStatus.EXPIRED,
+            choice=approval.node_name,
         ),
         approval.responded_by_id,
     )
@@ -256,16 +302,20 @@ def _votes_on(approval: Approval) -> Reply:
             comment=who if votes else "",
             expired=approval.status == ApprovalStatus.EXPIRED,
             votes=votes,
+            choice=approval.node_name,
         )
     )
 
 
 def _message_of(wait: EventWait) -> Reply | None:
-    """Return the message that a wait received, or its expiry; None if it was withdrawn."""
+    """Return the message that a wait received, or its end; None if the message was deleted."""
     if wait.status == EventWaitStatus.EXPIRED:
-        return Reply(Answer(at=wait.closed_at, expired=True))
+        is_expired = wait.kind != EventWaitKind.TIMER
+        return Reply(
+            Answer(at=wait.closed_at, expired=is_expired, choice=wait.node_name)
+        )
     message = wait.message
-    if wait.status != EventWaitStatus.RECEIVED or message is None:
+    if message is None:
         return None
     return Reply(
         Answer(
@@ -273,6 +323,7 @@ def _message_of(wait: EventWait) -> Reply | None:
             by=message.sender_name,
             at=message.created_at,
             comment=event_delivery.described(message),
+            choice=wait.node_name,
         ),
         message.sender_id,
     )

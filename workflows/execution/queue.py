@@ -10,7 +10,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Subquery
+from django.db.models import Exists, OuterRef, Subquery
 from django.utils import timezone
 
 from workflows.audit import seal_rows
@@ -18,8 +18,6 @@ from workflows.execution import event_delivery, recovery, run_cancellation, sql
 from workflows.infra import clock, notifications
 from workflows.models import (
     ENDED,
-    Approval,
-    ApprovalStatus,
     ChildGroup,
     Run,
     Status,
@@ -157,13 +155,10 @@ def _wake_due(now: dt.datetime) -> Iterable[UUID]:
         with transaction.atomic():
             # the run first, as everywhere: a cancel locks it before its approval
             if not Run.objects.filter(pk=run_id, wake_at__lte=now).wake():
+                # an answer came first; a claim that found the run locked has skipped it
+                notifications.pending_on_commit()
                 continue
-            overdue = Approval.objects.filter(run=run_id, expires_at__lte=now)
-            overdue.open().update(
-                status=ApprovalStatus.EXPIRED, response=F("on_expiry"), responded_at=now
-            )
             event_delivery.expire(run_id, now)
-            event_delivery.withdraw([run_id])
         yield run_id
 
 
@@ -174,7 +169,7 @@ def _wake_overdue(now: dt.datetime) -> Iterable[UUID]:
         with transaction.atomic():
             if not Run.objects.filter(pk=run_id, deadline_at__lte=now).wake():
                 continue
-            event_delivery.withdraw([run_id])
+            event_delivery.withdraw([run_id], "the deadline of its run has passed")
         run_cancellation.cancel_below(
             run_id, "The deadline of the parent run has passed."
         )

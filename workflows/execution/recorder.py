@@ -225,8 +225,9 @@ class Recorder:
         Raises ValueError for a key that contains a secret, and the errors of
         `launching.new_child`: the node fails with them.
         """
-        if pause.key and self.buffer.masker.text(pause.key) != pause.key:
-            raise ValueError(EVENT_KEY_REFUSED.format(pause.event))
+        for one in (pause, *pause.parts):
+            if one.key and self.buffer.masker.text(one.key) != one.key:
+                raise ValueError(EVENT_KEY_REFUSED.format(one.event))
         if pause.kind == WaitKind.SUBWORKFLOW:
             if self.buffer.masker.child(pause):
                 self.buffer.log(Level.WARNING, MASKED_PARAMS.format(pause.workflow))

@@ -76,7 +76,7 @@ def _cancel_some(
         _queue_closing(run, person, reason)
     ended = [pk for pk in idle if pk not in {run.pk for run in closing}]
     Run.objects.filter(pk__in=ended).cancel(by_id=person, reason=reason)
-    event_delivery.withdraw(idle)
+    event_delivery.withdraw(idle, "its run was cancelled")
     seal_rows.cancel_waiting(runs, reason)
     audit_events.record_each(
         audit_events.entry(

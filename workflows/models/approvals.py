@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q, Value
+from django.db.models import F, Q, Value
 from django.utils import timezone
 
 from workflows.models.exact_json import ExactJSONField
@@ -36,10 +36,18 @@ class ApprovalQuerySet(models.QuerySet["Approval"]):
             )
         )
 
-    def close(self, status: ApprovalStatus, *, value: object = None) -> int:
-        """Close open approvals as expired or withdrawn; return their number."""
+    def withdraw(self, reason: str) -> int:
+        """Close open approvals that nobody has to respond to any more; return their number."""
         return self.open().update(
-            status=status, response=value, responded_at=timezone.now()
+            status=ApprovalStatus.WITHDRAWN,
+            withdrawn_reason=reason,
+            responded_at=timezone.now(),
+        )
+
+    def expire(self, now: dt.datetime) -> int:
+        """Close open approvals with the response that was declared; return their number."""
+        return self.open().update(
+            status=ApprovalStatus.EXPIRED, response=F("on_expiry"), responded_at=now
         )
 
 
@@ -78,6 +86,8 @@ class Approval(models.Model):
     )
     comment = models.TextField(blank=True, default="")
     responded_at = models.DateTimeField(null=True)
+    # continues "The approval was withdrawn: "; "" for those of earlier versions
+    withdrawn_reason = models.TextField(blank=True, default="", db_default="")
     created_at = models.DateTimeField(default=timezone.now)
     # in a fork: the run that asked; null: this run
     inherited_from = models.UUIDField(null=True)

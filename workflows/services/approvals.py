@@ -125,4 +125,5 @@ def closed_reason(approval: Approval) -> str:
         return f"Already answered by {by}."
     if approval.status == ApprovalStatus.EXPIRED:
         return "The approval has expired."
-    return "The approval was withdrawn: its run was cancelled."
+    reason = approval.withdrawn_reason or "its run was cancelled"
+    return f"The approval was withdrawn: {reason}."

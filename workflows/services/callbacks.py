@@ -71,7 +71,7 @@ def receive(registry: Registry, token: str, value: Mapping[str, Any]) -> EventMe
     checked = check_answer(kind, value, of="The content")
     try:
         return _take(token, wait.run_id, checked)
-    except CallbackUsed:
+    except (CallbackOver, CallbackUsed):
         # a claim that found the run locked has skipped it
         notifications.pending_on_commit()
         raise
@@ -84,6 +84,8 @@ def _take(token: str, run_id: UUID, value: Any) -> EventMessage:
         if run is None:
             raise CallbackNotFound
         wait = find(token)
+        if _has_ended(wait, run):
+            raise CallbackOver
         message = EventMessage.objects.create(
             workflow_name=run.workflow_name,
             name="",
@@ -92,19 +94,26 @@ def _take(token: str, run_id: UUID, value: Any) -> EventMessage:
             address=audit_events.address(),
             delivered_at=timezone.now(),
         )
-        mine = EventWait.objects.filter(pk=wait.pk)
-        if not mine.close(EventWaitStatus.RECEIVED, message=message):
+        if not event_delivery.receive(wait, message):
             raise CallbackUsed
         if run.status == Status.WAITING:
             event_delivery.move([run], message)
     return message
 
 
+def _has_ended(wait: EventWait, run: Run) -> bool:
+    """Return whether a locked run has left the step of a wait, or will with another message."""
+    if run.sequence >= wait.sequence:
+        return True
+    others = run.event_waits.filter(sequence=wait.sequence)
+    return others.filter(status=EventWaitStatus.RECEIVED).exists()
+
+
 def _answer_type(registry: Registry, wait: EventWait) -> Any:
     """Return the type that a node waits for. Raises WorkflowUnavailable."""
     workflow = registry.find(wait.workflow_name)
     try:
-        nodes = call_contained(lambda: workflow.graph.nodes) if workflow else {}
+        nodes = call_contained(lambda: workflow.graph.all_nodes) if workflow else {}
     except Exception as error:  # a factory that needs params
         raise WorkflowUnavailable from error
     kind = getattr(nodes.get(wait.node_name), "answer_type", None)

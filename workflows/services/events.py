@@ -55,7 +55,7 @@ class Sent:
 def declared_events(workflow: AnyWorkflow) -> dict[str, EventNode]:
     """Return the events that a workflow waits for, by name; none if it cannot be built."""
     try:
-        nodes = call_contained(lambda: list(workflow.graph.nodes.values()))
+        nodes = call_contained(lambda: list(workflow.graph.all_nodes.values()))
     except Exception:  # a factory that needs params
         return {}
     return {node.event_name: node for node in event_nodes(nodes)}

@@ -1,13 +1,16 @@
 """The branches of a graph as nodes and edges: lanes between a split and a join.
 
 A node with branches is drawn as the split; a bar below its branches is the join. The edges that
-leave the node leave from the bar.
+leave the node leave from the bar. What a node waits for the first of is drawn like branches with
+one node each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+
+from workflows.engine.first_of import FIRST_EDGE
 
 JOIN: Final = "join"  # the kind of the bar
 
@@ -40,6 +43,9 @@ def drawn_nodes(graph: Mapping[str, Any]) -> list[Mapping[str, Any]]:
             "kind": JOIN,
             "of": node["name"],
             "lanes": len(node["branches"]),
+            "text": "continues with what comes first"
+            if _is_choice(node)
+            else "joins its branches",
         }
         for node in _with_branches(graph)
     ]
@@ -64,6 +70,20 @@ def join_of(name: str) -> str:
 def split_index(branch: int) -> int:
     """Return the index of the edge from a node to its n-th branch, which is never a decision."""
     return -1 - branch
+
+
+def parts_of_choices(graph: Mapping[str, Any]) -> dict[str, str]:
+    """Return the names of nodes that wait for the first of several, by that of each part."""
+    return {
+        branch["name"]: node["name"]
+        for node in _with_branches(graph)
+        if _is_choice(node)
+        for branch in node["branches"]
+    }
+
+
+def _is_choice(node: Mapping[str, Any]) -> bool:
+    return bool(node.get("kind") == "first_of")
 
 
 def first_nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
@@ -99,16 +119,18 @@ def _split_edges(graph: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
                 "source": node["name"],
                 "target": branch["nodes"][0]["name"],
                 "index": split_index(number),
-                "branch": branch["name"],
+                # a part has the name of its only node
+                "branch": "" if _is_choice(node) else branch["name"],
             }
 
 
 def _inner_edges(graph: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for node in _with_branches(graph):
-        for branch in node["branches"]:
+        for number, branch in enumerate(node["branches"]):
             names = [one["name"] for one in branch["nodes"]]
+            index = FIRST_EDGE + number if _is_choice(node) else 0
             for source, target in zip(names, [*names[1:], node["name"]], strict=True):
-                yield {"source": source, "target": target, "index": 0}
+                yield {"source": source, "target": target, "index": index}
 
 
 def _leaves(edge: Mapping[str, Any], joined: frozenset[str]) -> str:

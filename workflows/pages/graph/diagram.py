@@ -360,7 +360,7 @@ def _join(
         number=number,
         name=shape["name"],
         kind=JOIN,
-        title=f"{shape['of']} joins its branches.",
+        title=f"{shape['of']} {shape['text']}.",
         lines=(),
         note=Text("", place.x, place.y),
         state=NodeState(state=state.state),
@@ -427,7 +427,8 @@ def _mask(at: Point, width: float, *, aside: bool) -> tuple[float, float, float]
 def _edge_title(shape: Mapping[str, Any], state: EdgeState) -> str:
     when = _label(shape)
     if "branch" in shape:
-        return f"{shape['source']} → {shape['target']}, branch {when}"
+        branch = f", branch {when}" if when else ""
+        return f"{shape['source']} → {shape['target']}{branch}"
     text = f"{shape['source']} → {shape['target']}" + (f", if {when}" if when else "")
     counts = [
         f"{verb} {count}×"

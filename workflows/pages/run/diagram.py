@@ -4,23 +4,36 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from django.db.models import Count, Max
 
-from workflows.models import Stage, StageStatus, add_current
-from workflows.pages.graph.branches import all_edges, all_nodes, first_nodes
+from workflows.models import EventWaitStatus, Stage, StageStatus, add_current
+from workflows.pages.graph.branches import (
+    all_edges,
+    all_nodes,
+    first_nodes,
+    parts_of_choices,
+)
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw
 from workflows.pages.run.cancelled_stages import as_shown
 from workflows.pages.run.durations import step_duration
 from workflows.pages.run.view_options import RunView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Set
+    from collections.abc import Mapping, Sequence, Set
 
-    from workflows.models import Run
+    from workflows.models import EventWait, Run
     from workflows.pages.run.durations import Place, StepDuration
     from workflows.pages.run.rows_at_step import PointInTime
+
+
+PART_STATES: Final = {
+    EventWaitStatus.OPEN: (StageStatus.WAITING, "Waiting"),
+    EventWaitStatus.RECEIVED: (StageStatus.COMPLETED, "Came first"),
+    EventWaitStatus.EXPIRED: (StageStatus.COMPLETED, "Came first"),
+    EventWaitStatus.WITHDRAWN: (StageStatus.CANCELLED, "Withdrawn"),
+}
 
 
 def draw_run(
@@ -33,7 +46,7 @@ def draw_run(
 
     `durations` has those of the timeline, by place; `overruled` the edges that a person overrode.
     """
-    nodes = _nodes(run, moment, durations)
+    nodes = _nodes(run, moment, durations) | _parts(run, moment)
     edges = _edges(run, moment)
     for edge in overruled & edges.keys():
         edges[edge] = replace(
@@ -74,6 +87,34 @@ def _nodes(
         )
         for node in all_nodes(run.graph)
     }
+
+
+def _parts(run: Run, moment: PointInTime) -> dict[str, NodeState]:
+    """Return the state of each node of which another one waits for the first.
+
+    They are no steps: their states are those of their waits.
+    """
+    names = parts_of_choices(run.graph)
+    if not names:
+        return {}
+    rows = run.event_waits.filter(node_name__in=names).order_by("sequence")
+    if moment.at is not None:
+        rows = rows.filter(sequence__lte=moment.at)
+    found: dict[str, list[EventWait]] = {}
+    for wait in rows:
+        found.setdefault(wait.node_name, []).append(wait)
+    return {
+        name: _part_state(RunView(at=moment.at, node=name), found.get(name, []))
+        for name in names
+    }
+
+
+def _part_state(view: RunView, waits: Sequence[EventWait]) -> NodeState:
+    href = f"{view.query}#run-panel"
+    if not waits:
+        return NodeState(href=href)
+    state, text = PART_STATES[EventWaitStatus(waits[-1].status)]
+    return NodeState(state, text, len(waits), href)
 
 
 def _node_state(

@@ -11,6 +11,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitedPart:
+    """One of several things of which the first one continues a run."""
+
+    icon: str  # of the kind of its node
+    title: str
+    text: str  # who or what can end it
+    command: str = ""  # shell command that does
+    until_lead: str = ""
+    until: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """One notice: tone, title, text and an optional link or shell command."""
 
@@ -26,3 +38,4 @@ class Notice:
     until_lead: str = ""  # precedes the deadline, after the text: "Due"
     until: dt.datetime | None = None
     runs: tuple[Run, ...] = ()  # links to what the run waits for
+    parts: tuple[AwaitedPart, ...] = ()  # of which the first one continues the run

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from workflows.models import (
+    ApprovalStatus,
     Run,
     Status,
     WaitKind,
@@ -23,7 +24,11 @@ from workflows.pages.redaction import is_redacted, redact
 from workflows.pages.render.text import readable_name, span
 from workflows.pages.run.child_runs import progress_text
 from workflows.pages.run.closing_notices import closing_text, closing_title
-from workflows.pages.run.event_notices import WAITS_FOR_MESSAGES, event_notice
+from workflows.pages.run.event_notices import (
+    WAITS_FOR_MESSAGES,
+    event_notice,
+    first_notice,
+)
 from workflows.pages.run.hold_notices import blocking_notice, leftover_code_notice
 from workflows.pages.run.notice import Notice
 from workflows.pages.run.recovery_texts import recovery_of, text_after_recovery
@@ -297,8 +302,18 @@ def _waiting(
 ) -> Notice:
     if run.waiting_for == WaitKind.APPROVAL and approval:
         return _waiting_for_approval(run, approval, permissions, refusal)
-    if found := _waiting_for_runs(run, permissions):
-        return found
+    if run.waiting_for == WaitKind.FIRST_OF:
+        is_open = approval is not None and approval.status == ApprovalStatus.OPEN
+        found = (
+            _waiting_for_approval(run, approval, permissions, refusal)
+            if approval is not None and is_open
+            else None
+        )
+        return first_notice(run, permissions, found)
+    return _waiting_for_runs(run, permissions) or _waiting_for_time(run)
+
+
+def _waiting_for_time(run: Run) -> Notice:
     node = readable_name(run.waiting_node)
     if run.wake_at:
         return Notice(

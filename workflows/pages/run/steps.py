@@ -19,6 +19,7 @@ from workflows.models import (
     ACTIVE_STATUSES,
     Decision,
     EventWait,
+    EventWaitKind,
     EventWaitStatus,
     Retry,
     Run,
@@ -191,7 +192,11 @@ def add_durations(steps: Iterable[Step], known: Mapping[Place, StepDuration]) ->
 
 def add_waits(steps: Iterable[Step], waits: Iterable[EventWait]) -> None:
     """Set what ended the wait of each step, if it waited for a message."""
-    ended = {wait.sequence: wait for wait in waits if wait.status in SHOWN_WAITS}
+    ended = {
+        wait.sequence: wait
+        for wait in waits
+        if wait.status in SHOWN_WAITS and wait.kind != EventWaitKind.APPROVAL
+    }
     for step in steps:
         if step.stage is not None and step.stage.kind == StageKind.NODE:
             step.wait = ended.get(step.sequence)

@@ -27,6 +27,7 @@ from workflows.pages.run.timeline_waits import (
     APPROVAL,
     CHILD,
     EVENT,
+    FIRST,
     QUEUE,
     STOPPED,
     TIMER,
@@ -46,6 +47,7 @@ LABELS = {
     APPROVAL: "waiting for approval",
     CHILD: "waiting for sub-workflow",
     EVENT: "waiting for an event",
+    FIRST: "waiting for the first of several",
     TIMER: "waiting for timer",
     RETRY: "retry backoff",
 }

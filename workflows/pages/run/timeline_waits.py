@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 QUEUE, APPROVAL, CHILD, TIMER = "queue", "approval", "child", "timer"
 EVENT = "event"  # or a callback
+FIRST = "first"  # of several
 STOPPED = "stopped"  # ended, and resumed later
 
 
@@ -88,13 +89,24 @@ def _wait(
     start: dt.datetime, end: dt.datetime | None, events: Events
 ) -> tuple[str, dt.datetime | None]:
     """Return the kind of a wait and its end, None while it lasts."""
+    messages = [one for one in events.waits if _is_near(one.created_at, start)]
+    if len(messages) > 1:
+        return FIRST, messages[0].closed_at or end
+    return _wait_for_one(start, end, events, messages)
+
+
+def _wait_for_one(
+    start: dt.datetime,
+    end: dt.datetime | None,
+    events: Events,
+    messages: Sequence[EventWait],
+) -> tuple[str, dt.datetime | None]:
     requested = [one for one in events.approvals if _is_near(one.created_at, start)]
     pending = [one for one in events.approvals if one.responded_at is None]
     responses = (one.responded_at for one in events.approvals)
     over = _first(responses, start, end)
     if over is not None or requested or (end is None and pending):
         return APPROVAL, over or end
-    messages = [one for one in events.waits if _is_near(one.created_at, start)]
     if messages:
         return EVENT, messages[0].closed_at or end
     started = [one for one in events.children if _is_near(one.created_at, start)]
