@@ -6,6 +6,7 @@ returns, and one problem for each of its documented errors.
 
 from __future__ import annotations
 
+from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -75,7 +76,14 @@ class DocumentedApi(NinjaAPI):
         return operation.view_func.__name__
 
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
-        """Return the OpenAPI document."""
+        """Return the OpenAPI document; without options all callers get the same object."""
+        return self._document if not options else self._build(**options)
+
+    @cached_property
+    def _document(self) -> OpenAPISchema:
+        return self._build()
+
+    def _build(self, **options: Any) -> OpenAPISchema:
         document = super().get_openapi_schema(**options)
         for _, method, operation in operations_of(document):
             title = operation["operationId"].replace("_", " ")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from workflows.api.application import api
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from django.http import HttpResponse
+    from django.utils.safestring import SafeString
 
     from workflows.pages.requests import HtmxRequest
 
@@ -69,20 +71,20 @@ class Entry:
 def reference(request: HtmxRequest) -> HttpResponse:
     """Show the operations of the API by tag."""
     address = request.build_absolute_uri("/").rstrip("/")
-    return render(
-        request, "api/reference.html", {"groups": _groups(address), "address": address}
-    )
+    context = {"operations": _operations(address), "address": address}
+    return render(request, "api/reference.html", context)
 
 
-@cache
-def _document() -> dict[str, Any]:
-    return dict(api.get_openapi_schema())
+@lru_cache(maxsize=4)  # the server may have a few addresses
+def _operations(address: str) -> SafeString:
+    """Return the part of the page that is the same for everyone."""
+    return render_to_string("api/_operations.html", {"groups": _groups(address)})
 
 
 def _groups(address: str) -> dict[str, list[Entry]]:
     """Return the operations by tag, in the order of the document."""
     groups: dict[str, list[Entry]] = {}
-    for path, method, operation in operations_of(_document()):
+    for path, method, operation in operations_of(api.get_openapi_schema()):
         tag = operation["tags"][0].capitalize()
         groups.setdefault(tag, []).append(_entry(path, method, operation, address))
     return groups
@@ -128,7 +130,7 @@ def _fields(schema: Mapping[str, Any]) -> Iterator[Field]:
 def _resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     name = schema.get("$ref", "").rpartition("/")[2]
     found: Mapping[str, Any] = (
-        _document()["components"]["schemas"][name] if name else schema
+        api.get_openapi_schema()["components"]["schemas"][name] if name else schema
     )
     return found
 
