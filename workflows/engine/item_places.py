@@ -103,7 +103,7 @@ def placed(item: Node[Any, Any], place: object) -> Node[Any, Any]:
         raise refuse("it is no function: give a function of an item")
     if item.isolation is not None:
         raise refuse(
-            "isolate= gives each item a process of its own: use one of the two"
+            "isolate= starts a separate process for each item: use one of the two"
         )
     if place == "processes" and is_async(item.function):
         raise refuse("it is async, and would wait there alone: define it with `def`")
