@@ -10,12 +10,11 @@ from tests.support.dask_cluster import DaskProcesses
 from workflows.cluster.dask_cluster import DaskCluster
 from workflows.engine import item_places
 
-pytest.importorskip("distributed", reason="a cluster needs requirements-dask.txt")
-
 
 @pytest.fixture(scope="module")
 def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]:
     """Start a scheduler and two workers."""
+    pytest.importorskip("distributed", reason="a cluster needs requirements-dask.txt")
     processes = DaskProcesses(tmp_path_factory.mktemp("dask"))
     try:
         processes.start_worker()

@@ -45,9 +45,11 @@ from workflows.execution.run_preparation import prepare
 from workflows.execution.run_spans import RunSpans
 from workflows.execution.writer import LeaseLost
 from workflows.infra import log_context
+from workflows.infra.addresses import Guard
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.models import Level, Status
 from workflows.registry import Registry, registry
+from workflows.runtime.mcp_tools import use_guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +92,8 @@ class Executor:
         self._registry = workflows
         self._recorders: dict[UUID, Recorder] = {}  # of the runs being executed
         isolation.set_up_children("django:setup")
+        guard = Guard(settings.ALLOW_PRIVATE_PROVIDERS, "ALLOW_PRIVATE_PROVIDERS")
+        use_guard(guard)
         if settings.DASK_SCHEDULER:
             item_places.use_cluster(_cluster(settings.DASK_SCHEDULER))
         threads.pool.add_hooks(

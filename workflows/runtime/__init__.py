@@ -38,6 +38,7 @@ from workflows.runtime.fakes import (
     MadeFile,
     page_of,
 )
+from workflows.runtime.mcp_tools import mcp_tools
 from workflows.runtime.null_agents import NoAgents
 from workflows.runtime.profiles import ChosenProfile, NoProfiles
 from workflows.runtime.protocols import (
@@ -118,5 +119,6 @@ __all__ = [
     "UpstreamFailed",
     "Word",
     "call_tools",
+    "mcp_tools",
     "page_of",
 ]
