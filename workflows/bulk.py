@@ -24,8 +24,9 @@ from workflows.audit import audit_events
 from workflows.engine.errors import RequestError
 from workflows.errors import EmptySelection, InvalidParams, JobNotFound, NotAllowed
 from workflows.infra import clock, notifications, outages
-from workflows.models import BulkItem, BulkJob, ItemResult, Profile
+from workflows.models import BulkItem, BulkJob, ItemResult
 from workflows.models.runs import new_run_id
+from workflows.services.entry_rules import errors_of, launch_rules
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ CHUNK = 1_000  # rows per INSERT
 BATCH = 20  # runs between two renewals of the lease
 SLOT_SECONDS = 2.0  # of a worker per call
 FAILED = "Internal error; see the server log."
-MAX_PRIORITY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,12 +183,8 @@ def start_launches(  # noqa: PLR0913 - options of a launch
     """
     system.find_workflow(workflow, by=by)
     permissions.require(permissions.can_launch(by, workflow), "launch this workflow")
-    known = Profile.objects.filter(workflow_name=workflow, name=profile)
-    if profile and not known.exists():
-        raise InvalidParams({"profile": [f"There is no profile “{profile}”."]})
-    if abs(priority) > MAX_PRIORITY:
-        text = f"Enter -{MAX_PRIORITY} to {MAX_PRIORITY}."
-        raise InvalidParams({"priority": [text]})
+    if errors := errors_of(launch_rules(workflow, profile, priority)):
+        raise InvalidParams(errors)
     job = BulkJob(id=job_id or new_run_id(), action=LAUNCH.name)
     job.workflow_name = workflow
     job.options = {"profile": profile, "priority": priority}

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Final
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from workflows.access import permissions
 from workflows.audit import audit_events
 from workflows.errors import AlertNotFound, InvalidAlert
 from workflows.infra import clock
 from workflows.models import AlertMetric, AlertRule
+from workflows.services import entry_rules, named_rows
 from workflows.system import System, system
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
-MAX_NAME_LENGTH: Final = 100  # characters
 MAX_WINDOW: Final = 7 * 24 * 60  # minutes
 MAX_LIMIT: Final = 1e12
 MAX_RULES: Final = 200
@@ -81,13 +81,8 @@ def delete(rule_id: UUID | str, *, by: User, reason: str) -> AlertRule:
     """Delete a rule with its history. Raises AlertNotFound, NotAllowed, ReasonMissing."""
     with transaction.atomic():
         rule = _locked(rule_id, by)
-        audit_events.require_reason(reason, by=by)
         name = rule.workflow_name
-        text = f"{rule}: {reason}"
-        with audit_events.changing(
-            "delete alert", rule, by=by, reason=text, workflow=name
-        ):
-            AlertRule.objects.filter(pk=rule.pk).delete()
+        named_rows.delete(rule, "delete alert", by=by, reason=reason, workflow=name)
     return rule
 
 
@@ -96,16 +91,13 @@ def _locked(rule_id: UUID | str, by: User) -> AlertRule:
     permissions.require(
         can_change(by, found.workflow_name), "set up alerts of this workflow"
     )
-    rule = AlertRule.objects.select_for_update().filter(pk=found.pk).first()
-    if rule is None:
-        raise AlertNotFound
-    return rule
+    return named_rows.locked(found, AlertNotFound)
 
 
 def _save(rule: AlertRule, plan: Plan, action: str, *, by: User) -> AlertRule:
     _validate(plan)
     clear_at = plan.raise_above if plan.clear_at is None else plan.clear_at
-    rule.name = " ".join(plan.name.split())
+    rule.name = entry_rules.normalised(plan.name)
     rule.metric, rule.raise_above, rule.clear_at = (
         plan.metric,
         plan.raise_above,
@@ -115,12 +107,12 @@ def _save(rule: AlertRule, plan: Plan, action: str, *, by: User) -> AlertRule:
     rule.from_node, rule.to_node = plan.from_node, plan.to_node
     rule.owner, rule.owner_name = by, by.get_username()
     rule.updated_at = clock.now()
-    try:
-        with audit_events.changing(action, rule, by=by, workflow=rule.workflow_name):
-            rule.save()
-    except IntegrityError as error:
-        text = f"{rule.workflow_name} has an alert “{rule.name}” already."
-        raise InvalidAlert({"name": [text]}) from error
+    taken = f"{rule.workflow_name} has an alert “{rule.name}” already."
+    with (
+        named_rows.unique_name(taken, InvalidAlert),
+        audit_events.changing(action, rule, by=by, workflow=rule.workflow_name),
+    ):
+        rule.save()
     return rule
 
 
@@ -129,17 +121,10 @@ def _validate(plan: Plan) -> None:
     is_share = is_edge or plan.metric == AlertMetric.FAILED_SHARE
     most = 1.0 if is_share else MAX_LIMIT
     clear_at = plan.raise_above if plan.clear_at is None else plan.clear_at
-    name = " ".join(plan.name.split())
     texts = (plan.from_node, plan.to_node)
     rules = {
-        "name": (
-            0 < len(name) <= MAX_NAME_LENGTH and "\x00" not in name,
-            f"Enter a name of up to {MAX_NAME_LENGTH} characters.",
-        ),
-        "metric": (
-            plan.metric in AlertMetric.values,
-            f"Choose from: {', '.join(AlertMetric.values)}.",
-        ),
+        "name": entry_rules.name_rule(plan.name),
+        "metric": entry_rules.choice_rule(plan.metric, AlertMetric.values),
         "raise_above": (
             isfinite(plan.raise_above) and 0 <= plan.raise_above <= most,
             f"Enter a number from 0 to {most:g}.",
@@ -158,6 +143,6 @@ def _validate(plan: Plan) -> None:
             "Enter both nodes of the edge, for the share of an edge only.",
         ),
     }
-    errors = {one: [text] for one, (is_valid, text) in rules.items() if not is_valid}
+    errors = entry_rules.errors_of(rules)
     if errors:
         raise InvalidAlert(errors)

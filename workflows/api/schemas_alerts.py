@@ -8,10 +8,11 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import Field
 
-from workflows.alerts.service import MAX_LIMIT, MAX_NAME_LENGTH, MAX_WINDOW
+from workflows.alerts.service import MAX_LIMIT, MAX_WINDOW
 from workflows.api.schemas import Input
 from workflows.api.schemas_schedules import NO_NUL
 from workflows.models import AlertMetric
+from workflows.services.entry_rules import MAX_NAME_LENGTH
 
 
 class AlertIn(Input):

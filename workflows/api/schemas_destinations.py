@@ -11,13 +11,14 @@ from pydantic import Field
 
 from workflows.api.schemas import Input
 from workflows.api.schemas_schedules import NO_NUL
-from workflows.deliveries.service import MAX_NAME_LENGTH, MAX_REPLAYS, MAX_URL_LENGTH
+from workflows.deliveries.service import MAX_REPLAYS, MAX_URL_LENGTH
 from workflows.models import (
     DeliveryStatus,
     DestinationKind,
     DestinationState,
     EventKind,
 )
+from workflows.services.entry_rules import MAX_NAME_LENGTH
 
 MAX_ID = 2**63 - 1
 

@@ -12,7 +12,8 @@ from pydantic import AwareDatetime, Field
 from workflows.api.schemas import Input
 from workflows.models import CatchUp, MomentResult, Overlap
 from workflows.schedules.calendar import MAX_EXPRESSION_LENGTH
-from workflows.schedules.service import MAX_JITTER, MAX_NAME_LENGTH, MAX_PRIORITY
+from workflows.schedules.service import MAX_JITTER
+from workflows.services.entry_rules import MAX_NAME_LENGTH, MAX_PRIORITY
 
 NO_NUL = r"^[^\x00]*$"
 

@@ -11,12 +11,8 @@ from pydantic import Field, StringConstraints
 
 from workflows.api.schemas import Input
 from workflows.models import Deduplication, VerificationStyle, WebhookOutcome
-from workflows.webhooks.checks import (
-    MAX_NAME_LENGTH,
-    MAX_PRIORITY,
-    MAX_ROWS,
-    MAX_VALUES,
-)
+from workflows.services.entry_rules import MAX_NAME_LENGTH, MAX_PRIORITY
+from workflows.webhooks.checks import MAX_ROWS, MAX_VALUES
 from workflows.webhooks.mapping import MAX_PATH_LENGTH, MAX_TEXT_LENGTH
 from workflows.webhooks.signatures import MAX_SECRET_LENGTH
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Q
 
 from workflows.access import permissions
@@ -30,6 +30,7 @@ from workflows.models import (
     EventKind,
     Interest,
 )
+from workflows.services import entry_rules, named_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
-MAX_NAME_LENGTH: Final = 100  # characters
 MAX_URL_LENGTH: Final = 500  # characters
 MAX_DESTINATIONS: Final = 100
 MAX_REPLAYS: Final = 1_000  # messages at once
@@ -188,12 +188,7 @@ def delete(destination_id: UUID | str, *, by: User, reason: str) -> Destination:
     """
     with transaction.atomic():
         destination = _locked(destination_id, by)
-        audit_events.require_reason(reason, by=by)
-        text = f"{destination}: {reason}"
-        with audit_events.changing(
-            "delete destination", destination, by=by, reason=text
-        ):
-            Destination.objects.filter(pk=destination.pk).delete()
+        named_rows.delete(destination, "delete destination", by=by, reason=reason)
     return destination
 
 
@@ -260,20 +255,17 @@ def _locked(destination_id: UUID | str, by: User) -> Destination:
     """Lock a destination. Raises DestinationNotFound, NotAllowed."""
     found = find(destination_id, by=by)
     permissions.require(permissions.can_manage_destinations(by), MANAGE)
-    row = Destination.objects.select_for_update().filter(pk=found.pk).first()
-    if row is None:
-        raise DestinationNotFound
-    return row
+    return named_rows.locked(found, DestinationNotFound)
 
 
 def _save(destination: Destination, action: str, *, by: User) -> None:
-    try:
-        with audit_events.changing(action, destination, by=by):
-            destination.save()
-            _set_interests(destination)
-    except IntegrityError as error:
-        text = f"There is a destination “{destination.name}” already."
-        raise InvalidDestination({"name": [text]}) from error
+    taken = f"There is a destination “{destination.name}” already."
+    with (
+        named_rows.unique_name(taken, InvalidDestination),
+        audit_events.changing(action, destination, by=by),
+    ):
+        destination.save()
+        _set_interests(destination)
 
 
 def _set_interests(destination: Destination) -> None:
@@ -290,7 +282,7 @@ def _apply(destination: Destination, plan: Plan, *, by: User) -> None:
     """Set the fields of a valid plan. Raises InvalidDestination."""
     _validate(plan, by)
     _set_address(destination, plan.url.strip())
-    destination.name = " ".join(plan.name.split())
+    destination.name = entry_rules.normalised(plan.name)
     destination.events = sorted(set(plan.events))
     destination.workflows = sorted(set(plan.workflows))
     destination.owner, destination.owner_name = by, by.get_username()
@@ -316,20 +308,16 @@ def _set_address(destination: Destination, url: str) -> None:
 
 
 def _validate(plan: Plan, by: User) -> None:
-    name = " ".join(plan.name.split())
     unknown = sorted(set(plan.events) - set(EventKind.values))
     hidden = sorted(
         one for one in set(plan.workflows) if not permissions.can_view(by, one)
     )
     rules = {
-        "name": (
-            0 < len(name) <= MAX_NAME_LENGTH and "\x00" not in name,
-            f"Enter a name of up to {MAX_NAME_LENGTH} characters.",
-        ),
+        "name": entry_rules.name_rule(plan.name),
         "events": (not unknown, f"Unknown events: {', '.join(unknown)[:200]}."),
         "workflows": (not hidden, f"Unknown workflows: {', '.join(hidden)[:200]}."),
     }
-    errors = {one: [text] for one, (is_valid, text) in rules.items() if not is_valid}
+    errors = entry_rules.errors_of(rules)
     url = plan.url.strip()
     problem = _problem_of_text(url) if chat.is_address(url) else _problem_of_url(url)
     if problem:

@@ -4,9 +4,10 @@ import json
 import re
 from typing import Any
 
-from django.contrib.auth.management import create_permissions
 from django.db import migrations
 from django.db.migrations.state import StateApps
+
+from workflows.migrations._role_permissions import create_permission_rows
 
 LAUNCH = ("view_run", "launch_run", "view_document", "add_document")
 OPERATE = (*LAUNCH, "operate_run", "approve_run", "view_worker")
@@ -34,10 +35,7 @@ CHUNK = 2_000
 def make_roles(apps: StateApps, _editor: object) -> None:
     """Make the groups; permissions are otherwise made only after all migrations."""
     for label in ("auth", "workflows"):
-        config = apps.get_app_config(label)
-        config.models_module = True  # type: ignore[assignment] # any truth will do
-        create_permissions(config, apps=apps, verbosity=0)
-        config.models_module = None
+        create_permission_rows(apps, label)
     permissions = apps.get_model("auth", "Permission").objects.select_related(
         "content_type"
     )

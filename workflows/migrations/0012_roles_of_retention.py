@@ -1,26 +1,14 @@
 """Auditors see the rules of retention and what is left of runs; admins make the rules."""
 
-from django.contrib.auth.management import create_permissions
 from django.db import migrations
-from django.db.migrations.state import StateApps
+
+from workflows.migrations._role_permissions import grant
 
 RULES = [f"{verb}_retention" for verb in ("view", "add", "change", "delete")]
-GIVEN = {
+GRANTED = {
     "auditor": ["view_retention", "view_removedrun"],
     "admin": [*RULES, "view_removedrun"],
 }
-
-
-def give(apps: StateApps, _editor: object) -> None:
-    """Give it to those of the roles that are there."""
-    config = apps.get_app_config("workflows")
-    config.models_module = True  # type: ignore[assignment] # any truth will do
-    create_permissions(config, apps=apps, verbosity=0)
-    config.models_module = None
-    permissions = apps.get_model("auth", "Permission").objects
-    for role in apps.get_model("auth", "Group").objects.filter(name__in=GIVEN):
-        ours = permissions.filter(content_type__app_label="workflows")
-        role.permissions.add(*ours.filter(codename__in=GIVEN[role.name]))
 
 
 class Migration(migrations.Migration):
@@ -30,5 +18,5 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.RunPython(give, migrations.RunPython.noop),
+        grant(GRANTED),
     ]

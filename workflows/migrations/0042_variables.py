@@ -2,26 +2,14 @@
 
 import django.core.validators
 import django.utils.timezone
-from django.contrib.auth.management import create_permissions
 from django.db import migrations, models
-from django.db.migrations.state import StateApps
 
-GIVEN = {
+from workflows.migrations._role_permissions import grant
+
+GRANTED = {
     "auditor": ["view_variable"],
     "admin": [f"{verb}_variable" for verb in ("view", "add", "change", "delete")],
 }
-
-
-def give(apps: StateApps, _editor: object) -> None:
-    """Give the permissions to those of the roles that exist."""
-    config = apps.get_app_config("workflows")
-    config.models_module = True  # type: ignore[assignment] # any truth will do
-    create_permissions(config, apps=apps, verbosity=0)
-    config.models_module = None
-    permissions = apps.get_model("auth", "Permission").objects
-    for role in apps.get_model("auth", "Group").objects.filter(name__in=GIVEN):
-        ours = permissions.filter(content_type__app_label="workflows")
-        role.permissions.add(*ours.filter(codename__in=GIVEN[role.name]))
 
 
 class Migration(migrations.Migration):
@@ -81,5 +69,5 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        migrations.RunPython(give, migrations.RunPython.noop),
+        grant(GRANTED),
     ]

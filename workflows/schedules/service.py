@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from workflows.access import permissions
 from workflows.audit import audit_events
@@ -19,16 +19,17 @@ from workflows.models import (
     CatchUp,
     MomentResult,
     Overlap,
-    Profile,
     Schedule,
     ScheduleMoment,
 )
 from workflows.schedules import calendar
 from workflows.schedules.due_moments import plan
+from workflows.services import entry_rules, named_rows
+from workflows.services.entry_rules import choice_rule, name_rule
 from workflows.system import System, system
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from uuid import UUID
 
     from django.contrib.auth.models import User
@@ -36,10 +37,8 @@ if TYPE_CHECKING:
 
     from workflows.registry import AnyWorkflow
 
-MAX_NAME_LENGTH: Final = 100  # characters
 MAX_JITTER: Final = 86_400  # seconds
 MAX_BACKFILL: Final = 500  # moments
-MAX_PRIORITY: Final = 100
 EARLIEST: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)  # of a backfill
 
 
@@ -183,15 +182,10 @@ def delete(schedule_id: UUID | str, *, by: User, reason: str) -> Schedule:
     with transaction.atomic():
         schedule = _locked(schedule_id, by)
         permissions.require(can_change(by, schedule), "delete this schedule")
-        audit_events.require_reason(reason, by=by)
-        with audit_events.changing(
-            "delete schedule",
-            schedule,
-            by=by,
-            reason=f"{schedule}: {reason}",
-            workflow=schedule.workflow_name,
-        ):
-            Schedule.objects.filter(pk=schedule.pk).delete()
+        name = schedule.workflow_name
+        named_rows.delete(
+            schedule, "delete schedule", by=by, reason=reason, workflow=name
+        )
         notifications.lists_changed_on_commit()
     return schedule
 
@@ -277,19 +271,18 @@ def _is_launched(row: ScheduleMoment) -> bool:
 
 
 def _locked(schedule_id: UUID | str, by: User) -> Schedule:
-    found = find(schedule_id, by=by)
-    return Schedule.objects.select_for_update().get(pk=found.pk)
+    return named_rows.locked(find(schedule_id, by=by), ScheduleNotFound)
 
 
 def _save(schedule: Schedule, action: str, *, by: User) -> Schedule:
-    try:
-        name = schedule.workflow_name
-        with audit_events.changing(action, schedule, by=by, workflow=name):
-            schedule.save()
-            uses.note(name, schedule.params)
-    except IntegrityError as error:
-        text = f"{schedule.workflow_name} has a schedule “{schedule.name}” already."
-        raise InvalidSchedule({"name": [text]}) from error
+    name = schedule.workflow_name
+    taken = f"{name} has a schedule “{schedule.name}” already."
+    with (
+        named_rows.unique_name(taken, InvalidSchedule),
+        audit_events.changing(action, schedule, by=by, workflow=name),
+    ):
+        schedule.save()
+        uses.note(name, schedule.params)
     notifications.lists_changed_on_commit()
     return schedule
 
@@ -298,7 +291,7 @@ def _apply(schedule: Schedule, workflow: AnyWorkflow, plan_: Plan, *, by: User) 
     """Set the fields of a valid plan. Raises InvalidSchedule, InvalidParams."""
     _validate(schedule.workflow_name, plan_)
     now = clock.now()
-    schedule.name = " ".join(plan_.name.split())
+    schedule.name = entry_rules.normalised(plan_.name)
     schedule.cron = calendar.normalised(plan_.cron)
     schedule.zone = calendar.zone_of(plan_.zone).key
     schedule.params = check_params(workflow, plan_.params, by=by)
@@ -312,38 +305,21 @@ def _apply(schedule: Schedule, workflow: AnyWorkflow, plan_: Plan, *, by: User) 
 
 
 def _validate(workflow: str, plan_: Plan) -> None:
-    name = " ".join(plan_.name.split())
-    profiles = Profile.objects.filter(workflow_name=workflow, name=plan_.profile)
-    rules = {
-        "name": (
-            0 < len(name) <= MAX_NAME_LENGTH and "\x00" not in name,
-            f"Enter a name of up to {MAX_NAME_LENGTH} characters.",
-        ),
-        "overlap": (plan_.overlap in Overlap.values, _choices(Overlap.values)),
-        "catch_up": (plan_.catch_up in CatchUp.values, _choices(CatchUp.values)),
-        "jitter_seconds": (
-            0 <= plan_.jitter_seconds <= MAX_JITTER,
-            f"Enter 0 to {MAX_JITTER} seconds.",
-        ),
-        "priority": (
-            abs(plan_.priority) <= MAX_PRIORITY,
-            f"Enter -{MAX_PRIORITY} to {MAX_PRIORITY}.",
-        ),
-        "ends_at": (
-            plan_.ends_at is None or plan_.ends_at > clock.now(),
-            "Choose a time in the future.",
-        ),
-        "profile": (
-            not plan_.profile or profiles.exists(),
-            f"There is no profile “{plan_.profile}”.",
-        ),
-    }
-    errors = {
-        field: [text] for field, (is_valid, text) in rules.items() if not is_valid
-    }
+    errors = entry_rules.errors_of(
+        {
+            "name": name_rule(plan_.name),
+            "overlap": choice_rule(plan_.overlap, Overlap.values),
+            "catch_up": choice_rule(plan_.catch_up, CatchUp.values),
+            "jitter_seconds": (
+                0 <= plan_.jitter_seconds <= MAX_JITTER,
+                f"Enter 0 to {MAX_JITTER} seconds.",
+            ),
+            "ends_at": (
+                plan_.ends_at is None or plan_.ends_at > clock.now(),
+                "Choose a time in the future.",
+            ),
+            **entry_rules.launch_rules(workflow, plan_.profile, plan_.priority),
+        }
+    )
     if errors:
         raise InvalidSchedule(errors)
-
-
-def _choices(values: Sequence[str]) -> str:
-    return f"Choose from: {', '.join(values)}."

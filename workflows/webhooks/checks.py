@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from workflows.errors import InvalidWebhook
-from workflows.models import Deduplication, Profile, VerificationStyle
+from workflows.models import Deduplication, VerificationStyle
+from workflows.services import entry_rules
 from workflows.webhooks import mapping, signatures
 from workflows.webhooks.mapping import BODY, CONSTANT, HEADER
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from workflows.webhooks.service import Plan
 
-MAX_NAME_LENGTH: Final = 100  # characters
-MAX_PRIORITY: Final = 100
 MAX_ROWS: Final = 100  # of the mapping, and of the filter
 MAX_VALUES: Final = 50  # that a condition accepts
 MAX_CONSTANT_BYTES: Final = 20_000
@@ -24,8 +23,14 @@ MAX_CONSTANT_BYTES: Final = 20_000
 
 def check_plan(workflow: str, plan: Plan) -> None:
     """Raise InvalidWebhook, with messages by field, unless a plan is valid."""
-    errors: dict[str, list[str]] = {}
-    for name, text in _problems(workflow, plan):
+    errors = entry_rules.errors_of(
+        {
+            "name": entry_rules.name_rule(plan.name),
+            "style": entry_rules.choice_rule(plan.style, VerificationStyle.values),
+            **entry_rules.launch_rules(workflow, plan.profile, plan.priority),
+        }
+    )
+    for name, text in _problems(plan):
         errors.setdefault(name, []).append(text)
     if errors:
         raise InvalidWebhook(errors)
@@ -37,17 +42,7 @@ def require_valid_secret(secret: str, style: str) -> None:
         raise InvalidWebhook({"secret": [problem]})
 
 
-def _problems(workflow: str, plan: Plan) -> Iterator[tuple[str, str]]:
-    name = " ".join(plan.name.split())
-    if not 0 < len(name) <= MAX_NAME_LENGTH or "\x00" in name:
-        yield "name", f"Enter a name of up to {MAX_NAME_LENGTH} characters."
-    if plan.style not in VerificationStyle.values:
-        yield "style", f"Choose from: {', '.join(VerificationStyle.values)}."
-    if abs(plan.priority) > MAX_PRIORITY:
-        yield "priority", f"Enter -{MAX_PRIORITY} to {MAX_PRIORITY}."
-    profiles = Profile.objects.filter(workflow_name=workflow, name=plan.profile)
-    if plan.profile and not profiles.exists():
-        yield "profile", f"There is no profile “{plan.profile}”."
+def _problems(plan: Plan) -> Iterator[tuple[str, str]]:
     yield from _problems_of_token(plan)
     yield from _problems_of_key(plan)
     yield from _problems_of_mapping(plan)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.fernet import InvalidToken as NotDecrypted
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from workflows.access import permissions, tokens
 from workflows.audit import audit_events
@@ -27,6 +27,7 @@ from workflows.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
+from workflows.services import entry_rules, named_rows
 from workflows.system import System, system
 from workflows.webhooks import mapping, receiving, signatures
 from workflows.webhooks.checks import check_plan, require_valid_secret
@@ -193,15 +194,10 @@ def delete(webhook_id: UUID | str, *, by: User, reason: str) -> WebhookEndpoint:
     with transaction.atomic():
         webhook = _locked(webhook_id, by)
         permissions.require(can_change(by, webhook), "delete this webhook")
-        audit_events.require_reason(reason, by=by)
-        with audit_events.changing(
-            "delete webhook",
-            webhook,
-            by=by,
-            reason=f"{webhook}: {reason}",
-            workflow=webhook.workflow_name,
-        ):
-            WebhookEndpoint.objects.filter(pk=webhook.pk).delete()
+        name = webhook.workflow_name
+        named_rows.delete(
+            webhook, "delete webhook", by=by, reason=reason, workflow=name
+        )
         notifications.lists_changed_on_commit()
     return webhook
 
@@ -261,8 +257,7 @@ def preview(  # noqa: PLR0913 - what a delivery consists of
 
 
 def _locked(webhook_id: UUID | str, by: User) -> WebhookEndpoint:
-    found = find(webhook_id, by=by)
-    return WebhookEndpoint.objects.select_for_update().get(pk=found.pk)
+    return named_rows.locked(find(webhook_id, by=by), WebhookNotFound)
 
 
 def _apply(webhook: WebhookEndpoint, plan: Plan, *, by: User) -> None:
@@ -270,7 +265,7 @@ def _apply(webhook: WebhookEndpoint, plan: Plan, *, by: User) -> None:
     check_plan(webhook.workflow_name, plan)
     owner = plan.owner or by
     tokens.require_may_act_as(owner, by, "webhooks")
-    webhook.name = " ".join(plan.name.split())
+    webhook.name = entry_rules.normalised(plan.name)
     webhook.style, webhook.token_header = plan.style, plan.token_header
     webhook.mapping = [dict(row) for row in plan.mapping]
     webhook.filters = [dict(row) for row in plan.filters]
@@ -307,16 +302,16 @@ def _current_secret(webhook: WebhookEndpoint) -> str:
 
 def _save(webhook: WebhookEndpoint, action: str, *, by: User) -> None:
     name = webhook.workflow_name
-    try:
-        with audit_events.changing(action, webhook, by=by, workflow=name):
-            webhook.save()
-            constants = {
-                row["param"]: row["value"]
-                for row in webhook.mapping
-                if row["source"] == mapping.CONSTANT
-            }
-            uses.note(name, constants)
-    except IntegrityError as error:
-        text = f"{name} has a webhook “{webhook.name}” already."
-        raise InvalidWebhook({"name": [text]}) from error
+    taken = f"{name} has a webhook “{webhook.name}” already."
+    with (
+        named_rows.unique_name(taken, InvalidWebhook),
+        audit_events.changing(action, webhook, by=by, workflow=name),
+    ):
+        webhook.save()
+        constants = {
+            row["param"]: row["value"]
+            for row in webhook.mapping
+            if row["source"] == mapping.CONSTANT
+        }
+        uses.note(name, constants)
     notifications.lists_changed_on_commit()

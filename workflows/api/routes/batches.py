@@ -23,6 +23,7 @@ from workflows.errors import InvalidBatch
 from workflows.pages.forms.batch import Batch, kind_of, read_batch
 from workflows.pages.rate_limits import count
 from workflows.registry import AnyWorkflow
+from workflows.services.entry_rules import MAX_PRIORITY
 from workflows.system import system
 
 router = Router(tags=["bulk actions"])
@@ -58,7 +59,7 @@ class BatchQuery(Schema):
     profile: str | None = Field(
         None, max_length=60, description="A profile, “” for none; by weight if omitted."
     )
-    priority: int = Field(0, ge=-bulk.MAX_PRIORITY, le=bulk.MAX_PRIORITY)
+    priority: int = Field(0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
 
 
 @router.post(

@@ -19,8 +19,9 @@ from workflows.execution import workers
 from workflows.execution.worker import Worker
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Document, Run, Status
-from workflows.pages.forms.launch_form import MAX_KEY_LENGTH, MAX_PRIORITY
+from workflows.pages.forms.launch_form import MAX_KEY_LENGTH
 from workflows.runtime.errors import ProviderError
+from workflows.services.entry_rules import MAX_PRIORITY
 from workflows.system import system
 
 if TYPE_CHECKING:

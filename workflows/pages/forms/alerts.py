@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from django import forms
 
 from workflows.alerts.evaluation import SHARES
-from workflows.alerts.service import MAX_NAME_LENGTH, MAX_WINDOW, Plan
+from workflows.alerts.service import MAX_WINDOW, Plan
 from workflows.models import AlertMetric
+from workflows.services.entry_rules import MAX_NAME_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 
-from workflows.deliveries.service import MAX_NAME_LENGTH, MAX_URL_LENGTH, Plan
+from workflows.deliveries.service import MAX_URL_LENGTH, Plan
 from workflows.models import EventKind
 from workflows.pages.catalog import title_of
+from workflows.services.entry_rules import MAX_NAME_LENGTH
 from workflows.system import system
 
 if TYPE_CHECKING:

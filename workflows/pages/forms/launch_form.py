@@ -13,6 +13,7 @@ from workflows.engine.adapters import schema
 from workflows.execution.launching import MAX_DEADLINE
 from workflows.models import Agent
 from workflows.runtime.errors import ProviderError
+from workflows.services.entry_rules import MAX_PRIORITY
 
 if TYPE_CHECKING:
     from workflows.registry import AnyWorkflow
@@ -21,7 +22,6 @@ PREFIX = "launch"
 BY_WEIGHT, OWN = "by weight", "own"
 NAMED = "profile:"  # prefix of profile names, which might equal the values above
 MAX_TOKEN_LENGTH = 8_000  # characters
-MAX_PRIORITY = 100
 MAX_KEY_LENGTH = 200  # characters
 
 

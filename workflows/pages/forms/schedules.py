@@ -23,12 +23,8 @@ from workflows.pages.forms.launch_form import (
 )
 from workflows.pages.render.zones import current_zone
 from workflows.schedules import calendar
-from workflows.schedules.service import (
-    MAX_JITTER,
-    MAX_NAME_LENGTH,
-    MAX_PRIORITY,
-    Plan,
-)
+from workflows.schedules.service import MAX_JITTER, Plan
+from workflows.services.entry_rules import MAX_NAME_LENGTH, MAX_PRIORITY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -15,8 +15,8 @@ from workflows.errors import InvalidPayload, InvalidWebhook
 from workflows.models import Deduplication, VerificationStyle
 from workflows.pages.forms import json_schema as schemas
 from workflows.pages.forms.launch_form import PREFIX
+from workflows.services.entry_rules import MAX_NAME_LENGTH, MAX_PRIORITY
 from workflows.webhooks import mapping, service
-from workflows.webhooks.checks import MAX_NAME_LENGTH, MAX_PRIORITY
 from workflows.webhooks.mapping import BODY, CONSTANT, HEADER
 from workflows.webhooks.service import Plan
 from workflows.webhooks.signatures import MAX_SECRET_LENGTH
