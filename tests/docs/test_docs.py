@@ -106,3 +106,27 @@ def test_links_between_documents_resolve() -> None:
         if not (document.parent / target).exists()
     ]
     assert broken == []
+
+
+DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+OF_OTHERS = (
+    "team/",
+    "peer_",
+    "floor.py",
+)  # apps of authors, benchmarks of other systems
+
+
+def test_modules_that_the_documentation_names_exist() -> None:
+    modules = {
+        f"/{path.relative_to(ROOT)}"
+        for folder in ("workflows", "project", "signalbox", "bench", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+    } | {"/manage.py"}
+    missing = [
+        f"{page.name}: {name}"
+        for page in DOCS
+        for name in re.findall(r"`([\w/]+\.py)`", page.read_text())
+        if not name.startswith(OF_OTHERS)
+        and not any(module.endswith(f"/{name}") for module in modules)
+    ]
+    assert missing == []
