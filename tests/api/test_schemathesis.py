@@ -94,6 +94,7 @@ def fill(case: Any, world: World) -> None:
         "run_id": world.run.pk,
         "name": OURS,
         "document_id": world.document.pk,
+        "file_id": world.file.pk,
         "job_id": world.job.pk,
         "schedule_id": world.schedule.pk,
         "view_id": world.view.pk,

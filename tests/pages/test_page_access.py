@@ -21,6 +21,7 @@ ARGUMENTS = {
     "name": "classify-document",
     "run_id": RUN,
     "document_id": DOCUMENT,
+    "file_id": UUID(int=9),
     "number": 1,
     "kind": "csv",
     "view_id": 1,

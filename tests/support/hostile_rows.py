@@ -29,6 +29,7 @@ from tests.support.factories import (
     make_note,
     make_retry,
     make_run,
+    make_run_file,
     make_stage,
     make_worker,
 )
@@ -188,6 +189,7 @@ class World:
             "run_id": self.rich.pk,
             "job_id": BulkJob.objects.get().pk,
             "document_id": self.document.pk,
+            "file_id": self.rich.files.get().pk,
             "number": 1,
             "kind": "csv",
             "view_id": self.view.pk,
@@ -389,7 +391,8 @@ def _child_runs(parent: Run, workflow: str) -> None:
 
 
 def _waits(run: Run) -> None:
-    """Add a message that a run has received, and pause the registered workflow."""
+    """Add a file, a message that a run has received, and pause the registered workflow."""
+    make_run_file(run)
     message = EventMessage.objects.create(
         workflow_name=run.workflow_name, name="x", key="x", value={}, sender_name="x"
     )
@@ -421,6 +424,7 @@ def _evidence(run: Run, document: Document, payload: str) -> None:
     result = {
         "document": str(document.pk),
         "pages": [{"page": 1, "marks": marks, "text": payload, "note": payload}],
+        "file": str(make_run_file(run).pk),
         payload: payload,
     }
     Run.objects.filter(pk=run.pk).update(result={"result": result, **result})
