@@ -1,4 +1,4 @@
-"""Run the code of README.md and docs/authoring.md, and compare their tables with the code."""
+"""Run the code of README.md and of pages for authors, and compare their tables with the code."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from workflows.engine.errors import CheckpointMismatch
 from workflows.engine.events import EVENT_TYPES
 
 ROOT = Path(__file__).parents[2]
-README, AUTHORING, PATTERNS = PAGES = (
+README, AUTHORING, PATTERNS, COOKBOOK = PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "authoring.md",
     ROOT / "docs" / "patterns.md",
+    ROOT / "docs" / "cookbook.md",
 )
 MANAGE = (sys.executable, "manage.py")
 MIN_BLOCKS = 40  # on the author's page: fewer, and something is not found any more
