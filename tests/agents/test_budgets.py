@@ -16,9 +16,10 @@ from django.utils import timezone
 from tests.support.agent_rows import make_agent, make_call
 from tests.support.factories import make_run
 from tests.support.openai_server import Answer, ModelServer
-from tests.support.workers import ended, reaches, until, working
+from tests.support.workers import SharedEvent, ended, reaches, until, working
 from workflows.agents import budgets
-from workflows.engine import State, Workflow, node, parallel
+from workflows.audit.verifier import Checker
+from workflows.engine import Node, State, Workflow, branches, node, parallel
 from workflows.errors import AlreadyAnswered, InvalidParams, NotAllowed
 from workflows.infra.database_threads import run_in_db
 from workflows.models import (
@@ -51,6 +52,7 @@ class Talk(State):
     words: tuple[str, ...] = ("one", "two", "three", "four")
     answers: tuple[str, ...] = ()
     result: str = ""
+    parts: dict[str, str] | None = None
 
 
 @node
@@ -81,12 +83,37 @@ def finish(state: Talk) -> Talk:
     return state
 
 
+spoken = SharedEvent()  # the first branch has used the budget up
+
+
+@node
+async def speak(state: Talk, runtime: Runtime) -> str:
+    reply = await runtime.agents.chat("writer", "Hello?")
+    spoken.set()
+    return reply.text
+
+
+@node
+async def prepare(state: Talk) -> Talk:
+    await spoken.wait()
+    return state.set(words=("ready",))
+
+
+@node
+async def respond(state: Talk, runtime: Runtime) -> str:
+    return (await runtime.agents.chat("writer", state.words[0])).text
+
+
+both: Node[Talk, Talk] = branches(
+    {"first": speak, "second": [prepare, respond]}, into="parts", name="both"
+)
 answer_all = parallel(answer_one, over="words", into="answers", limit=2)
 talking = Workflow("talking", state=Talk, start=talk, routes={talk: finish})
 gathering = Workflow("gathering", state=Talk, start=gather, routes={})
 answering = Workflow("answering", state=Talk, start=answer_all, routes={})
+branching = Workflow("branching", state=Talk, start=both, routes={both: finish})
 ours = Registry()
-for one in (talking, gathering, answering):
+for one in (talking, gathering, answering, branching):
     ours.register(one)
 our_system = System(ours)
 
@@ -135,6 +162,39 @@ async def test_a_run_that_used_its_budget_up_waits_and_continues_with_more(
     assert not await run_in_db(Decision.objects.filter(decided_by=alice).exists)
     stages = await run_in_db(list, run.stages.values_list("node_name", "status"))
     assert stages == [("talk", "completed"), ("finish", "completed")]
+
+
+async def test_a_budget_used_up_in_a_branch_pauses_the_run_and_keeps_what_is_finished(
+    server: ModelServer, alice: User
+) -> None:
+    await run_in_db(make_budget)
+    async with working(ours):
+        run = await run_in_db(our_system.execute, "branching")
+        run = await reaches(run.pk, Status.WAITING)
+        assert len(server.requests) == 1
+        assert (run.sequence, run.waiting_node) == (0, "both")
+        stages = await run_in_db(
+            list, run.stages.order_by("sequence").values_list("node_name", "status")
+        )
+        assert stages == [
+            ("speak", "completed"),
+            ("prepare", "completed"),
+            ("respond", "cancelled"),
+            ("both", "waiting"),
+        ]
+        await run_in_db(our_system.respond, run.pk, CONTINUE, by=alice, comment="Fine")
+        run = await ended(run.pk)
+    assert run.status == Status.COMPLETED
+    assert len(server.requests) == 2, "the first branch did not ask again"
+    assert {*run.result["parts"]} == {"first", "second"}
+    completed = await run_in_db(
+        list,
+        run.stages.filter(status="completed")
+        .order_by("sequence")
+        .values_list("node_name", flat=True),
+    )
+    assert completed == ["speak", "prepare", "respond", "both", "finish"]
+    assert await run_in_db(lambda: Checker().run(run.pk)) == []
 
 
 async def test_too_little_is_refused_and_a_budget_can_be_reached_again(

@@ -17,11 +17,12 @@ from workflows.engine import (
     Cancellation,
     ExecutionError,
     NodeTimedOut,
+    Paused,
     ProcessDied,
     parallel,
 )
 from workflows.engine.errors import ParallelError
-from workflows.runtime import FakeAgents, FakeDocuments, FakeRuntime
+from workflows.runtime import FakeAgents, FakeDocuments, FakeRuntime, Reply
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -57,6 +58,29 @@ async def test_async_items_use_the_agents_and_the_log_of_the_run(
     assert {one.name for one in documents.made} == {f"{n}.txt" for n in range(6)}
     assert "item 4 has key " in runtime.logger.text
     assert "item 4 of node “step” runs on tcp://127.0.0.1:" in runtime.logger.text
+
+
+class UsedUp(Paused):
+    """A pause that cannot be pickled, like that of a budget."""
+
+    again = True
+
+    def __init__(self, of: list[int]) -> None:
+        super().__init__("approval", question=f"{sum(of)} were used. Allow more?")
+
+
+class WithoutBudget(FakeAgents):
+    """Agents whose budget is used up."""
+
+    async def chat(self, *_: Any, **__: Any) -> Reply:
+        raise UsedUp([1, 2])
+
+
+async def test_a_call_for_which_the_run_has_to_wait_pauses_it(tmp_path: Path) -> None:
+    runtime = FakeRuntime(agents=WithoutBudget(), variables={"town": "Ghent"})
+    with pytest.raises(UsedUp, match="approval") as caught:
+        await run(on_dask(remote.greet), state(tmp_path, 1), runtime)
+    assert caught.value.question == "3 were used. Allow more?"
 
 
 async def test_sync_items_run_in_processes_of_the_workers(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from functools import partial
@@ -77,6 +78,7 @@ def case_of(world: World, need: int | None = None) -> Workflow[Any]:
 
     @node
     async def extract(item: str, runtime: Runtime) -> int:
+        await world.pass_gate("letters")
         return ord(item)
 
     @node
@@ -293,6 +295,41 @@ async def test_a_drained_worker_releases_a_run_with_its_finished_branches() -> N
         run = await ended(run.pk)
     assert world.calls == ["summarise/3", "finish/7"]
     assert run.status == "completed"
+    assert await run_in_db(findings, run) == []
+
+
+async def test_a_draining_worker_stops_between_the_steps_of_a_branch() -> None:
+    world = World()
+    world.held = "letters"
+    _, registry, run = await launch(world)
+    async with working(registry) as worker:
+        await until(
+            run.pk,
+            has_completed(3),  # begin, and the other two branches
+        )
+        drained = asyncio.create_task(worker.drain(grace_seconds=20))
+        while not worker.draining:  # noqa: ASYNC110 - set before its first wait
+            await asyncio.sleep(0)
+        world.gate.set()
+        await drained
+    run = await run_in_db(Run.objects.get, pk=run.pk)
+    assert (run.status, run.sequence, run.current_stage) == ("pending", 1, None)
+    rows = await run_in_db(stages_of, run)
+    assert [row[:4] for row in rows] == [
+        (1, "begin", None, "completed"),
+        (2, "classify", "category", "completed"),
+        (3, "summarise", "summary", "completed"),
+        (4, "letters", "risk", "completed"),
+        (6, "both", None, "interrupted"),
+    ]
+    attempt = await run_in_db(run.attempts.get)
+    assert attempt.outcome == "released"
+    assert await run_in_db(findings, run) == []
+    world.calls.clear()
+    async with working(registry, name="second"):
+        run = await ended(run.pk)
+    assert run.status == "completed"
+    assert world.calls == ["score/5", "finish/7"]
     assert await run_in_db(findings, run) == []
 
 

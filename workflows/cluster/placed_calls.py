@@ -64,6 +64,8 @@ class PlacedCall:
         self._connection: Connection | None = None
         self._started = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._work: asyncio.Task[Ended | BaseException] | None = None
+        self._signal: BaseException | None = None  # such as a pause, of a request
         self._collecting = asyncio.Lock()
 
     async def on(self, connection: Connection) -> Any:
@@ -71,9 +73,14 @@ class PlacedCall:
         self._connection, self._call_id = connection, remote_items.new_call_id()
         self._started.clear()
         connection.add(self._call_id, self)
+        self._work = asyncio.create_task(connection.on_loop(self._submitted))
         try:
             with self._waiting():
-                ended = await connection.on_loop(self._submitted)
+                ended = await self._work
+        except asyncio.CancelledError:
+            if self._signal is not None:
+                raise self._signal from None
+            raise
         finally:
             connection.remove(self._call_id)
             await self._end_tasks()
@@ -196,8 +203,14 @@ class PlacedCall:
             frame = frame_of(await called(*request.values, **request.options))
         except asyncio.CancelledError:
             raise
-        except BaseException as error:
+        except Exception as error:
             frame = Frame(ERROR, dump_error(error))
+        except BaseException as signal:
+            # of the run: it is raised here, and the item is cancelled
+            self._signal = signal
+            if self._work is not None:
+                self._work.cancel()
+            return
         reply = (request.number, frame.kind, frame.body)
         await self._call_worker(worker, remote_items.deliver, self._call_id, *reply)
 

@@ -72,6 +72,7 @@ class Branches:
         self._finished: dict[str, Finished] = {}
         self._failed: dict[str, BaseException] = {}
         self._pause: Paused | None = None
+        self._is_drained = False  # a step did not begin, since the worker drains
         self._places = max(map(_place_of, self._saved.values()), default=0)
 
     async def run(self) -> State:
@@ -81,14 +82,17 @@ class Branches:
            too many have failed, the others are cancelled.
         2. Enough results are joined, also if the run was cancelled meanwhile.
         3. Otherwise raises BranchesFailed, the pause of a step, or the signal of the run.
+        4. When the worker drains, the steps that run finish, and the run is released.
 
-        Raises StepNotStored.
+        Raises StepNotStored, and Superseded after the run was released.
         """
         with contextlib.ExitStack() as stack:
             for name in self._node.branches:
                 child = self._context.cancellation.child()
                 self._stops[name] = stack.enter_context(child)
             await self._run_all()
+        if self._is_released:
+            await self._persistence.release_step()
         return self._outcome()
 
     def _outcome(self) -> State:
@@ -117,6 +121,13 @@ class Branches:
     def _cannot_complete(self) -> bool:
         left = len(self._node.branches) - len(self._failed)
         return left < self._node.need
+
+    @property
+    def _is_released(self) -> bool:
+        """Whether another worker has to continue the branches, as their only end."""
+        has_end = self._is_complete or self._cannot_complete or self._pause is not None
+        stopped = self._context.cancellation.cancelled
+        return self._is_drained and not (has_end or stopped)
 
     def _counts(self, finished: Finished) -> bool:
         return finished.place <= self._node.need
@@ -167,6 +178,9 @@ class Branches:
                 if step.index in self._saved:
                     state = self._restored(step, state)
                 elif stop.cancelled or self._pause is not None:
+                    return
+                elif self._persistence.is_draining:
+                    self._is_drained = True
                     return
                 else:
                     state = await self._step(step, state, runner)

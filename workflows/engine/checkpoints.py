@@ -82,6 +82,17 @@ class PauseChecker(Protocol):
 
 
 @runtime_checkable
+class ReleasingStore(Protocol):
+    """A store whose worker can ask for the run between the steps of branches."""
+
+    def is_draining(self) -> bool:
+        """Return whether the run has to be released before its next step."""
+
+    async def release_step(self) -> None:
+        """Release the run in the middle of a step. Raises Superseded."""
+
+
+@runtime_checkable
 class CallbackOpener(Protocol):
     """A store that makes the addresses of callbacks."""
 

@@ -11,6 +11,7 @@ from .checkpoints import (
     FlushingStore,
     ItemStore,
     PauseChecker,
+    ReleasingStore,
     TryStore,
 )
 
@@ -44,6 +45,9 @@ class Persistence:
         self._try_store: TryStore | None = capable if TryStore in capabilities else None
         self._callback_opener: CallbackOpener | None = (
             capable if CallbackOpener in capabilities else None
+        )
+        self._releasing: ReleasingStore | None = (
+            capable if ReleasingStore in capabilities else None
         )
         has_items = ItemStore in capabilities and self._interval
         self._item_store: ItemStore | None = capable if has_items else None
@@ -86,6 +90,16 @@ class Persistence:
         if self._pause_checker is not None:
             await self._pause_checker.check_pause(pause)
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether the run has to be released before its next step."""
+        return self._releasing is not None and self._releasing.is_draining()
+
+    async def release_step(self) -> None:
+        """Release the run in the middle of a step. Raises Superseded."""
+        if self._releasing is not None:
+            await self._releasing.release_step()
+
     def delete(self, run_id: str) -> None:
         """Delete the checkpoints of a completed run unless they are preserved; log errors."""
         if not self._interval or self._store is None or self._preserve:
@@ -108,7 +122,14 @@ class Persistence:
             context.try_number, context.try_after = made + 1, delay
 
 
-_PROTOCOLS = (FlushingStore, ItemStore, TryStore, PauseChecker, CallbackOpener)
+_PROTOCOLS = (
+    FlushingStore,
+    ItemStore,
+    TryStore,
+    PauseChecker,
+    CallbackOpener,
+    ReleasingStore,
+)
 
 
 @functools.lru_cache(maxsize=1_000)

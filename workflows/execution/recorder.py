@@ -70,6 +70,7 @@ MASKED_PARAMS = (
     "The params of the subworkflow “{}” contained a secret of this run. It was replaced"
     " by “•••”, because params are stored as plain text."
 )
+RELEASED = "the worker drains and has released the run"
 EVENT_KEY_REFUSED = (
     "The key of the event “{}” contains a secret of this run, and keys are stored as plain"
     " text. Use another value."
@@ -282,7 +283,7 @@ class Recorder:
         else:
             await self.buffer.flush()
         if is_released:
-            raise Drained("the worker drains and has released the run")
+            raise Drained(RELEASED)
         self.stages.start_clock()
 
     def _is_start_recorded(self) -> bool:
@@ -406,6 +407,15 @@ class Recorder:
             code="task_cancelled",
             node=node,
         )
+
+    def is_draining(self) -> bool:
+        """Return whether the run has to be released before the next step of a branch."""
+        return self._draining()
+
+    async def release_step(self) -> None:
+        """Release the run between the steps of its branches. Raises Drained."""
+        await self.release()
+        raise Drained(RELEASED)
 
     async def _release(self, ending: Ending) -> None:
         self._lift_suspicion_after_progress()
