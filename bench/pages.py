@@ -213,7 +213,7 @@ def samples() -> dict[str, str]:
     if first is None or last is None:
         raise SystemExit("The database is empty: python -m bench.history fills it.")
     middle = first.created_at + (last.created_at - first.created_at) / 2
-    from workflows.models.datetimes import run_id_at  # noqa: PLC0415
+    from workflows.models.id_ranges import run_id_at  # noqa: PLC0415
 
     two = Run.objects.filter(pk__gte=run_id_at(middle)).order_by("pk")[:2]
     return {

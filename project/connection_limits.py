@@ -20,7 +20,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.frames import Frame
 
-from workflows.infra.buckets import Bucket
+from workflows.infra.token_bucket import Bucket
 
 TOO_MANY_MESSAGES = 4429  # the close code of workflows/pages/live/close_codes.py
 

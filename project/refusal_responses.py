@@ -20,7 +20,7 @@ from workflows.api.middleware import ROOT as API
 from workflows.api.problems import as_problem
 from workflows.infra import outages, process_metrics
 from workflows.infra.database_threads import run_in_db
-from workflows.pages.views.failures import AWAY, rejected
+from workflows.pages.views.error_pages import AWAY, rejected
 
 TOO_LARGE = ("Request too large", "The body of the delivery is too large.")
 OF_PROGRAMS = (API, MCP)  # paths that take API tokens and respond with problems

@@ -87,7 +87,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
-    "workflows.pages.sessions.ended.preserve_unsaved_input",
+    "workflows.pages.sessions.ended_sessions.preserve_unsaved_input",
 ]
 
 ROOT_URLCONF = "project.urls"
@@ -239,7 +239,7 @@ AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
 DEFAULT_ACCESS: Final = ENV.default_access
 LOGIN_URL = "login"
-CSRF_FAILURE_VIEW = "workflows.pages.sessions.ended.csrf_failure"
+CSRF_FAILURE_VIEW = "workflows.pages.sessions.ended_sessions.csrf_failure"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
 

@@ -31,5 +31,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("workflows.pages.urls")),
 ]
 
-handler400 = "workflows.pages.views.failures.bad_request"
-handler500 = "workflows.pages.views.failures.server_error"
+handler400 = "workflows.pages.views.error_pages.bad_request"
+handler500 = "workflows.pages.views.error_pages.server_error"

@@ -18,9 +18,9 @@ class WorkflowsConfig(AppConfig):
         from workflows.access import signals  # noqa: PLC0415 - needs loaded apps
         from workflows.alerts import evaluation  # noqa: PLC0415 - likewise
         from workflows.audit import sealing_start  # noqa: PLC0415 - likewise
-        from workflows.deliveries import digests, recipients, retention  # noqa: PLC0415 - likewise
+        from workflows.deliveries import daily_mail, recipients, retention  # noqa: PLC0415 - likewise
         from workflows.documents.storage import check_storage  # noqa: PLC0415 - likewise
-        from workflows.execution import background  # noqa: PLC0415 - likewise
+        from workflows.execution import background_tasks  # noqa: PLC0415 - likewise
         from workflows.outbox import triggers  # noqa: PLC0415 - likewise
         from workflows.pages.lists import json_matching  # noqa: PLC0415 - likewise
         from workflows.pages.lists.view_matching import is_in_view  # noqa: PLC0415 - likewise
@@ -32,12 +32,12 @@ class WorkflowsConfig(AppConfig):
         checks.register(check_storage)
         signals.listen()
         json_matching.register_function()
-        background.add(bulk.continue_jobs)
-        background.add(periodic_purge.purge_if_due)
-        background.add(due_moments.launch_due)
-        background.add(retention.purge_if_due)
-        background.add(digests.send_if_due)
-        background.add(evaluation.evaluate_if_due)
+        background_tasks.add(bulk.continue_jobs)
+        background_tasks.add(periodic_purge.purge_if_due)
+        background_tasks.add(due_moments.launch_due)
+        background_tasks.add(retention.purge_if_due)
+        background_tasks.add(daily_mail.send_if_due)
+        background_tasks.add(evaluation.evaluate_if_due)
         recipients.match_views_with(is_in_view)
         pre_migrate.connect(triggers.drop, sender=self)
         post_migrate.connect(triggers.install, sender=self)

@@ -16,7 +16,7 @@ from tests.support.factories import make_decision, make_run
 from tests.support.responses import text_of
 from workflows.alerts import evaluation, metrics, service
 from workflows.alerts.service import Plan
-from workflows.deliveries import expansion, following, payloads, texts
+from workflows.deliveries import expansion, following, notification_texts, payloads
 from workflows.errors import AlertNotFound, InvalidAlert, NotAllowed
 from workflows.infra import clock
 from workflows.models import (
@@ -77,7 +77,7 @@ def test_failures_raise_once_and_clear_once_with_a_gap_between(alice: User) -> N
     assert incident.raised_value == 1.0
     assert incident.cleared_at is not None
     raised = kinds[0]
-    assert texts.title_of(raised) == f"Alert raised: too many ({NAME})"
+    assert notification_texts.title_of(raised) == f"Alert raised: too many ({NAME})"
     assert reverse("alert", args=[rule.pk]) in payloads.body_of(raised)
     expansion.expand()
     shown = following.notifications_of(alice).filter(kind__startswith="alert.")

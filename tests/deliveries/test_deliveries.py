@@ -14,10 +14,10 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from tests.support.factories import make_decision, make_moment, make_run
 from tests.support.receiver import Receiver, Reply
-from workflows.deliveries import backoff, expansion, lanes, retention, service
+from workflows.deliveries import backoff, delivery_queue, expansion, retention, service
 from workflows.deliveries.deliverer import Deliverer
 from workflows.deliveries.service import Plan
-from workflows.deliveries.webhooks import Result
+from workflows.deliveries.webhook_requests import Result
 from workflows.errors import (
     DeliveryNotFound,
     DestinationNotFound,
@@ -242,14 +242,14 @@ def test_the_message_of_a_killed_process_is_sent_again_when_its_lease_expires(
 ) -> None:
     end_run()
     expansion.expand()
-    assert lanes.claim("killed", 10) == [destination.pk]
-    assert lanes.next_message(destination.pk, "killed") is not None
+    assert delivery_queue.claim("killed", 10) == [destination.pk]
+    assert delivery_queue.next_message(destination.pk, "killed") is not None
     deliver()
     assert receiver.received == [], "another process has the lease"
     Destination.objects.update(lease_expires_at=clock.now() - dt.timedelta(seconds=1))
     deliver()
     assert statuses() == ["delivered"]
-    assert lanes.next_message(destination.pk, "killed") is None
+    assert delivery_queue.next_message(destination.pk, "killed") is None
 
 
 def test_a_result_that_two_processes_record_counts_once(
@@ -257,12 +257,12 @@ def test_a_result_that_two_processes_record_counts_once(
 ) -> None:
     end_run()
     expansion.expand()
-    lanes.claim("one", 10)
-    message = lanes.next_message(destination.pk, "one")
+    delivery_queue.claim("one", 10)
+    message = delivery_queue.next_message(destination.pk, "one")
     assert message is not None
     now = clock.now()
-    assert lanes.record(message, Result(""), now)
-    assert not lanes.record(message, Result("It failed."), now)
+    assert delivery_queue.record(message, Result(""), now)
+    assert not delivery_queue.record(message, Result("It failed."), now)
     assert statuses() == ["delivered"]
     assert DeliveryAttempt.objects.count() == 1
 

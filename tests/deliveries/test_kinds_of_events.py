@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from tests.support.factories import make_run
-from workflows.deliveries import expansion, following, payloads, texts
+from workflows.deliveries import expansion, following, notification_texts, payloads
 from workflows.engine import Limits, State, Workflow, event, node
 from workflows.errors import LimitReached
 from workflows.models import (
@@ -206,7 +206,7 @@ def test_followers_of_a_workflow_are_not_notified_of_each_message(
 
     def notified(user: User) -> list[str]:
         rows = Notification.objects.filter(user=user).order_by("pk")
-        return [texts.title_of(row) for row in rows]
+        return [notification_texts.title_of(row) for row in rows]
 
     label = f"{NAME} {run.short_id}"
     expired = f"Wait for an event expired “payment”: {label}"
@@ -227,6 +227,6 @@ def test_every_kind_has_a_text_and_a_page(alice: User) -> None:
             continue
         row = OutboxEvent(kind=kind, workflow_name=NAME, facts=given)
         row.run_id = UUID(int=7) if kind.startswith("callback.") else None
-        assert kind.label in texts.title_of(row)
-        assert texts.path_of(row).startswith(("/workflows/", "/runs/"))
+        assert kind.label in notification_texts.title_of(row)
+        assert notification_texts.path_of(row).startswith(("/workflows/", "/runs/"))
         assert payloads.body_of(row)

@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from tests.support.factories import make_approval, make_moment, make_run
 from tests.support.responses import text_of
-from workflows.deliveries import digests, expansion, following
+from workflows.deliveries import daily_mail, expansion, following
 from workflows.deliveries.deliverer import Deliverer
 from workflows.errors import InvalidSubscription, RunNotFound, SubscriptionNotFound
 from workflows.execution import run_cancellation
@@ -235,12 +235,12 @@ def test_a_mail_a_day_has_what_the_person_may_still_see(
     shown, hidden = end_run(), end_run(workflow_name="summarize")
     deliver()
     assert inbox.messages == []
-    assert not digests.send_if_due(), "the first call sets the time"
+    assert not daily_mail.send_if_due(), "the first call sets the time"
     with mock.patch.object(
         clock, "now", return_value=clock.now() + dt.timedelta(days=1)
     ):
-        assert digests.send_if_due()
-        assert not digests.send_if_due()
+        assert daily_mail.send_if_due()
+        assert not daily_mail.send_if_due()
     team = Group.objects.create(name="team")
     WorkflowPermission.objects.create(
         workflow_name="summarize", group=team, can_view=True

@@ -10,7 +10,7 @@ from django.utils import timezone
 from tests.support.factories import make_decision, make_run, make_user
 from workflows.execution import hourly_counts
 from workflows.models import Decision, EdgeTally, Run, RunTally, Status, Tally
-from workflows.models.datetimes import decisions_between
+from workflows.models.id_ranges import decisions_between
 
 pytestmark = pytest.mark.django_db
 HOUR = dt.timedelta(hours=1)

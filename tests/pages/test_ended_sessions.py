@@ -20,7 +20,7 @@ from tests.support.factories import make_run
 from workflows.models import Run, Status
 from workflows.pages.forms.agents import ProviderForm
 from workflows.pages.forms.launch_form import AgentForm
-from workflows.pages.methods import page_of
+from workflows.pages.post_only_views import page_of
 from workflows.pages.sessions.form_fill import fill
 from workflows.pages.sessions.unsaved_input import (
     IN_SESSION,

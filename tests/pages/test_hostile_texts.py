@@ -31,7 +31,7 @@ from workflows.pages.live.consumers import render_run_part, render_stream_previe
 from workflows.pages.run.shared_regions import parts_of
 from workflows.pages.run.view_options import RunView
 from workflows.pages.urls import urlpatterns
-from workflows.pages.views.failures import STUCK, unavailable
+from workflows.pages.views.error_pages import STUCK, unavailable
 
 RATES = ("login", "launch", "upload", "api")
 HOSTILE = {

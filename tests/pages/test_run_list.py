@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from tests.support.factories import make_run
 from workflows.models import Run, Status
-from workflows.models.datetimes import run_id_at
+from workflows.models.id_ranges import run_id_at
 from workflows.pages.lists import pagination
 from workflows.system import system
 

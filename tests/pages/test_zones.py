@@ -11,7 +11,7 @@ from django.test import Client
 
 from tests.support.factories import make_run
 from workflows.models import EdgeTally, RunTally, Status
-from workflows.models.datetimes import run_id_at
+from workflows.models.id_ranges import run_id_at
 from workflows.pages.lists.edge_shares import shares_of
 from workflows.pages.lists.overview import overview
 from workflows.pages.lists.period import Period

@@ -19,7 +19,7 @@ from workflows.access.roles import ADDS_NOTHING_WHEN_OPEN
 from workflows.admin.audited import AuditedAdmin
 from workflows.errors import NotAllowed
 from workflows.models import WorkflowPermission
-from workflows.pages.errors import refused
+from workflows.pages.request_errors import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable

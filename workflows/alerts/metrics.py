@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Count, Min, Q, Sum
 
 from workflows.models import AgentCall, AlertMetric, Run, Status
-from workflows.models.datetimes import decisions_between
+from workflows.models.id_ranges import decisions_between
 
 if TYPE_CHECKING:
     from workflows.models import AlertRule

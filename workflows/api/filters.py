@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, Field
 from workflows.api.schemas import Input
 from workflows.errors import InvalidParams
 from workflows.models import Status
-from workflows.models.datetimes import run_id_at
+from workflows.models.id_ranges import run_id_at
 from workflows.pages.lists.audit_filters import AuditFilters
 from workflows.pages.lists.decision_filters import DecisionFilters
 from workflows.pages.lists.run_filters import RunFilters

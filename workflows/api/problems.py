@@ -16,7 +16,7 @@ from pydantic import Field
 from pydantic_core import to_json
 
 from workflows.engine.errors import InputInvalid, RequestError
-from workflows.pages.views.failures import SAFE, cause_of
+from workflows.pages.views.error_pages import SAFE, cause_of
 from workflows.runtime.errors import ProviderError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import random
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from workflows.deliveries.webhooks import Result
+    from workflows.deliveries.webhook_requests import Result
 
 FIRST_DELAY: Final = dt.timedelta(seconds=5)  # after the first failure, then doubled
 MAX_DELAY: Final = dt.timedelta(hours=1)

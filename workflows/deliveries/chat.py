@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography.fernet import InvalidToken
 from django.conf import settings
 
-from workflows.deliveries import texts
-from workflows.deliveries.webhooks import Result
+from workflows.deliveries import notification_texts
+from workflows.deliveries.webhook_requests import Result
 from workflows.infra.text import clean
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def check(address: str) -> tuple[str, str]:
 
 def body_of(event: OutboxEvent) -> str:
     """Return the stored body of a message about an event."""
-    return as_text(texts.title_of(event), texts.chat_about(event))
+    return as_text(
+        notification_texts.title_of(event), notification_texts.chat_about(event)
+    )
 
 
 def as_text(title: str, text: str) -> str:

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Final
 from django.conf import settings
 from django.utils import timezone
 
-from workflows.deliveries import expansion, lanes
+from workflows.deliveries import delivery_queue, expansion
 from workflows.deliveries.chat import ChatSender
 from workflows.deliveries.mail import MailSender
-from workflows.deliveries.webhooks import Sender
+from workflows.deliveries.webhook_requests import Sender
 from workflows.infra import outages
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Destination, DestinationKind
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MAX_LANES: Final = 16  # destinations served at once by one process
+MAX_DESTINATIONS_AT_ONCE: Final = 16  # of one process
 MAX_MESSAGES: Final = 100  # of a destination, before others get their turn
 MAX_EXPANSIONS: Final = 20  # batches of events before messages are sent
 FIRST_PAUSE_SECONDS: Final = 0.2  # after a failure, then doubled
@@ -48,7 +48,7 @@ class Deliverer:
         # a process id is reused after a restart; a token must not be
         self.token = f"{socket.gethostname()[:40]}-{os.getpid()}-{token_hex(4)}"
         self._stopped = asyncio.Event()
-        self._lanes: dict[UUID, asyncio.Task[None]] = {}
+        self._tasks: dict[UUID, asyncio.Task[None]] = {}
 
     def stop(self) -> None:
         """Start nothing more; call it on the event loop."""
@@ -66,14 +66,14 @@ class Deliverer:
                 _log(error)
                 await self._wait(pause)
                 pause = min(pause * 2, LAST_PAUSE_SECONDS)
-        if self._lanes:
-            await asyncio.wait(self._lanes.values(), timeout=STOP_SECONDS)
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=STOP_SECONDS)
 
     async def drain(self) -> None:
         """Deliver all that is due now, then return; for commands and tests."""
-        while await self.start_due() or self._lanes:
-            if self._lanes:
-                await asyncio.wait(self._lanes.values())
+        while await self.start_due() or self._tasks:
+            if self._tasks:
+                await asyncio.wait(self._tasks.values())
 
     async def start_due(self) -> bool:
         """Expand new events and serve destinations; return True if more is due now."""
@@ -82,20 +82,25 @@ class Deliverer:
             has_more = await run_in_db(expansion.expand)
             if not has_more:
                 break
-        free = MAX_LANES - len(self._lanes)
-        claimed = await run_in_db(lanes.claim, self.token, free) if free else []
+        free = MAX_DESTINATIONS_AT_ONCE - len(self._tasks)
+        claimed = (
+            await run_in_db(delivery_queue.claim, self.token, free) if free else []
+        )
         for destination_id in claimed:
             task = asyncio.create_task(self._serve(destination_id))
-            self._lanes[destination_id] = task
+            self._tasks[destination_id] = task
             task.add_done_callback(partial(self._end, destination_id))
         return has_more
 
     def _end(self, destination_id: UUID, _: asyncio.Task[None]) -> None:
-        del self._lanes[destination_id]
+        del self._tasks[destination_id]
 
     async def _wait(self, seconds: float) -> None:
-        """Wait until the time has passed, a lane has become free, or the end."""
-        waiting = [asyncio.create_task(self._stopped.wait()), *self._lanes.values()]
+        """Wait until the time has passed, a destination was served, or the end."""
+        waiting = [
+            asyncio.create_task(self._stopped.wait()),
+            *self._tasks.values(),
+        ]
         await asyncio.wait(
             waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
         )
@@ -107,16 +112,18 @@ class Deliverer:
         try:
             for _ in range(MAX_MESSAGES):
                 message = await run_in_db(
-                    lanes.next_message, destination_id, self.token
+                    delivery_queue.next_message, destination_id, self.token
                 )
                 if message is None or self._stopped.is_set():
                     break
                 sender = sender or _sender_to(message.destination)
                 started_at = timezone.now()
                 result = await sender.send(message.destination, message.delivery)
-                if not await run_in_db(lanes.record, message, result, started_at):
+                if not await run_in_db(
+                    delivery_queue.record, message, result, started_at
+                ):
                     break
-            await run_in_db(lanes.release, destination_id, self.token)
+            await run_in_db(delivery_queue.release, destination_id, self.token)
         except Exception as error:  # the lease expires; the message is sent again
             _log(error)
         finally:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from django.db import transaction
 
-from workflows.deliveries import chat, digests, payloads, recipients
+from workflows.deliveries import chat, daily_mail, payloads, recipients
 from workflows.deliveries.mail import body_of
-from workflows.deliveries.permitted import may_receive
+from workflows.deliveries.owner_permissions import may_receive
 from workflows.infra import clock
 from workflows.infra.database import is_postgresql
 from workflows.models import (
@@ -83,7 +83,7 @@ def _notify(events: Sequence[OutboxEvent]) -> list[Delivery]:
 
 def _mail(row: Notification, event: OutboxEvent) -> Delivery:
     return Delivery(
-        destination=digests.mail_destination(row.user),
+        destination=daily_mail.mail_destination(row.user),
         event_id=event.pk,
         kind=event.kind,
         workflow_name=event.workflow_name,

@@ -17,8 +17,8 @@ from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 
 from workflows.access import permissions
-from workflows.deliveries import texts
-from workflows.deliveries.webhooks import Result
+from workflows.deliveries import notification_texts
+from workflows.deliveries.webhook_requests import Result
 from workflows.infra.database_threads import run_in_db
 from workflows.infra.text import clean
 from workflows.models import Delivery, Destination, Notification
@@ -84,9 +84,13 @@ def _mail(destination: Destination, delivery: Delivery) -> EmailMessage | None:
     host = urlsplit(settings.PUBLIC_URL).hostname or "localhost"
     return EmailMessage(
         subject=(
-            texts.digest_title(len(events)) if is_digest else texts.title_of(events[0])
+            notification_texts.digest_title(len(events))
+            if is_digest
+            else notification_texts.title_of(events[0])
         ),
-        body=texts.digest_about(events) if is_digest else texts.mail_about(events[0]),
+        body=notification_texts.digest_about(events)
+        if is_digest
+        else notification_texts.mail_about(events[0]),
         from_email=settings.DEFAULT_FROM_EMAIL,
         to=[owner.email],
         headers={

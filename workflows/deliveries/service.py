@@ -14,7 +14,7 @@ from django.db.models import Q
 from workflows.access import permissions
 from workflows.audit import audit_events
 from workflows.deliveries import chat, payloads
-from workflows.deliveries.webhooks import guard, new_secret
+from workflows.deliveries.webhook_requests import guard, new_secret
 from workflows.errors import (
     DeliveryNotFound,
     DestinationNotFound,

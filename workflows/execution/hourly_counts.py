@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from workflows.infra import clock
 from workflows.models import Decision, EdgeTally, Run, RunTally, Tally
-from workflows.models.datetimes import decisions_between
+from workflows.models.id_ranges import decisions_between
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,7 @@ from django.conf import settings
 
 from workflows.engine import item_places
 from workflows.execution import (
-    background,
+    background_tasks,
     blocked_run_ends,
     child_groups,
     hourly_counts,
@@ -328,7 +328,7 @@ class Worker:
 
     async def _run_background(self) -> None:
         """Run a part of each background task, such as a bulk operation."""
-        if self.draining or not await run_in_db(background.run_tasks, self.name):
+        if self.draining or not await run_in_db(background_tasks.run_tasks, self.name):
             await asyncio.sleep(settings.POLL_INTERVAL_SECONDS)
 
     def _check_waits(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -23,7 +23,7 @@ from workflows.api.schemas_notifications import (
     SubscriptionOut,
     SubscriptionPage,
 )
-from workflows.deliveries import following, texts
+from workflows.deliveries import following, notification_texts
 from workflows.models import Followed, Mail, Notification, Subscription
 from workflows.pages.lists.pagination import forward_page, keyset_page
 
@@ -105,12 +105,12 @@ def _notification(row: Notification) -> NotificationOut:
     return NotificationOut(
         id=row.pk,
         type=row.kind,
-        title=texts.title_of(row),
+        title=notification_texts.title_of(row),
         workflow=row.workflow_name,
         run=row.run_id,
         created_at=row.created_at,
         read_at=row.read_at,
-        url=texts.path_of(row),
+        url=notification_texts.path_of(row),
     )
 
 

@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from workflows.access import permissions
 from workflows.audit import audit_events
-from workflows.models.datetimes import audit_events_between
+from workflows.models.id_ranges import audit_events_between
 from workflows.models.operations import current_action, stored_actions
 from workflows.pages.lists.filters import Filters, without_empty
 from workflows.pages.lists.pagination import Page, keyset_page

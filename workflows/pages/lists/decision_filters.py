@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from workflows.access import permissions
 from workflows.models import DecisionKind
-from workflows.models.datetimes import decisions_between
+from workflows.models.id_ranges import decisions_between
 from workflows.pages.lists import json_conditions
 from workflows.pages.lists.edges import edges_with
 from workflows.pages.lists.filters import Filters, id_of_person, without_empty

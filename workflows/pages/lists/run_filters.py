@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from workflows.access import permissions
 from workflows.models import RESUMABLE, Status
-from workflows.models.datetimes import run_id_at
+from workflows.models.id_ranges import run_id_at
 from workflows.pages.lists import json_conditions
 from workflows.pages.lists.filters import Filters, id_of_person, without_empty
 from workflows.pages.lists.period import ANY_TIME, Period

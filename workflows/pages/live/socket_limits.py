@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from workflows.infra.buckets import Bucket
+from workflows.infra.token_bucket import Bucket
 from workflows.pages.live.close_codes import TOO_MANY_MESSAGES
 
 Application = Callable[..., Awaitable[None]]

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core import signing
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from workflows.pages.methods import page_of
+from workflows.pages.post_only_views import page_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponseBase

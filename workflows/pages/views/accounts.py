@@ -22,9 +22,9 @@ from workflows.audit import audit_events
 from workflows.errors import RateLimited
 from workflows.infra.client_ip import address_of
 from workflows.pages.access import members_only
-from workflows.pages.errors import answers_request_errors
-from workflows.pages.methods import page_of
+from workflows.pages.post_only_views import page_of
 from workflows.pages.rate_limits import count, limited
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import status_of_form
 from workflows.pages.sessions.unsaved_input import path_of, store, unsigned
 

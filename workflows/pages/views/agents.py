@@ -16,7 +16,6 @@ from django.views.decorators.http import (
 from workflows.access import permissions
 from workflows.models import Agent, Price, Provider
 from workflows.pages.access import members_only
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.agent_trial import Trial
 from workflows.pages.forms.agents import (
     KEY_DROPPED,
@@ -24,8 +23,9 @@ from workflows.pages.forms.agents import (
     ProviderForm,
     TryForm,
 )
-from workflows.pages.methods import posts_only
+from workflows.pages.post_only_views import posts_only
 from workflows.pages.rate_limits import limited
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import INVALID, status_of_form
 from workflows.pages.views import crud
 

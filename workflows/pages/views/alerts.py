@@ -22,10 +22,10 @@ from workflows.pages.catalog import (
     installed_workflow,
     title_of,
 )
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.alerts import AlertForm
 from workflows.pages.forms.service_errors import add_service_errors
-from workflows.pages.methods import posts_only
+from workflows.pages.post_only_views import posts_only
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import reason_of, status_of_form
 from workflows.system import system
 

@@ -13,10 +13,10 @@ from workflows.errors import AlreadyAnswered, InvalidParams, ReasonInvalid
 from workflows.models import Approval, ApprovalStatus, ApprovalVote, Run
 from workflows.pages import access
 from workflows.pages.access import members_only
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists.live_lists import LISTS
-from workflows.pages.methods import posts_only
+from workflows.pages.post_only_views import posts_only
 from workflows.pages.query_string import int_in
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import INVALID, reason_of
 from workflows.pages.run.page import RunPage, response_form
 from workflows.pages.views.runs import after, run_response, visible_run

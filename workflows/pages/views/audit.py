@@ -15,10 +15,10 @@ from workflows.execution.state_changes import Changes, describe_patch
 from workflows.models import AuditEvent
 from workflows.pages.access import members_only
 from workflows.pages.catalog import title_of
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists import period
 from workflows.pages.lists.audit_filters import AuditFilters, can_read
 from workflows.pages.query_string import int_in
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.visible_rows import existing_runs
 from workflows.system import system
 

@@ -16,7 +16,6 @@ from workflows.access import permissions
 from workflows.errors import InvalidBatch, InvalidParams
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.batch import (
     KINDS,
     UNKNOWN,
@@ -30,6 +29,7 @@ from workflows.pages.forms.webhooks import declared_params
 from workflows.pages.lists import bulk_operations
 from workflows.pages.lists.export import KINDS as FORMATS
 from workflows.pages.rate_limits import limited
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import INVALID
 from workflows.pages.signed_ids import new_signed_id, signed_id
 from workflows.pages.streaming import streamed

@@ -13,10 +13,10 @@ from django.views.decorators.http import (
 from workflows.access import permissions
 from workflows.models import Budget, Price
 from workflows.pages.access import members_only
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.budgets import BudgetForm, PriceForm
 from workflows.pages.lists.budgets import entries_for, models_without_price
-from workflows.pages.methods import posts_only
+from workflows.pages.post_only_views import posts_only
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import status_of_form
 from workflows.pages.views import crud
 

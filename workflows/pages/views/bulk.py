@@ -18,13 +18,13 @@ from workflows.access import permissions
 from workflows.audit import audit_events
 from workflows.errors import EmptySelection, InvalidLabel, ReasonInvalid
 from workflows.pages.access import members_only
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists import bulk_operations
 from workflows.pages.lists.columns import Columns
 from workflows.pages.lists.export import KINDS, Export
 from workflows.pages.lists.run_filters import RunFilters
-from workflows.pages.methods import posts_only
+from workflows.pages.post_only_views import posts_only
 from workflows.pages.query_string import parse_query, uuid_in
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import INVALID, reason_of
 from workflows.pages.signed_ids import new_signed_id, signed_id
 from workflows.pages.streaming import streamed

@@ -9,9 +9,9 @@ from django.views.decorators.http import require_safe
 
 from workflows.access import permissions
 from workflows.pages.access import members_only
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists.live_lists import list_visible_runs, redacted_for
 from workflows.pages.query_string import text_in
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.run.compare import LEGEND, Comparison
 from workflows.system import system
 

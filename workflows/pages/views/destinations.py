@@ -15,12 +15,12 @@ from workflows.errors import InvalidDestination
 from workflows.models import DeliveryStatus, EventKind
 from workflows.pages.access import members_only
 from workflows.pages.catalog import title_of
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.destinations import DestinationForm
 from workflows.pages.forms.service_errors import add_service_errors
 from workflows.pages.lists.destinations import deliveries_page, destination_rows
-from workflows.pages.methods import posts_only
+from workflows.pages.post_only_views import posts_only
 from workflows.pages.query_string import clean_text, int_in, is_row_id
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import reason_of, status_of_form
 from workflows.pages.secret_page import secret_page
 

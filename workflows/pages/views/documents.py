@@ -33,14 +33,14 @@ from workflows.models import Document, Run
 from workflows.pages.access import members_only
 from workflows.pages.documents.downloads import download, page_image_response
 from workflows.pages.documents.viewer import SHARPNESS, PageView
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.fields import UploadInput
 from workflows.pages.lists.documents import matching_documents
 from workflows.pages.lists.live_lists import redacted_for
 from workflows.pages.lists.pagination import keyset_page
-from workflows.pages.methods import posts_only
+from workflows.pages.post_only_views import posts_only
 from workflows.pages.query_string import text_in, uuid_in
 from workflows.pages.rate_limits import limited
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import reason_of
 from workflows.runtime.errors import NotFound, ProviderError, StorageFailed
 from workflows.runtime.renderings import SCREEN

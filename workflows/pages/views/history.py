@@ -15,10 +15,10 @@ from workflows.audit.bundle_export import pieces
 from workflows.models import Level
 from workflows.pages.access import members_only, run_permissions
 from workflows.pages.documents.downloads import download
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists.pagination import forward_page
 from workflows.pages.query_string import int_in
 from workflows.pages.redaction import redact
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.run.log import as_text, line_html, lines
 from workflows.pages.run.page import RunPage
 from workflows.pages.run.run_files import find_file

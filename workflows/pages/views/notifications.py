@@ -9,14 +9,14 @@ from django.contrib import messages
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from workflows.deliveries import following, mail, texts
+from workflows.deliveries import following, mail, notification_texts
 from workflows.models import Followed, Mail, Run
 from workflows.pages.access import members_only
 from workflows.pages.catalog import title_of
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists.pagination import keyset_page
-from workflows.pages.methods import posts_only
+from workflows.pages.post_only_views import posts_only
 from workflows.pages.query_string import clean_text, int_in, is_row_id
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.visible_rows import visible_runs
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ class NotificationRow:
     def label(self) -> str:
         """Return what happened."""
         kind = self.notification.kind
-        return texts.LABELS.get(kind, kind)
+        return notification_texts.LABELS.get(kind, kind)
 
     @property
     def path(self) -> str:
         """Return the path of the page that shows more."""
-        return texts.path_of(self.notification)
+        return notification_texts.path_of(self.notification)
 
 
 @dataclass(frozen=True, slots=True)

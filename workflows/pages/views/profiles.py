@@ -15,9 +15,9 @@ from workflows.agents import profile_stats, profiles
 from workflows.models import Profile
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.profiles import ProfileForm
-from workflows.pages.methods import posts_only
+from workflows.pages.post_only_views import posts_only
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import status_of_form
 from workflows.pages.views import crud
 from workflows.system import system

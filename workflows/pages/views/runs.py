@@ -19,9 +19,9 @@ from workflows.errors import InvalidKey
 from workflows.models import Run, Status
 from workflows.pages import access
 from workflows.pages.access import members_only
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.launch_form import MAX_TOKEN_LENGTH
-from workflows.pages.methods import posts_only
+from workflows.pages.post_only_views import posts_only
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import reason_of
 from workflows.pages.run.page import RunPage
 from workflows.pages.run.shared_regions import render_all_regions

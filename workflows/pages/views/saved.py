@@ -11,12 +11,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from workflows.pages.access import members_only
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists.columns import Columns
 from workflows.pages.lists.live_lists import encoded_query, views_of
 from workflows.pages.lists.run_filters import RunFilters
-from workflows.pages.methods import posts_only
+from workflows.pages.post_only_views import posts_only
 from workflows.pages.query_string import parse_query
+from workflows.pages.request_errors import answers_request_errors
 from workflows.system import system
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from workflows.errors import InvalidParams, InvalidSchedule
 from workflows.infra import clock
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entries, entry, installed_workflow
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.launch_form import PREFIX
 from workflows.pages.forms.schedules import (
     BackfillForm,
@@ -27,7 +26,8 @@ from workflows.pages.forms.schedules import (
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.forms.service_errors import add_service_errors
 from workflows.pages.lists.live_lists import LISTS
-from workflows.pages.methods import posts_only
+from workflows.pages.post_only_views import posts_only
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import reason_of, status_of_form
 from workflows.pages.views.workflows import params_of, params_schema
 from workflows.schedules import calendar, service

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 
 from workflows.engine.errors import CheckpointMismatch
 from workflows.pages.access import members_only
-from workflows.pages.errors import answers_request_errors
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.views.history import json_file
 from workflows.pages.views.runs import readable_run
 from workflows.system import system

@@ -14,11 +14,11 @@ from workflows.errors import InvalidToken
 from workflows.models import ServiceAccount, TokenScope
 from workflows.pages.access import members_only
 from workflows.pages.catalog import title_of
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.service_errors import add_service_errors
 from workflows.pages.forms.tokens import ServiceAccountForm, TokenForm
-from workflows.pages.methods import posts_only
+from workflows.pages.post_only_views import posts_only
 from workflows.pages.query_string import int_in
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import status_of_form
 from workflows.pages.secret_page import secret_page
 

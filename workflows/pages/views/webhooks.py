@@ -16,7 +16,6 @@ from workflows.errors import InvalidWebhook
 from workflows.models import WebhookOutcome
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entries, entry, installed_workflow, title_of
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.schedules import profile_form, profile_of
 from workflows.pages.forms.service_errors import add_service_errors
 from workflows.pages.forms.webhooks import (
@@ -33,9 +32,10 @@ from workflows.pages.lists.webhooks import (
     delivery_rows,
     webhook_rows,
 )
-from workflows.pages.methods import posts_only
+from workflows.pages.post_only_views import posts_only
 from workflows.pages.query_string import clean_text, text_in, uuid_in
 from workflows.pages.redaction import redact
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import reason_of, status_of_form
 from workflows.pages.secret_page import secret_page
 from workflows.pages.views.workflows import params_schema

@@ -9,8 +9,8 @@ from django.views.decorators.http import require_safe
 
 from workflows.access import permissions
 from workflows.pages.access import members_only
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.lists.live_lists import LISTS
+from workflows.pages.request_errors import answers_request_errors
 
 if TYPE_CHECKING:
     from django.http import HttpResponse

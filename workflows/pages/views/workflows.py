@@ -24,7 +24,6 @@ from workflows.errors import (
 from workflows.models import Run
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.launch_form import (
     PREFIX,
     AgentForm,
@@ -39,9 +38,10 @@ from workflows.pages.lists.live_lists import LISTS, list_visible_runs
 from workflows.pages.lists.overview import health_of
 from workflows.pages.lists.schedules import of_workflow
 from workflows.pages.lists.usage import usage_of
-from workflows.pages.methods import posts_only
+from workflows.pages.post_only_views import posts_only
 from workflows.pages.rate_limits import limited
 from workflows.pages.render.shell_commands import LaunchCommands
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import INVALID, reason_of
 from workflows.services import pauses
 from workflows.system import system

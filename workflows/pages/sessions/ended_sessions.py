@@ -21,7 +21,7 @@ from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 from django.views.csrf import csrf_failure as default_csrf_failure
 
-from workflows.pages.methods import page_of
+from workflows.pages.post_only_views import page_of
 from workflows.pages.render.text import readable_name
 from workflows.pages.sessions import unsaved_input
 from workflows.pages.sessions.form_fill import fill

@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from workflows.deliveries import backoff
-from workflows.deliveries.permitted import may_receive
+from workflows.deliveries.owner_permissions import may_receive
 from workflows.infra import clock, process_metrics
 from workflows.models import Delivery, DeliveryAttempt, DeliveryStatus, Destination
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from workflows.deliveries.webhooks import Result
+    from workflows.deliveries.webhook_requests import Result
 
 logger = logging.getLogger(__name__)
 
