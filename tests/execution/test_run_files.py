@@ -30,6 +30,7 @@ from workflows.models import AuditEvent, Retention, Run, RunFile
 from workflows.registry import Registry
 from workflows.retention.purge import purge_due
 from workflows.runtime import FakeRuntime, Runtime, StorageFailed
+from workflows.services.fork_plans import ForkRequest
 from workflows.system import System
 
 pytestmark = pytest.mark.usefixtures("sealed", "quick", "media")
@@ -75,6 +76,10 @@ async def run_of(registry: Registry, workflow: Workflow[Any], by: User) -> Run:
 
 async def file_of(run: Run) -> RunFile:
     return await run_in_db(RunFile.objects.get, run=run.pk)
+
+
+def files_listed(run: Run) -> list[RunFile]:
+    return list(run_files.files_of(run))
 
 
 async def findings() -> list[str]:
@@ -366,6 +371,43 @@ async def test_deleting_a_run_deletes_its_files(
     await run_in_db(System(registry).delete_run, run.pk, by=None, reason="test")
     assert not await run_in_db(RunFile.objects.exists)
     assert stored() == []
+
+
+async def test_a_file_of_a_shared_step_remains_until_the_last_fork_is_deleted(
+    registry: Registry, person: User
+) -> None:
+    workflow = Workflow("reporting", state=Report, start=write, routes={write: read})
+    origin = await run_of(registry, workflow, person)
+    file = await file_of(origin)
+    system, forks = System(registry), []
+    async with working(registry):
+        for _ in range(2):
+            made = await run_in_db(system.fork, origin.pk, ForkRequest(2), by=None)
+            forks.append(await ended(made.pk))
+    for left in ([origin, *forks], forks, forks[1:]):
+        for run in left:
+            listed = await run_in_db(files_listed, run)
+            assert listed == ([file] if run is left[0] or origin in left else [])
+        assert (await run_in_db(RunFile.objects.get)).run_id == left[0].pk
+        assert await findings() == []
+        await run_in_db(system.delete_run, left[0].pk, by=None, reason="test")
+    assert not await run_in_db(RunFile.objects.exists)
+    assert stored() == []
+
+
+async def test_a_fork_before_the_step_does_not_share_its_file(
+    registry: Registry, person: User
+) -> None:
+    origin = await run_of(registry, only(write), person)
+    system = System(registry)
+    async with working(registry):
+        made = await run_in_db(system.fork, origin.pk, ForkRequest(1), by=None)
+        fork = await ended(made.pk)
+    (own,) = await run_in_db(files_listed, fork)
+    assert fork.result is not None
+    assert fork.result["file"] == str(own.pk)
+    await run_in_db(system.delete_run, origin.pk, by=None, reason="test")
+    assert stored() == [own.pk.hex]
 
 
 async def test_prune_media_deletes_only_files_without_a_row(

@@ -34,7 +34,10 @@ def check_files(runs: Collection[UUID]) -> Iterator[Finding]:
     events: one that is recorded or purged meanwhile is not reported.
     """
     rows = {row.pk: row for row in RunFile.objects.filter(run__in=runs)}
-    events = AuditEvent.objects.filter(run__in=runs, action=ADD_FILE)
+    makers = {
+        row.maker for row in rows.values()
+    }  # perhaps deleted, and then a fork has it
+    events = AuditEvent.objects.filter(run__in={*runs, *makers}, action=ADD_FILE)
     stated = [
         (run, after or {}) for run, after in events.values_list("run_id", "after")
     ]

@@ -28,22 +28,25 @@ from typing import IO, TYPE_CHECKING, Final, Protocol
 from django.conf import settings
 from django.core.files import File
 from django.db import transaction
+from django.db.models import Q
 
 from workflows.audit import audit_events
 from workflows.audit.file_verification import ADD_FILE, sealed_values
 from workflows.documents.storage import delete_files, storage_errors
 from workflows.infra.database_threads import run_in_db_retrying
-from workflows.models import Run, RunFile
+from workflows.models import Fork, Run, RunFile
 from workflows.runtime.made_files import NewFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from uuid import UUID
 
+    from django.db.models import QuerySet
     from django.db.models.fields.files import FieldFile
 
     from workflows.runtime.protocols import NodeContext
 
+MAX_SEQUENCE: Final = 2**31 - 1  # of a step
 CHUNK_BYTES: Final = 1 << 20
 MAX_IN_MEMORY_BYTES: Final = 1 << 20  # of one content; more is copied to the disk
 
@@ -205,14 +208,41 @@ def insert(row: RunFile) -> None:
     audit_events.record(row.run, ADD_FILE, by=None, changed=({}, sealed_values(row)))
 
 
+def files_of(run: Run) -> QuerySet[RunFile]:
+    """Return the files that a run made, and those of the steps that it shares with others."""
+    condition, kept = Q(run=run.pk), MAX_SEQUENCE
+    fork = Fork.objects.filter(run=run.pk).first()
+    while fork is not None:
+        kept = min(kept, fork.kept)
+        condition |= Q(run=fork.origin_key, sequence__lte=kept)
+        fork = Fork.objects.filter(run=fork.origin_key).first()
+    return RunFile.objects.filter(condition)
+
+
 def delete_files_of(run_ids: Sequence[UUID]) -> None:
-    """Delete the files of runs; those in storage after the commit."""
-    rows = list(RunFile.objects.filter(run__in=run_ids).only("file"))
-    if not rows:
+    """Delete the files of runs, unless a fork shares them; those in storage after the commit."""
+    made = RunFile.objects.filter(run__in=run_ids)
+    makers = {row.maker for row in made.only("key")}
+    if not makers:
         return
+    _pass_on(made, run_ids, makers)
+    rows = list(made.only("file"))
     RunFile.objects.filter(pk__in=[row.pk for row in rows]).delete()
     files: list[FieldFile] = [row.file for row in rows]
     transaction.on_commit(partial(_delete_stored, files))
+
+
+def _pass_on(
+    made: QuerySet[RunFile], run_ids: Sequence[UUID], makers: Iterable[UUID]
+) -> None:
+    """Give the files of shared steps to a fork that remains: its states refer to them."""
+    forks = Fork.objects.filter(
+        origin_key__in={*run_ids, *makers}, run__payload_removed_at=None
+    )
+    for fork in forks.exclude(run__in=run_ids).order_by("pk"):
+        origin = fork.origin_key
+        shared = made.filter(Q(run=origin) | Q(key__startswith=f"{origin}/"))
+        shared.filter(sequence__lte=fork.kept).update(run=fork.run_id)
 
 
 def _delete_stored(files: list[FieldFile]) -> None:

@@ -6,7 +6,8 @@ the step. So it reads like a run that was resumed there, and is executed like on
 
 Sealed rows are verified while they are copied, and sealed again in the chain of the fork; the
 head of the chain of the origin after the last of them is returned. Rows are copied in batches.
-Calls of agents, runs that were launched, notes and labels stay with the origin.
+Calls of agents, runs that were launched, notes and labels stay with the origin. So do files, as
+long as it exists: then a fork gets those of the steps that it shares (`documents/run_files.py`).
 """
 
 from __future__ import annotations

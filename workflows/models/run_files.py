@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import ClassVar
+from uuid import UUID
 
 from django.db import models
 from django.utils import timezone
@@ -13,8 +14,9 @@ from workflows.models.runs import Run, new_run_id
 class RunFile(models.Model):
     """A file that a step of a run made; its bytes are in storage, stored before this row.
 
-    No content is shared with another row: a file is deleted with its row. At most one per
-    step and name, whichever attempt makes it.
+    When its run is deleted, it passes to a fork that shares the step, if there is one (see
+    `documents/run_files.py`). No content is shared with another row: a file is deleted with
+    its row. At most one per step and name, whichever attempt makes it.
     """
 
     id = models.UUIDField(primary_key=True, default=new_run_id, editable=False)
@@ -46,3 +48,8 @@ class RunFile(models.Model):
     def __str__(self) -> str:
         """Return the name."""
         return self.name
+
+    @property
+    def maker(self) -> UUID:
+        """The id of the run whose step made it, with which the key begins."""
+        return UUID(self.key.partition("/")[0])

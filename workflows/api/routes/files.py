@@ -13,6 +13,7 @@ from workflows.api.paging import Paging, link_next
 from workflows.api.representations_operations import run_file
 from workflows.api.requests import ApiRequest, binary, errors, readable_run
 from workflows.api.schemas_operations import RunFilePage
+from workflows.documents.run_files import files_of
 from workflows.errors import DocumentNotFound
 from workflows.pages.documents.downloads import PDF, download
 from workflows.pages.lists.pagination import forward_page
@@ -30,7 +31,7 @@ def list_files(
 ) -> Any:
     """List the files that a run made, oldest first."""
     run = readable_run(request, run_id)
-    page = forward_page(run.files.all(), after=paging.after_id, size=paging.limit)
+    page = forward_page(files_of(run), after=paging.after_id, size=paging.limit)
     return {
         "items": [run_file(row) for row in page.rows],
         "next": link_next(request, response, page.after),

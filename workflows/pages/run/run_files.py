@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from django.urls import reverse
 
 from workflows.access.permissions import files_for
+from workflows.documents.run_files import files_of
 from workflows.errors import DocumentNotFound
 from workflows.pages.render.text import size
 
@@ -37,7 +38,7 @@ class RunFileTable:
 
 def run_file_table(run: Run, moment: PointInTime) -> RunFileTable | None:
     """Return the files that a run had made, None if there are none."""
-    rows = moment.rows(run.files.all())
+    rows = moment.rows(files_of(run))
     newest = list(rows.order_by("-pk")[: MAX_FILES + 1])
     if not newest:
         return None
@@ -61,7 +62,7 @@ def file_links(
 
 def find_file(run: Run, file_id: UUID) -> RunFile:
     """Return a file of a run. Raises DocumentNotFound."""
-    found: RunFile | None = run.files.filter(pk=file_id).first()
+    found: RunFile | None = files_of(run).filter(pk=file_id).first()
     if found is None:
         raise DocumentNotFound
     return found
