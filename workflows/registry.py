@@ -42,7 +42,7 @@ NAME = re.compile(r"[^\W_][^/\x00-\x1f\x7f\ud800-\udfff]{0,99}")
 class ModuleRefused(SystemExit):
     """A module of workflows tried to end the process while it was imported.
 
-    It ends the process after all, with the sentence and exit code 1.
+    The process ends with this sentence and exit code 1.
     """
 
     def __init__(self, name: str, raised: str, place: str) -> None:

@@ -78,7 +78,7 @@ class MessageForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
         }
 
     def _get_validation_exclusions(self) -> set[str]:
-        """Leave the row alone: `System.send` makes it."""
+        """Exclude all fields from validation: `System.send` makes the row."""
         return {field.name for field in EventMessage._meta.fields}  # noqa: SLF001 - Django's documented model API
 
 

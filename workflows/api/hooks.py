@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from workflows.webhooks.receiving import Receipt
 
-RETRY_SECONDS: Final = 300  # after a refusal that people can put right
+RETRY_SECONDS: Final = 300  # after a refusal whose cause people can correct
 UNKNOWN: Final = "There is no webhook at this address."
 TOO_LARGE: Final = "The body is larger than {most:,} bytes (MAX_WEBHOOK_BYTES)."
 INVALID: Final = (

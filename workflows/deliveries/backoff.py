@@ -1,8 +1,8 @@
 """When a destination is tried again, when it is suspended, and when a message is given up.
 
 Messages are delivered in order, so the delay belongs to the destination: the message that
-failed is the next one. A receiver that refuses one message for what is in it must not keep
-the others waiting for days: such a message is given up after a few attempts.
+failed is the next one. A receiver that refuses one message for its content must not
+delay the others for days: such a message is given up after a few attempts.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def next_message(destination_id: UUID, token: str) -> Message | None:
 
 
 def release(destination_id: UUID, token: str) -> None:
-    """Give a lease back."""
+    """Release a lease."""
     mine = Destination.objects.filter(pk=destination_id, lease=token)
     mine.update(lease="", lease_expires_at=None)
 

@@ -22,5 +22,6 @@ def add(task: BackgroundTask) -> None:
 
 def run_tasks(worker: str) -> bool:
     """Run a part of each task; return True if more is due now."""
-    has_more = [task(worker) for task in _tasks]  # a list: each task gets its part
+    # a list, so that each task gets its part, also after one that has more to do
+    has_more = [task(worker) for task in _tasks]
     return any(has_more)

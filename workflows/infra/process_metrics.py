@@ -24,10 +24,10 @@ LEASE_LOSSES: Final = Counter(
 )
 REWINDS: Final = Counter(
     "signalbox_rewinds",
-    "Runs this process held that the database had taken back to an earlier step.",
+    "Runs this process held that the database had rewound to an earlier step.",
 )
 RECOVERIES: Final = Counter(
-    "signalbox_recoveries", "Runs of lost workers that this process put right."
+    "signalbox_recoveries", "Runs of lost workers that this process recovered."
 )
 SUSPECTS: Final = Counter(
     "signalbox_suspects",
@@ -61,7 +61,7 @@ LAUNCHES_REFUSED: Final = Counter(
     ["workflow"],
 )
 OUTAGES: Final = Counter(
-    "signalbox_outages", "Times that something this process needs was away.", ["what"]
+    "signalbox_outages", "Outages of services that this process needs.", ["what"]
 )
 REFUSALS: Final = Counter(
     "signalbox_refused_requests",

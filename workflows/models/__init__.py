@@ -1,4 +1,4 @@
-"""The rows: runs and their history, approvals, the library, operations."""
+"""The rows: runs and their history, approvals, documents, agents, operations."""
 
 from workflows.models.agents import (
     Agent,

@@ -140,7 +140,7 @@ class Destination(models.Model):
 
 
 class DeliveryStatus(models.TextChoices):
-    """What became of a message to a destination."""
+    """The outcome of a message to a destination."""
 
     PENDING = "pending", "Pending"
     DELIVERED = "delivered", "Delivered"

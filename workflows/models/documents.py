@@ -1,4 +1,4 @@
-"""What workflows work on: documents and the images of their pages."""
+"""Documents, which workflows read, and the images of their pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workflows.models.runs import new_run_id
 
 
 class Document(models.Model):
-    """A file someone uploaded; its bytes are in storage, named by their hash."""
+    """An uploaded file; its content is in storage."""
 
     id = models.UUIDField(primary_key=True, default=new_run_id, editable=False)
     name = models.CharField(max_length=255)  # as uploaded, for people; never a path
@@ -62,7 +62,7 @@ class DocumentUse(models.Model):
 
 
 class PageImage(models.Model):
-    """One rendered page, kept so that each rendering is made once."""
+    """One rendered page, stored so that each rendering is made once."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     document = models.ForeignKey(

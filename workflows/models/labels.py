@@ -15,7 +15,7 @@ MAX_NAME_LENGTH = 60  # characters of a view's name
 
 
 class RunLabel(models.Model):
-    """A word on a run; everyone sees the same labels."""
+    """A label of a run; all people see the same labels."""
 
     run = models.ForeignKey(
         Run,
@@ -40,7 +40,7 @@ class RunLabel(models.Model):
         ]
 
     def __str__(self) -> str:
-        """Return the word."""
+        """Return the label."""
         return self.name
 
 

@@ -40,7 +40,7 @@ class EventKind(models.TextChoices):
 
 
 class OutboxEvent(models.Model):
-    """One thing that happened, with the facts of that time."""
+    """An event, with attributes of its run at that time in `facts`."""
 
     kind = models.CharField(max_length=40, choices=EventKind.choices)
     workflow_name = models.CharField(max_length=100)
@@ -88,7 +88,7 @@ class Interest(models.Model):
             )
         ]
         indexes: ClassVar = [
-            # the triggers: is anyone interested?
+            # the triggers: whether a destination or person wants an event
             models.Index(fields=["kind", "workflow_name", "run_id"], name="interest_in")
         ]
 

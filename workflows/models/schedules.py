@@ -1,4 +1,4 @@
-"""Schedules, and what became of each of their moments."""
+"""Schedules, and the outcome of each of their moments."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Schedule(models.Model):
 
 
 class MomentResult(models.TextChoices):
-    """What became of a moment of a schedule."""
+    """The outcome of a moment of a schedule."""
 
     LAUNCHED = "launched", "Launched"
     QUEUED = "queued", "Waits for the earlier run"

@@ -90,7 +90,7 @@ class WebhookEndpoint(models.Model):
 
 
 class WebhookOutcome(models.TextChoices):
-    """What became of a delivery."""
+    """The outcome of a delivery."""
 
     LAUNCHED = "launched", "Launched"
     IGNORED = "ignored", "Ignored by the filter"

@@ -6,7 +6,7 @@
     ... run the workflow with document=memo ...
     assert "published" in runtime.logger.text
 
-A fake behaves as the real part does: what is not there raises NotFound.
+A fake behaves like the real part: an unknown document or page raises NotFound.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ MAX_FAKE_PAGES = 10_000
 def page_of(text: str, number: int = 1) -> Page:
     """Return a page that shows the text, line by line from the top margin.
 
-    An empty line takes up space, so a marking after many of them stands at the foot.
+    An empty line takes up space, so a marking after many of them is at the foot.
     """
     rows = text.split("\n")
     step = 0.94 / max(len(rows), _LINES_ON_A_PAGE)

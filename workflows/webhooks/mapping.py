@@ -30,7 +30,7 @@ PART: Final = re.compile(
 
 
 class _Missing(Enum):
-    """The value of a path that leads nowhere."""
+    """The value at a path that does not exist in the payload."""
 
     MISSING = "missing"
 
@@ -74,7 +74,7 @@ def _step(found: re.Match[str]) -> str | int:
 
 
 def find(payload: Any, path: str) -> Any:
-    """Return the value at a path, MISSING if it leads nowhere. Raises ValueError."""
+    """Return the value at a path, MISSING if there is none. Raises ValueError."""
     value = payload
     for step in parse_path(path):
         value = _child(value, step)

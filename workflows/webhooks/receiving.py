@@ -69,7 +69,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a request: its delivery, and whether it was known before."""
+    """The outcome of a request: its delivery, and whether it was received before."""
 
     delivery: WebhookDelivery
     is_repeated: bool = False
@@ -336,6 +336,6 @@ def _launch(
 def is_permanent(error: RequestError) -> bool:
     """Return whether the same delivery will be refused again, whatever people change here.
 
-    All else can be put right: a permission, an agent, a workflow that is being installed.
+    All other causes can be corrected: a permission, an agent, a workflow that is being installed.
     """
     return isinstance(error, InputInvalid | InvalidPayload)
