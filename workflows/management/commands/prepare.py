@@ -17,8 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from workflows.documents.service import store_document
 from workflows.infra.database import is_postgresql
-from workflows.infra.encryption import renewed
-from workflows.models import Destination, Provider, Variable, WebhookEndpoint
+from workflows.ops import encrypted_values
 from workflows.runtime.errors import StorageFailed
 
 ADMIN = "admin"
@@ -46,7 +45,8 @@ class Command(BaseCommand):
         with _exclusive():
             self._migrate()
             password = self._first_start()
-            _renew_keys()
+            if settings.SECRET_KEY_FALLBACKS:
+                encrypted_values.renew_all()
         if password:
             self._show(password)
         if settings.PRODUCTION:
@@ -88,24 +88,6 @@ class Command(BaseCommand):
                 second=second.ljust(width),
             )
         )
-
-
-def _renew_keys() -> None:
-    """Re-encrypt API keys and signing secrets with the newest secret key."""
-    if not settings.SECRET_KEY_FALLBACKS:
-        return
-    for provider in Provider.objects.exclude(key=None):
-        key = renewed(provider.key or b"")
-        Provider.objects.filter(pk=provider.pk).update(key=key)
-    for destination in Destination.objects.exclude(secrets=None):
-        secrets = renewed(destination.secrets or b"")
-        Destination.objects.filter(pk=destination.pk).update(secrets=secrets)
-    for variable in Variable.objects.exclude(secret=None):
-        secret = renewed(variable.secret or b"")
-        Variable.objects.filter(pk=variable.pk).update(secret=secret)
-    for webhook in WebhookEndpoint.objects.all():
-        again = renewed(webhook.secrets)
-        WebhookEndpoint.objects.filter(pk=webhook.pk).update(secrets=again)
 
 
 @contextmanager
