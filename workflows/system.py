@@ -481,7 +481,7 @@ class System(Queries):
             raise AlreadyAnswered(approvals.closed_reason(approval))
         changed = approvals.vote(approval, value, by=by, comment=comment)
         votes = approvals.votes_of(approval)
-        if len(votes) < approval.votes_needed:
+        if not approvals.is_decided(approval, votes):
             audit_events.record(
                 approval.run,
                 "respond",

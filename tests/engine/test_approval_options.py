@@ -403,3 +403,32 @@ def test_every_voter_of_the_previous_approval_is_refused() -> None:
 def test_responses_without_a_name_are_of_different_persons() -> None:
     answers = {"first": ADA.value, "second": ADA.value}
     assert run_in_memory(in_two(), answers=answers).status == "completed"
+
+
+# Vetoes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"veto": {"outcome": "reject"}}, "one response ends it: add votes="),
+        ({"votes": 2, "veto": {}}, "give a dict of values by field"),
+        ({"votes": 2, "veto": "reject"}, "give a dict of values by field"),
+        ({"votes": 2, "veto": {"verdict": "no"}}, "Review has no field 'verdict'"),
+        ({"votes": 2, "veto": {"outcome": "no"}}, "which Review does not accept"),
+    ],
+)
+def test_a_veto_that_no_response_can_have_is_reported_at_import(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DefinitionError) as raised:
+        a_review(**options)
+    assert message in str(raised.value)
+
+
+def test_a_veto_ends_the_vote_and_is_not_part_of_the_fingerprint() -> None:
+    with_veto = a_review(votes=3, veto={"outcome": "reject"})
+    given = [Answer({"outcome": "publish"}, by="ada"), {"outcome": "reject"}]
+    outcome = run_in_memory(with_veto, answers={"review": given})
+    assert [vote.value.outcome for vote in outcome.state.votes] == ["publish", "reject"]
+    assert with_veto.fingerprint == a_review(votes=3).fingerprint

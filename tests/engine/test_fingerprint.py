@@ -89,10 +89,11 @@ def test_validators_are_no_part_of_a_type() -> None:
 
 PRINT_ALL = """
 from workflows.definitions.classify_document import classify_document
+from workflows.definitions.onboard_supplier import onboard_supplier
 from workflows.definitions.reasoning import reasoning
 from workflows.definitions.summarize import summarize
 
-for workflow in (classify_document, reasoning, summarize):
+for workflow in (classify_document, onboard_supplier, reasoning, summarize):
     print(workflow.name, workflow.fingerprint, workflow.shape)
 """
 

@@ -157,6 +157,7 @@ async def test_pages_and_api_show_what_came_first_and_what_was_withdrawn() -> No
     page, inbox, waits, requests, refused = await run_in_db(read)
     assert "“paid” came first, from olga" in page
     assert "Came first" in page
+    assert page.index("“paid” came first, from olga") < page.index("<b>Ship</b>")
     assert "Withdrawn" in page
     assert "“paid” came first" in inbox
     assert "Ship it unpaid?" in inbox

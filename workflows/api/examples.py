@@ -138,6 +138,7 @@ _approval: dict[str, Any] = {
     "groups": ["reviewers"],
     "not_by": "launcher",
     "votes_needed": 2,
+    "veto": {"level": "SECRET"},
     "votes": [_vote],
     "can_respond": True,
     "refusal": "",

@@ -303,6 +303,7 @@ def approval(row: Approval, user: User) -> ApprovalOut:
         groups=row.groups,
         not_by=row.not_by,
         votes_needed=row.votes_needed,
+        veto=None if hidden else row.veto,
         votes=[_vote(vote, hidden=hidden) for vote in approvals.votes_of(row)],
         can_respond=is_open
         and permissions.can_approve_run(user, row.run)

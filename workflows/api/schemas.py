@@ -426,6 +426,9 @@ class ApprovalOut(Schema):
         " or who responded to the “previous” approval; “” = all can."
     )
     votes_needed: int = Field(description="Number of people who have to respond.")
+    veto: dict[str, Any] | None = Field(
+        description="Values by field: one response with all of them ends the vote."
+    )
     votes: list[VoteOut] = Field(
         description="Their responses so far; [] if one is enough."
     )

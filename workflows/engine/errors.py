@@ -484,6 +484,7 @@ class Paused(Signal):
         initial: Any = None,
         not_by: str = "",
         votes: int = 1,
+        veto: Any = None,
         event: str = "",
         key: str = "",
         children: ChildRuns | None = None,
@@ -502,12 +503,11 @@ class Paused(Signal):
         self.initial = initial  # the response with which the form begins, as JSON
         self.not_by = not_by  # who may not: "launcher", "previous", or "" (all may)
         self.votes = votes  # number of persons who have to respond
-        self.event = event  # the name of the event, and its key
-        self.key = key
+        self.veto = veto  # the values with which one response ends the vote
+        self.event, self.key = event, key  # the name of the event, and its key
         self.children = children  # in place of `params`, if there are several
         self.parts = tuple(parts)  # the waits of which the first one counts
-        self.node = ""
-        self.sequence = 0
+        self.node, self.sequence = "", 0
         self.state: State | None = None  # before the node
 
 

@@ -11,6 +11,7 @@ from .clock import Clock
 from .context import Answer
 from .errors import Paused, ResponseRefused
 from .round_trip import plain
+from .votes import is_veto
 
 SOMEONE: Final = "someone"  # another person each time
 
@@ -34,7 +35,8 @@ class Responses:
         votes = [one for one in responses if not one.expired]
         self._check(pause, votes)
         is_expired = len(votes) < len(responses)
-        if pause.votes > 1 and len(votes) < pause.votes and not is_expired:
+        is_over = is_expired or any(is_veto(pause.veto, one.value) for one in votes)
+        if pause.votes > 1 and len(votes) < pause.votes and not is_over:
             return None
         if votes:
             self._previous = frozenset(_known(votes))

@@ -35,7 +35,7 @@ from .nodes import Kind, WaitingNode, is_async
 from .round_trip import abbreviate, error_text
 from .state import State
 from .storable import check_storable
-from .votes import Vote, votes_of
+from .votes import Vote, checked_veto, is_veto, votes_of
 
 A = TypeVar("A", bound=BaseModel)
 Until: TypeAlias = datetime | timedelta | Callable[[Any], datetime | timedelta]
@@ -63,6 +63,7 @@ class Approval(WaitingNode):
         initial: Callable[[Any], BaseModel | Mapping[str, Any] | None] | None,
         not_by: NotBy | None,
         votes: int,
+        veto: Mapping[str, Any] | None,
         name: str,
     ) -> None:
         super().__init__(name, doc=question)
@@ -79,6 +80,8 @@ class Approval(WaitingNode):
         self.initial = initial
         self.not_by: str = not_by or ""
         self.votes = votes
+        where = f"The approval “{name or question}” has"
+        self.veto = checked_veto(answer, veto, votes=votes, where=where)
         check_storable(answer, f"The answer to {question!r}")
         self.form: dict[str, Any] = dict(schema(answer))
         self.on_expiry, self._expiry_json = checked_expiry(
@@ -104,7 +107,9 @@ class Approval(WaitingNode):
 
     def _is_short(self, answer: Answer) -> bool:
         """Return whether votes are missing, as after a change of the workflow."""
-        return self.votes > len(answer.votes) and self.votes > 1 and not answer.expired
+        if self.votes == 1 or answer.expired or len(answer.votes) >= self.votes:
+            return False
+        return not any(is_veto(self.veto, vote.value) for vote in answer.votes)
 
     def _read(
         self, answer: Answer, node: str
@@ -138,6 +143,7 @@ class Approval(WaitingNode):
             initial=self._initial_json(state, context.node),
             not_by=self.not_by,
             votes=self.votes,
+            veto=self.veto,
         )
 
     def _expiry_time(self, state: State, context: NodeContext) -> datetime | None:
@@ -294,6 +300,7 @@ def approval(  # noqa: PLR0913 - all but the first three are options
     initial: Callable[[Any], A | Mapping[str, Any] | None] | None = None,
     not_by: NotBy | None = None,
     votes: int = 1,
+    veto: Mapping[str, Any] | None = None,
     name: str = "",
 ) -> WaitingNode:
     """Return a node that shows `question` to a person and stores the answer in field `into`.
@@ -309,6 +316,8 @@ def approval(  # noqa: PLR0913 - all but the first three are options
     - `not_by`: who may not answer: who launched the run ("launcher"), or who answered its previous
       approval ("previous").
     - `votes`: how many persons have to answer; from 2 on, the field is a `tuple[Vote[…], ...]`.
+    - `veto`: values by field, such as `{"outcome": "reject"}`: one answer with all of them ends
+      the vote.
     """
     return Approval(
         question,
@@ -321,6 +330,7 @@ def approval(  # noqa: PLR0913 - all but the first three are options
         initial=initial,
         not_by=not_by,
         votes=votes,
+        veto=veto,
         name=name,
     )
 

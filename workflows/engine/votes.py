@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from .errors import DefinitionError, describe
+from .frozen import Json, equal
+from .round_trip import abbreviate
 
 A = TypeVar("A", bound=BaseModel)
 
@@ -19,6 +24,48 @@ class Vote(BaseModel, Generic[A]):
     by: str = ""  # the name of the user; "": the response declared for expiry
     at: datetime | None = None
     comment: str = ""  # the reason that the person gave
+
+
+def is_veto(veto: Mapping[str, Any] | None, response: Json) -> bool:
+    """Return whether a response as JSON has the values with which one ends the vote."""
+    if not veto or not isinstance(response, Mapping):
+        return False
+    return all(
+        name in response and equal(response[name], value)
+        for name, value in veto.items()
+    )
+
+
+def checked_veto(
+    answer: type[BaseModel], veto: Any, *, votes: int, where: str
+) -> dict[str, Any] | None:
+    """Return the values that end a vote, as JSON. Raises DefinitionError."""
+    if veto is None:
+        return None
+    if votes == 1:
+        raise DefinitionError(f"{where} veto=, and one response ends it: add votes=.")
+    if not isinstance(veto, Mapping) or not veto:
+        raise DefinitionError(
+            f"{where} veto={abbreviate(veto)}: give a dict of values by field, such as"
+            ' {"outcome": "reject"}.'
+        )
+    values = {}
+    for name, value in veto.items():
+        field = answer.model_fields.get(name)
+        if field is None:
+            raise DefinitionError(
+                f"{where} veto={abbreviate(veto)}, and {answer.__name__} has no field {name!r}."
+            )
+        try:
+            annotation: Any = field.annotation
+            kind: TypeAdapter[Any] = TypeAdapter(annotation)
+            values[name] = kind.dump_python(kind.validate_python(value), mode="json")
+        except ValidationError as error:
+            raise DefinitionError(
+                f"{where} veto={abbreviate(veto)}, which {answer.__name__} does not accept:"
+                f" {describe(error)}"
+            ) from error
+    return values
 
 
 def votes_of(answer: type[BaseModel]) -> Any:

@@ -157,6 +157,7 @@ def _open_approval(run: Run, paused: Paused) -> None:
             "not_by": paused.not_by,
             "excluded": _excluded(run, paused),
             "votes_needed": paused.votes,
+            "veto": paused.veto,
             "expires_at": paused.until,
             "on_expiry": paused.on_expiry,
             "status": ApprovalStatus.OPEN,

@@ -75,6 +75,8 @@ class Approval(models.Model):
     not_by = models.CharField(max_length=10, blank=True, default="", db_default="")
     excluded = models.JSONField(default=list, db_default=Value([], models.JSONField()))
     votes_needed = models.PositiveSmallIntegerField(default=1, db_default=1)
+    # values by field: one response with all of them ends the vote; null = none does
+    veto = ExactJSONField(null=True)
     status = models.CharField(
         max_length=10, choices=ApprovalStatus.choices, default=ApprovalStatus.OPEN
     )

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from workflows.engine.first_of import FIRST_EDGE
 from workflows.engine.predicates.wording import condition_label, explain
 from workflows.models.exact_json import ExactJSONField
 from workflows.models.runs import Run
@@ -249,6 +250,11 @@ class Decision(models.Model):
         """Return the edge and whether it was taken."""
         outcome = "taken" if self.taken else "not taken"
         return f"{self.from_node} → {self.to_node}: {outcome}"
+
+    @property
+    def is_of_part(self) -> bool:
+        """Return whether it says if one of several waits came first, or was withdrawn."""
+        return self.edge_index >= FIRST_EDGE
 
     @property
     def condition_label(self) -> str:

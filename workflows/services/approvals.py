@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from workflows.access import permissions
 from workflows.agents import budgets
 from workflows.audit import seals
+from workflows.engine.votes import is_veto
 from workflows.errors import AlreadyAnswered
 from workflows.execution.params import check_response
 from workflows.models import ApprovalKind, ApprovalStatus, ApprovalVote
@@ -59,6 +60,21 @@ def refusal(approval: Approval, person_id: int | None) -> str:
 def votes_of(approval: Approval) -> Sequence[ApprovalVote]:
     """Return the votes in their order; none for an approval with a single response."""
     return list(approval.votes.all()) if approval.votes_needed > 1 else []
+
+
+def is_decided(approval: Approval, votes: Sequence[ApprovalVote]) -> bool:
+    """Return whether nobody has to respond any more: all have, or one response was a veto."""
+    if len(votes) >= approval.votes_needed:
+        return True
+    return any(is_veto(approval.veto, vote.response) for vote in votes)
+
+
+def veto_text(approval: Approval) -> str:
+    """Return "One response with outcome “reject” ends the vote.", "" if none does."""
+    if not approval.veto:
+        return ""
+    values = " and ".join(f"{name} “{value}”" for name, value in approval.veto.items())
+    return f"One response with {values} ends the vote."
 
 
 def progress(approval: Approval) -> str:

@@ -243,7 +243,9 @@ def _override(origin: Run, request: ForkRequest) -> tuple[SharedHistory, EdgeSha
             f"“{node}”, the node of step {step}, has no edge {request.edge} to take."
             f" Edges of the node: {offered or 'none'}."
         )
-    made = Decision.objects.filter(run=origin, sequence=step).order_by("-attempt")
+    # without those on what a node waited for
+    made = Decision.objects.filter(run=origin, sequence=step, from_node=node)
+    made = made.order_by("-attempt")
     newest = made.first()
     taken = made.filter(taken=True).first()
     if taken is not None and taken.edge_index == request.edge:

@@ -100,7 +100,7 @@ def overruled(run: Run, moment: PointInTime) -> set[tuple[str, int]]:
     for sequence, attempt in made.values_list("sequence", "attempt"):
         before = run.decisions.filter(
             sequence=sequence, attempt__lt=attempt, taken=True
-        ).order_by("-attempt")
+        ).order_by("-attempt", "edge_index")
         edge = before.values_list("from_node", "edge_index").first()
         if edge is not None:
             found.add(edge)

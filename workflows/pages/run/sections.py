@@ -131,6 +131,13 @@ class ApprovalSection(Section):
         return approvals.progress(self.approval) if self.approval else ""
 
     @property
+    def veto(self) -> str:
+        """Which response ends the vote at once, as a sentence; "" if none does."""
+        if self.approval is None or redaction.is_redacted(self.approval):
+            return ""
+        return approvals.veto_text(self.approval)
+
+    @property
     def exclusion(self) -> str:
         """Who cannot respond, as a sentence; "" if all can, or the viewer reads why not."""
         if self.approval is None or self.refusal:

@@ -168,7 +168,9 @@ def group_steps(
     for stage in stages:
         place = (stage.attempt, stage.sequence)
         steps[place] = Step(*place, stage=stage)
-    for decision in sorted(decisions, key=lambda one: one.edge_index):
+    # what came first was decided before the edges that follow
+    ordered = sorted(decisions, key=lambda one: (not one.is_of_part, one.edge_index))
+    for decision in ordered:
         place = (decision.attempt, decision.sequence)
         steps.setdefault(place, Step(*place)).decisions.append(decision)
     tries = defaultdict(list)
