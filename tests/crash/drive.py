@@ -26,6 +26,7 @@ from django.core.serializers.json import DjangoJSONEncoder  # noqa: E402 - needs
 
 from workflows import bulk  # noqa: E402
 from workflows.audit.verifier import Checker  # noqa: E402
+from workflows.deliveries import following  # noqa: E402
 from workflows.deliveries import service as destinations  # noqa: E402
 from workflows.engine.errors import RequestError  # noqa: E402
 from workflows.infra import clock, notifications  # noqa: E402
@@ -40,6 +41,7 @@ from workflows.models import (  # noqa: E402
 )
 from workflows.schedules import due_moments, service  # noqa: E402
 from workflows.system import system  # noqa: E402
+from workflows.webhooks import service as webhooks  # noqa: E402
 
 STAGE_FIELDS = ("run_id", "attempt", "sequence", "node_name", "status", "undoes")
 
@@ -158,6 +160,33 @@ def add_destinations(urls: list[str]) -> None:
         destinations.create(destinations.Plan(f"receiver {number}", url), by=superuser)
 
 
+def add_boss() -> None:
+    """Create the superuser who launches batches."""
+    User.objects.create_superuser("boss")
+
+
+def add_webhook(secret: str) -> str:
+    """Create an incoming webhook in GitHub's style; return its path."""
+    plan = webhooks.Plan(
+        "orders",
+        style="github",
+        secret=secret,
+        mapping=[
+            {"param": "trace", "source": "body", "value": "trace"},
+            {"param": "rounds", "source": "constant", "value": "0"},
+        ],
+    )
+    superuser = User.objects.create_superuser("boss")
+    endpoint, _ = webhooks.create("count", plan, by=superuser)
+    return endpoint.path
+
+
+def follow_by_mail(address: str) -> None:
+    """Let a person get a mail about each end of a run."""
+    person = User.objects.create_superuser("boss", email=address)
+    following.follow("workflow", "count", by=person, mail="each")
+
+
 def main() -> None:
     """Execute the command line and print JSON."""
     event, given = sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
@@ -169,6 +198,9 @@ def main() -> None:
         "vote": vote,
         "add_schedules": add_schedules,
         "add_destinations": add_destinations,
+        "add_boss": add_boss,
+        "add_webhook": add_webhook,
+        "follow_by_mail": follow_by_mail,
         # One event loop: otherwise each action opens a separate connection to Redis.
         "delete_many": async_to_sync(sync_to_async(delete_many)),
     }

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Callable, Iterator
-from email import message_from_bytes
-from email.message import Message
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
-from aiosmtpd.controller import Controller
 from django.contrib.auth.models import Group, User
 from django.urls import reverse
 
 from tests.support.factories import make_approval, make_moment, make_run
+from tests.support.mail_server import AnyPort, Inbox
 from tests.support.responses import text_of
 from workflows.deliveries import daily_mail, expansion, following
 from workflows.deliveries.deliverer import Deliverer
@@ -45,35 +43,6 @@ pytestmark = pytest.mark.django_db
 
 SECRET = "a reason that is data of the run"
 NAME = "classify-document"
-
-
-class Inbox:
-    """What a real SMTP server received; it refuses mail while `refuses` is set."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-        self.refuses = False
-
-    async def handle_DATA(  # noqa: N802 - the name that the server calls
-        self, _server: Any, _session: Any, envelope: Any
-    ) -> str:
-        if self.refuses:
-            return "451 Try again later"
-        self.messages.append(message_from_bytes(envelope.content))
-        return "250 Accepted"
-
-    @property
-    def subjects(self) -> list[str]:
-        return [str(one["subject"]) for one in self.messages]
-
-
-class AnyPort(Controller):
-    """An SMTP server on a port that the system chooses."""
-
-    def _trigger_server(self) -> None:
-        server: Any = self.server
-        self.port = server.sockets[0].getsockname()[1]
-        super()._trigger_server()  # type: ignore[no-untyped-call] # of the package
 
 
 @pytest.fixture

@@ -11,13 +11,15 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import BaseModel
 
 from tests.support.factories import make_run
 from tests.support.workers import ended, working
-from workflows.engine import Graph, State
+from workflows.engine import Graph, Limits, State, Workflow, event
+from workflows.errors import LimitReached
 from workflows.execution import queue
 from workflows.infra.database_threads import run_in_db
-from workflows.models import Run, Worker
+from workflows.models import EventMessage, EventWait, Run, Worker, WorkflowPause
 from workflows.registry import Registry
 from workflows.system import System
 
@@ -106,6 +108,68 @@ def test_it_reports_workers_queue_and_runs(client: Client, token: str) -> None:
     assert found["signalbox_runs", "pending"] == 3
     assert found["signalbox_runs", "failed"] == 1
     assert found["signalbox_runs", "completed"] == 0
+
+
+@pytest.mark.django_db
+def test_it_reports_runs_that_may_not_start_and_what_runs_wait_for(
+    client: Client, token: str
+) -> None:
+    make_run(status="pending", workflow_name="paused", attempt=0)
+    make_run(status="pending", workflow_name="paused", attempt=1)
+    make_run(status="pending", workflow_name="limited", limit_key="a", attempt=0)
+    WorkflowPause.objects.create(workflow_name="paused", paused_by_name="ada")
+    run = make_run(status="waiting")
+    for position, kind in enumerate(("event", "event", "callback", "timer")):
+        EventWait.objects.create(
+            run=run, sequence=1, position=position, workflow_name="a", kind=kind
+        )
+    EventMessage.objects.create(workflow_name="a", name="paid")
+    EventMessage.objects.create(
+        workflow_name="a", name="paid", delivered_at=timezone.now()
+    )
+    found = metric_samples(client, token)
+    assert found["signalbox_paused_runs", "paused"] == 1
+    assert found["signalbox_limited_runs", "limited"] == 1
+    assert found["signalbox_queue_depth", "paused"] == 1, "it has started before"
+    assert ("signalbox_queue_depth", "limited") not in found
+    assert found["signalbox_open_waits", "event"] == 2
+    assert found["signalbox_open_waits", "callback"] == 1
+    assert found["signalbox_kept_messages",] == 1
+
+
+class Payment(BaseModel):
+    """A message without fields."""
+
+
+class Order(State):
+    """State of a workflow that waits for an event, with a limit."""
+
+    payment: Payment | None = None
+
+
+@pytest.mark.django_db
+def test_messages_callbacks_and_refused_launches_are_counted(
+    client: Client, token: str
+) -> None:
+    paid = event("paid", Payment, into="payment", name="wait")
+    limits = Limits(at_once=1, when_full="refuse")
+    registry = Registry()
+    registry.register(
+        Workflow("orders", state=Order, start=paid, routes={}, limits=limits)
+    )
+    system, before = System(registry), metric_samples(client, token)
+    system.send("paid", "", {}, by=None)
+    system.execute("orders", {})
+    with pytest.raises(LimitReached):
+        system.execute("orders", {})
+    assert client.post("/callbacks/unknown", {}, "application/json").status_code == 404
+    after = metric_samples(client, token)
+    for name in (
+        ("signalbox_event_messages_total", "sent"),
+        ("signalbox_launches_refused_total", "orders"),
+        ("signalbox_callback_requests_total", "unknown"),
+    ):
+        assert after[name] - before.get(name, 0) == 1, name
 
 
 def one_node(graph: Graph, _runtime: object, _params: object) -> State:

@@ -15,7 +15,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from project.env import ROOT
 from tests.support.factories import make_run, make_worker
 from workflows.infra import process_metrics
-from workflows.models import Status
+from workflows.models import Status, WorkflowPause
 from workflows.ops.metrics_endpoint import InstallationCollector
 
 ALERTS, DASHBOARD = ROOT / "monitoring/alerts.yml", ROOT / "monitoring/dashboard.json"
@@ -77,6 +77,9 @@ def problems(known: dict[str, set[str]], expression: str, text: str) -> list[str
 @pytest.mark.django_db
 def test_alert_rules_and_dashboard_use_exported_metrics() -> None:
     make_run(status=Status.PENDING)
+    make_run(status=Status.PENDING, workflow_name="paused")
+    make_run(status=Status.PENDING, limit_key="")
+    WorkflowPause.objects.create(workflow_name="paused", paused_by_name="ada")
     make_worker()
     known = exported()
     wrong = {

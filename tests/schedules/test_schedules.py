@@ -6,8 +6,10 @@ import datetime as dt
 import random
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from unittest import mock
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils import timezone
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 NIGHTLY = "nightly"
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
+DAILY = "30 2 * * *"  # in the hour that clock changes skip or repeat
 
 
 class Count(State):
@@ -250,6 +253,38 @@ def test_a_pause_launches_and_misses_nothing(alice: User, clock: Any) -> None:
     assert schedule.next_moment == START + 6 * HOUR
 
 
+class Kills:
+    """Ends a worker now and then: before a launch, before its commit, and after it."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._execute, self._process = system.execute, due_moments.process
+        self.moments: Counter[str] = Counter()
+
+    def _maybe(self, moment: str) -> None:
+        if self._chance.random() < 0.05:
+            self.moments[moment] += 1
+            raise ConnectionError(f"killed {moment}")
+
+    def execute(self, _: Any, *args: Any, **kwargs: Any) -> Run:
+        self._maybe("before the launch")
+        run = self._execute(*args, **kwargs)
+        self._maybe("before the commit")
+        return run
+
+    def process(self, *args: Any) -> None:
+        self._process(*args)
+        self._maybe("after the commit")
+
+    @contextmanager
+    def at_random(self) -> Iterator[None]:
+        execute = mock.patch.object(
+            type(system), "execute", autospec=True, side_effect=self.execute
+        )
+        with execute, mock.patch.object(due_moments, "process", self.process):
+            yield
+
+
 @pytest.mark.parametrize(
     ("count", "days"),
     [
@@ -260,50 +295,55 @@ def test_a_pause_launches_and_misses_nothing(alice: User, clock: Any) -> None:
 def test_a_simulated_year_loses_and_doubles_no_moment(
     alice: User, clock: Any, count: int, days: int
 ) -> None:
-    """Several workers with clocks that jump, and crashes before and after each commit."""
+    """Several workers with clocks that jump, and kills before and after each commit.
+
+    The zones change their clocks on different days, Lord Howe by half an hour.
+    """
     seed = 20260101
     chance = random.Random(seed)  # noqa: S311 - a test's choices
     zones = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]
-    crons = ["30 2 * * *", "15 1 * * 0", "0 12 */3 * *", "0 0 1 * *"]
+    crons = [DAILY, "15 1 * * 0", "0 12 */3 * *", "0 0 1 * *"]
     made = [
         schedule_of(
             alice,
             name=f"number {number}",
             cron=crons[number % 4],
-            zone=zones[number % 3],
+            zone=zones[(1 + number + number // 4) % 4],
             catch_up="all",
             overlap="allow",
         )
         for number in range(count)
     ]
     now, end = START, START + dt.timedelta(days=days)
-    original = system.execute
-    with mock.patch.object(type(system), "execute", autospec=True) as execute:
-
-        def launch(self: Any, *args: Any, **kwargs: Any) -> Run:
-            if chance.random() < 0.05:
-                raise ConnectionError("killed before the commit")
-            return original(*args, **kwargs)
-
-        execute.side_effect = launch
+    kills = Kills(chance)
+    with kills.at_random():
         while now < end:
             now = min(
                 now + dt.timedelta(hours=chance.choice([1, 5, 30, 200, 700])), end
             )
             clock.return_value = now - dt.timedelta(hours=chance.choice([0, 0, 3]))
-            for _ in range(2):
-                due_moments.launch_due()
+            for worker in ("first", "second"):
+                due_moments.launch_due(worker)
+    assert len(kills.moments) == 3, kills.moments
     clock.return_value = end
     while due_moments.launch_due() or Schedule.objects.filter(due_at__lte=end).exists():
         pass
     for schedule in made:
-        expected = list(_all_times(schedule, START, end))
-        found = Counter(
-            Run.objects.filter(
-                idempotency_key__startswith=f"schedule {schedule.pk.hex}"
-            ).values_list("scheduled_for", flat=True)
-        )
-        assert found == Counter(expected), f"seed {seed}: {schedule}"
+        _assert_complete(schedule, end)
+
+
+def _assert_complete(schedule: Schedule, end: dt.datetime) -> None:
+    """Assert that each moment from START has one run, and each day one of a daily schedule."""
+    runs = Run.objects.filter(idempotency_key__startswith=f"schedule {schedule.pk.hex}")
+    found = Counter(runs.values_list("scheduled_for", flat=True))
+    assert found == Counter(_all_times(schedule, START, end)), schedule
+    if schedule.cron == DAILY:  # whatever the calendar says of the clock
+        zone = ZoneInfo(schedule.zone)
+        dates = Counter(moment.astimezone(zone).date() for moment in found if moment)
+        first, last = min(dates), max(dates)
+        assert len(dates) == (last - first).days + 1, f"{schedule}: a day is missing"
+        assert set(dates.values()) == {1}, f"{schedule}: a day has two runs"
+        assert len(dates) >= (end - START).days - 1
 
 
 def _all_times(

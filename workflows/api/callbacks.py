@@ -19,6 +19,7 @@ from workflows.api.problems import of_request_error, problem
 from workflows.api.secret_addresses import answered, limited
 from workflows.engine.errors import RequestError
 from workflows.errors import CallbackNotFound
+from workflows.infra import process_metrics
 from workflows.services import callbacks
 from workflows.system import system
 
@@ -44,7 +45,9 @@ def receive(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _refused(error: RequestError) -> HttpResponse:
-    refusal = limited() if isinstance(error, CallbackNotFound) else None
+    is_unknown = isinstance(error, CallbackNotFound)
+    process_metrics.CALLBACKS.labels("unknown" if is_unknown else "refused").inc()
+    refusal = limited() if is_unknown else None
     return refusal or of_request_error(None, error)
 
 
@@ -56,6 +59,7 @@ def _received(request: HttpRequest, token: str) -> HttpResponse:
     if not isinstance(value, dict):
         return problem(400, "bad_request", NOT_JSON)
     system.receive_callback(token, value)
+    process_metrics.CALLBACKS.labels("accepted").inc()
     return JsonResponse({"accepted": True}, status=202)
 
 

@@ -23,7 +23,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from workflows.audit import audit_events
-from workflows.infra import notifications
+from workflows.infra import notifications, process_metrics
 from workflows.models import (
     Approval,
     EventMessage,
@@ -129,6 +129,7 @@ def move(runs: Sequence[Run], message: EventMessage) -> None:
     """Queue locked runs whose wait has received a message."""
     ids = [run.pk for run in runs]
     Run.objects.filter(pk__in=ids).wake()
+    process_metrics.EVENT_MESSAGES.labels("received").inc(len(ids))
     audit_events.record_each(
         audit_events.entry(
             run,

@@ -22,7 +22,7 @@ from workflows.engine.errors import Superseded
 from workflows.execution.masking import Masker
 from workflows.execution.record_pipeline import RecordPipeline, RunCursor
 from workflows.execution.rewinds import Position
-from workflows.infra import clock, log_context
+from workflows.infra import clock, log_context, process_metrics
 from workflows.infra.text import clean
 
 if TYPE_CHECKING:
@@ -225,6 +225,7 @@ class RecordBuffer:
 
     def end_branch_stage(self, stage: StageRow) -> None:
         """Write the row of a step of a branch again: it has ended."""
+        process_metrics.BRANCH_STEPS.labels(str(stage.status)).inc()
         self.update_stage(stage)
         del self.branch_stages[stage.sequence]
 

@@ -60,6 +60,20 @@ LAUNCHES_REFUSED: Final = Counter(
     "Launches that this process refused because of the limits of their workflow.",
     ["workflow"],
 )
+EVENT_MESSAGES: Final = Counter(
+    "signalbox_event_messages",
+    "Messages of events: sent, and received by a run, once for each run.",
+    ["outcome"],
+)
+CALLBACKS: Final = Counter(
+    "signalbox_callback_requests",
+    "Requests to addresses of callbacks: accepted, unknown (no such address), refused (used,"
+    " over, or a body that does not fit).",
+    ["outcome"],
+)
+BRANCH_STEPS: Final = Counter(
+    "signalbox_branch_steps", "Steps of branches that ended, by status.", ["status"]
+)
 OUTAGES: Final = Counter(
     "signalbox_outages", "Outages of services that this process needs.", ["what"]
 )

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db.models import Count, Min
+from django.db.models import Count, Min, Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -24,16 +24,22 @@ from prometheus_client.registry import Collector
 
 from workflows.access import permissions
 from workflows.execution import workers
+from workflows.execution.event_delivery import oldest_kept
 from workflows.infra import clock
 from workflows.models import (
     Delivery,
     DeliveryStatus,
     Destination,
     DestinationState,
+    EventMessage,
+    EventWait,
+    EventWaitKind,
     OutboxEvent,
     Run,
     Status,
+    WorkflowPause,
 )
+from workflows.models.pauses import CONTINUES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -68,6 +74,8 @@ class InstallationCollector(Collector):
         now = clock.now()
         yield from _workers(now)
         yield from _queue(now)
+        yield from _not_started()
+        yield from _events()
         yield from _runs()
         yield from _deliveries(now)
 
@@ -108,12 +116,57 @@ def _queue(now: dt.datetime) -> Iterator[GaugeMetricFamily]:
         labels=["workflow"],
     )
     pending = Run.objects.filter(status=Status.PENDING).order_by()
+    # others wait for the end of a pause or a limit, and not for a worker
+    pending = pending.exclude(_paused()).filter(limit_key=None)
     for name, count, since in pending.values_list("workflow_name").annotate(
         Count("pk"), Min("updated_at")
     ):
         depth.add_metric([name], count)
         age.add_metric([name], max((now - since).total_seconds(), 0))
     yield from (depth, age)
+
+
+def _paused() -> Q:
+    """Return the condition of pending runs that a pause keeps from starting."""
+    names = WorkflowPause.objects.values("workflow_name")
+    return Q(workflow_name__in=names) & ~CONTINUES
+
+
+def _not_started() -> Iterator[GaugeMetricFamily]:
+    pending = Run.objects.filter(status=Status.PENDING).order_by()
+    for name, text, rows in (
+        (
+            "signalbox_paused_runs",
+            "Pending runs that start when their workflow is unpaused.",
+            pending.filter(_paused()),
+        ),
+        (
+            "signalbox_limited_runs",
+            "Pending runs of workflows with limits, which may wait for one.",
+            pending.exclude(_paused()).exclude(limit_key=None),
+        ),
+    ):
+        family = GaugeMetricFamily(name, text, labels=["workflow"])
+        for workflow, count in rows.values_list("workflow_name").annotate(Count("pk")):
+            family.add_metric([workflow], count)
+        yield family
+
+
+def _events() -> Iterator[GaugeMetricFamily]:
+    waits = GaugeMetricFamily(
+        "signalbox_open_waits", "Open waits of runs, by kind.", labels=["kind"]
+    )
+    rows = EventWait.objects.open().order_by().values_list("kind")
+    counts = dict(rows.annotate(Count("pk")))
+    for kind in (EventWaitKind.EVENT, EventWaitKind.CALLBACK):
+        waits.add_metric([kind.value], counts.get(kind.value, 0))
+    yield waits
+    kept = EventMessage.objects.filter(delivered_at=None)
+    yield GaugeMetricFamily(
+        "signalbox_kept_messages",
+        "Messages of events that no run has waited for, younger than EVENT_KEEP_DAYS.",
+        value=kept.filter(created_at__gt=oldest_kept()).count(),
+    )
 
 
 def _runs() -> Iterator[GaugeMetricFamily]:

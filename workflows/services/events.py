@@ -24,6 +24,7 @@ from workflows.errors import (
 )
 from workflows.execution import event_delivery
 from workflows.execution.params import check_answer
+from workflows.infra import process_metrics
 from workflows.models import EventMessage
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ def send(  # noqa: PLR0913 - fields of a message
                 idempotency_key=idempotency_key,
             )
             messages.append(_inserted(message, by))
+    new = sum(not message.already_sent for message in messages)
+    process_metrics.EVENT_MESSAGES.labels("sent").inc(new)
     return [_delivered(message) for message in messages]
 
 

@@ -29,6 +29,8 @@ from workflows.runtime import Runtime
 
 if "KILL_AT" in os.environ:
     deadly.arm(os.environ["KILL_AT"])
+if "KILL_IN" in os.environ:
+    deadly.arm_call(os.environ["KILL_IN"])
 
 HELD_FROM = 5  # the first item that waits
 
