@@ -143,7 +143,7 @@ def assert_launched_once(installation: Installation, traces: list[str]) -> None:
         f"{RECEIVING}:receive after 2",  # committed, and the sender does not know it
     ],
 )
-def test_a_delivery_launches_one_run_wherever_its_server_is_killed(
+def test_a_delivery_launches_one_run_over_a_kill_of_its_server(
     tmp_path: Path, moment: str
 ) -> None:
     installation = Installation(tmp_path, **FAST)
@@ -284,7 +284,7 @@ def delivered(installation: Installation) -> int:
         ("workflows.deliveries.expansion:_notify after 1", 0),  # not committed
     ],
 )
-def test_mail_arrives_in_order_wherever_its_process_is_killed(
+def test_mail_arrives_in_order_over_a_kill_of_its_process(
     tmp_path: Path, inbox: tuple[Inbox, int], moment: str, repeated: int
 ) -> None:
     box, port = inbox

@@ -25,7 +25,7 @@ class Inbox:
             return "451 Try again later"
         message = message_from_bytes(envelope.content)
         self.messages.append(message)
-        self.accepted(message)  # before the sender hears of it
+        self.accepted(message)  # before the response
         return "250 Accepted"
 
     @property
