@@ -75,7 +75,7 @@ def test_an_installation_in_order_has_no_failure_and_exits_with_0() -> None:
     assert text.endswith("Failed: 0. Warnings: 0.\n")
 
 
-def test_a_failure_exits_with_1_and_says_what_to_do() -> None:
+def test_a_failure_exits_with_1_and_names_the_remedy() -> None:
     text, code = output_of()
     assert code == 1
     line = (
