@@ -36,7 +36,7 @@ from workflows.documents.service import store_document
 from workflows.documents.storage import check_storage, delete_files
 from workflows.infra.database_threads import run_in_db
 from workflows.management.commands import prune_media
-from workflows.models import Document, PageImage, Status
+from workflows.models import Document, PageImage, RunFile, Status
 from workflows.runtime import RenderOptions
 from workflows.samples import samples
 from workflows.system import system
@@ -361,6 +361,29 @@ async def test_a_run_fails_during_a_storage_outage_and_can_be_resumed_afterwards
         use()
         await run_in_db(system.resume, run.pk, by=None)
         assert (await ended(run.pk)).status == Status.COMPLETED
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_file_of_a_run_is_stored_once_the_outage_is_over_and_downloaded(
+    bucket: S3Server, use: Use, alice: User, sign_in: SignIn
+) -> None:
+    use(**QUICK, endpoint_url=f"http://127.0.0.1:{free_port()}")
+    params = {"invoices": "number,amount\nA-1,5", "wait": False}
+    run = await run_in_db(system.execute, "reconcile-payments", params)
+    async with working():
+        failed = await ended(run.pk)
+        assert FAILS in failed.error_message
+        assert not await run_in_db(RunFile.objects.exists)
+        use()
+        await run_in_db(system.resume, run.pk, by=None)
+        assert (await ended(run.pk)).status == Status.COMPLETED
+    file = await run_in_db(RunFile.objects.get)
+    assert bucket.names() == [str(file.file.name)]
+    address = f"/runs/{run.pk}/files/{file.pk}"
+    response = await run_in_db(lambda: sign_in(alice).get(address).getvalue())
+    assert response.startswith(b"invoice,customer,amount")
+    await run_in_db(lambda: system.delete_run(run.pk, by=None, reason="test"))
+    assert bucket.names() == []
 
 
 def test_a_first_start_that_cannot_store_its_samples_reports_it_and_stores_nothing(

@@ -28,6 +28,7 @@ from workflows.infra.database_threads import run_in_db
 from workflows.management.commands import prune_media
 from workflows.models import AuditEvent, Retention, Run, RunFile
 from workflows.registry import Registry
+from workflows.retention.preview import preview
 from workflows.retention.purge import purge_due
 from workflows.runtime import FakeRuntime, Runtime, StorageFailed
 from workflows.services.fork_plans import ForkRequest
@@ -240,6 +241,32 @@ async def test_a_file_that_cannot_be_made_fails_its_run_with_a_sentence(
     assert stored() == []
 
 
+class Hostile(str):
+    """A text whose methods end the process, where they are called outside of its node."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise SystemExit
+
+    def encode(self, *_: Any) -> bytes:
+        raise SystemExit
+
+
+async def test_texts_of_author_classes_are_stored_as_plain_ones(
+    registry: Registry, person: User
+) -> None:
+    @node
+    async def odd(state: Report, runtime: Runtime) -> Report:
+        made = await runtime.documents.add(Hostile("a.csv"), Hostile("x"))
+        return state.set(file=made)
+
+    run = await run_of(registry, only(odd), person)
+    assert run.status == "completed", run.error_message
+    file = await file_of(run)
+    assert (file.name, file.content_type, file.size) == ("a.csv", "text/csv", 1)
+
+
 async def test_a_named_pipe_does_not_block_the_node(
     registry: Registry, person: User, tmp_path: Path
 ) -> None:
@@ -357,6 +384,9 @@ async def test_retention_deletes_the_files_with_the_data_of_the_run(
 ) -> None:
     await retained_run(registry, person, **{rule: 30})
     assert len(stored()) == 1
+    (due,) = [one for one in await run_in_db(preview) if one.rule.workflow_name]
+    part = due.payloads if rule == "payload_days" else due.runs
+    assert part.bytes > len(CSV)
     counts = await run_in_db(purge_due)
     assert counts.payloads + counts.runs == 1
     assert not await run_in_db(RunFile.objects.exists)

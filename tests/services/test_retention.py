@@ -389,7 +389,7 @@ def test_a_dry_run_reports_rows_and_bytes_and_removes_nothing() -> None:
     call_command("prune", "--dry-run", stdout=out)
     lines = out.getvalue().splitlines()
     assert lines[0].startswith(
-        "sum: params, results, states, logs (after 30 days): 1 runs, 3 rows, about"
+        "sum: params, results, states, logs, files (after 30 days): 1 runs, 3 rows, about"
     )
     assert lines[1].startswith("sum: runs (after 60 days): 1 runs, ")
     assert (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from django.db.models import Count, Sum, TextField
+from django.db.models import Count, F, Sum, TextField
 from django.db.models.functions import Cast, Coalesce, Length
 
 from workflows.models import (
@@ -14,6 +14,7 @@ from workflows.models import (
     Decision,
     LogLine,
     Run,
+    RunFile,
     Stage,
     StageItem,
 )
@@ -34,6 +35,7 @@ PAYLOAD: tuple[tuple[type[Model], str], ...] = (
     (Checkpoint, "data"),
     (StageItem, "data"),
     (LogLine, "message"),
+    (RunFile, "size"),
 )
 HISTORY: tuple[tuple[type[Model], str], ...] = (
     (Decision, "reason"),
@@ -65,7 +67,7 @@ class Preview:
         """The parts, each with its label and the days after which it is deleted."""
         rule = self.rule
         return [
-            ("params, results, states, logs", rule.payload_days, self.payloads),
+            ("params, results, states, logs, files", rule.payload_days, self.payloads),
             ("runs", rule.run_days, self.runs),
             ("stages and decisions", rule.decision_days, self.histories),
         ]
@@ -106,8 +108,9 @@ def _part(
         for model, column in tables:
             key = "pk__in" if model is Run else "run_id__in"
             found = model._default_manager.filter(**{key: some})  # noqa: SLF001 - Django's documented model API
-            text = Length(Cast(column, TextField()))
-            sums = found.aggregate(rows=Count("pk"), size=Coalesce(Sum(text), 0))
+            is_file = model is RunFile  # its row has the bytes of the file
+            measure = F(column) if is_file else Length(Cast(column, TextField()))
+            sums = found.aggregate(rows=Count("pk"), size=Coalesce(Sum(measure), 0))
             size += sums["size"]
             rows += 0 if uncounted and model in uncounted else sums["rows"]
     return Part(len(counted), rows, size, is_cut=len(ids) > most)
