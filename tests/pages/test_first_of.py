@@ -111,6 +111,8 @@ async def test_the_page_lists_every_wait_and_what_ends_it() -> None:
         "Ship it unpaid?",
     ):
         assert text in page, text
+    for kind in ("callback", "approval", "timer"):
+        assert f"{kind} · open · " in " ".join(page.split()), kind
     assert page.count("Waiting</text>") >= 4  # the parts on the graph
 
 

@@ -46,7 +46,7 @@ LABELS = {
     QUEUE: "queued",
     APPROVAL: "waiting for approval",
     CHILD: "waiting for sub-workflow",
-    EVENT: "waiting for an event",
+    EVENT: "waiting for a message",
     FIRST: "waiting for the first of several",
     TIMER: "waiting for timer",
     RETRY: "retry backoff",
