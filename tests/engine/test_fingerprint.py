@@ -135,7 +135,7 @@ Wide.__name__ = "Note"
             {"routes": {read: [when(is_odd, judge), otherwise(stop)], judge: stop}},
             "“read” led to “judge” if is_fine, else to “stop” and leads to “judge” if is_odd",
         ),
-        ({"routes": {read: stop}}, "the node “judge” is gone"),
+        ({"routes": {read: stop}}, "the node “judge” was removed"),
         (
             {
                 "start": judge,
@@ -149,7 +149,7 @@ Wide.__name__ = "Note"
         ),
         (
             {"state": a_state({"label": str}, label="")},
-            "the field “note” is gone",
+            "the field “note” was removed",
         ),
         (
             {

@@ -73,9 +73,9 @@ def _changes(
 ) -> Iterator[str]:
     for name in sorted(before.keys() | after.keys()):
         if name not in after:
-            yield f"the {what} “{name}” is gone"
+            yield f"the {what} “{name}” was removed"
         elif name not in before:
-            yield f"the {what} “{name}” is new"
+            yield f"the {what} “{name}” was added"
         elif before[name] != after[name]:
             yield f"the {what} “{name}” was {before[name]} and is {after[name]} now"
 

@@ -59,7 +59,7 @@ STUCK: Final = (
 CONFLICT: Final = (
     "Another change came first",
     (
-        "Another request changed the same rows at the same moment, and the database withdrew"
+        "Another request changed the same rows at the same moment, and the database rolled back"
         " this one. Nothing was changed. Send it again."
     ),
 )
