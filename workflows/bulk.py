@@ -86,6 +86,14 @@ BULK_ACTIONS = {
             "rerun",
         ),
         BulkAction(
+            "rerun-failed",
+            "Rerun the failed step of",
+            "A new run is launched for each, from the step where it failed or was cancelled. It"
+            " shares the steps before it. The old runs are kept.",
+            "Rerun launched from its failed step",
+            "rerun_failed_step",
+        ),
+        BulkAction(
             "release",
             "Release",
             "Runs whose worker is lost return to the queue now, before their lease expires."

@@ -22,6 +22,7 @@ from workflows.documents import uses
 from workflows.engine.errors import ResponseRefused
 from workflows.errors import (
     AlreadyAnswered,
+    InvalidParams,
     InvalidStatus,
     KeyReused,
     NotAllowed,
@@ -228,6 +229,8 @@ class System(Queries):
         audit_events.require_reason(reason, by=by)
         fork_plans.require_forker(origin, request, by)
         planned = fork_plans.plan(origin, request, self._registry, by=by)
+        if planned.approval is not None and planned.response is None:
+            raise InvalidParams({"": ["Enter the response."]})
         if by is not None and planned.approval is not None:
             self._require_respondent(planned.approval, by)
         return forks.make(

@@ -29,6 +29,7 @@ LINKS = {
     "cancel": "/runs/{}/cancel/",
     "resume": "/runs/{}/resume/",
     "rerun": "?again={}",
+    "rerun-failed": "/runs/{}/fork/?step=failed",
     "delete": "/runs/{}/delete/",
 }
 
@@ -58,7 +59,15 @@ def test_page_bulk_and_admin_offer_the_same_for_the_same_run(
             sent = {"do": name, "run": str(run.pk)}
             found = client.post("/runs/bulk/", sent).context["found"]
             assert bool(found.fitting) is (name in offered), (run.status, name)
-        for name in ("cancel", "resume", "rerun", "release", "pin", "delete"):
+        for name in (
+            "cancel",
+            "resume",
+            "rerun",
+            "rerun-failed",
+            "release",
+            "pin",
+            "delete",
+        ):
             sent = {"action": f"{name}_selected", "_selected_action": str(run.pk)}
             answer = client.post("/admin/workflows/run/", sent)
             fitting = answer.context["found"].fitting

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from workflows.models import Run
 
-ACTIONS = ("cancel", "resume", "rerun", "release", "pin", "delete")
+ACTIONS = ("cancel", "resume", "rerun", "rerun-failed", "release", "pin", "delete")
 """Names of the bulk.BULK_ACTIONS that admin offers."""
 
 

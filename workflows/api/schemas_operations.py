@@ -155,7 +155,15 @@ class RunFilePage(Schema):
 # Bulk actions ---------------------------------------------------------------------------
 
 ActionName = Literal[
-    "cancel", "resume", "rerun", "release", "pin", "label", "unlabel", "delete"
+    "cancel",
+    "resume",
+    "rerun",
+    "rerun-failed",
+    "release",
+    "pin",
+    "label",
+    "unlabel",
+    "delete",
 ]
 if set(BULK_ACTIONS) != set(ActionName.__args__):  # type: ignore[attr-defined]
     raise AssertionError("The API must name every bulk action.")

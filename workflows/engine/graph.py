@@ -349,7 +349,13 @@ def _inner_nodes(node: object) -> Iterable[Node[Any, Any]]:
 
 
 def _shape_of(node: Node[Any, Any], name: str = "") -> NodeShape:
-    shape = NodeShape(name or node.name, node.kind, node.doc, getattr(node, "votes", 1))
+    shape = NodeShape(
+        name or node.name,
+        node.kind,
+        node.doc,
+        getattr(node, "votes", 1),
+        effects=node.effects,
+    )
     if isinstance(node, FirstOf):
         parts = [BranchShape(part.name, (_shape_of(part),)) for part in node.parts]
         return replace(shape, branches=tuple(parts), need=1)

@@ -20,6 +20,7 @@ class NodeShape:
     votes: int = 1  # number of persons who respond to an approval
     branches: tuple[BranchShape, ...] = ()
     need: int | None = None  # number of branches that have to finish
+    effects: str = ""  # outside of the run; no part of the fingerprint
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> NodeShape:
@@ -36,6 +37,8 @@ class NodeShape:
         del values["branches"], values["need"]
         if self.votes == 1:
             del values["votes"]
+        if not self.effects:
+            del values["effects"]
         if self.branches:
             values["need"] = self.need
             values["branches"] = [

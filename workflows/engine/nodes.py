@@ -37,6 +37,8 @@ Out_co = TypeVar("Out_co", covariant=True)
 Raw_co = TypeVar("Raw_co", covariant=True)
 T = TypeVar("T")
 
+MAX_EFFECTS = 300  # characters
+
 Kind: TypeAlias = Literal[
     "node",
     "parallel",
@@ -86,6 +88,9 @@ class Node(ABC, Iterable["Node[In_contra, Out_co]"], Generic[In_contra, Out_co])
         self.heartbeat = heartbeat  # seconds without a report of progress, per try
         self.doc = doc
         self.undo: Node[Any, Any] | None = None  # undoes its steps, in every workflow
+        self.effects = (
+            ""  # what it does outside of the run, for people who run it again
+        )
 
     def __iter__(self) -> Iterator[Node[In_contra, Out_co]]:
         """Yield the node itself."""
@@ -141,6 +146,7 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         heartbeat: float | None = None,
         isolate: bool | Isolation = False,
         undo: Node[Any, Any] | None = None,
+        effects: str = "",
     ) -> None:
         own_name = getattr(function, "__name__", "")
         name = name or own_name.replace("<lambda>", "")
@@ -149,7 +155,7 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
             name, retry=retry, timeout=timeout, heartbeat=heartbeat, doc=doc
         )
         self.function = function
-        self.undo = undo
+        self.undo, self.effects = undo, checked_effects(self.name, effects)
         self._accepts_runtime = accepts_runtime(function)
         if heartbeat is not None and not self._accepts_runtime:
             raise DefinitionError(
@@ -207,6 +213,16 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
     def given(self, runtime: object, context: NodeContext) -> object:
         """Return the runtime of a try whose function accepts one, else None."""
         return runtime_for_try(runtime, context) if self._accepts_runtime else None
+
+
+def checked_effects(name: str, effects: object) -> str:
+    """Return the text about the effects of a node. Raises DefinitionError."""
+    if not isinstance(effects, str) or len(effects) > MAX_EFFECTS:
+        raise DefinitionError(
+            f"Node “{name}” has effects={effects!r:.60}: describe them in up to"
+            f" {MAX_EFFECTS} characters, such as “Sends an e-mail to the customer”."
+        )
+    return effects.strip()
 
 
 async def _await_result(result: Awaitable[Raw_co], context: NodeContext) -> Raw_co:
@@ -367,6 +383,7 @@ def node(
     timeout: float | None = None,
     heartbeat: float | None = None,
     isolate: bool | Isolation = False,
+    effects: str = "",
 ) -> NodeMaker: ...
 @overload
 def node(
@@ -377,6 +394,7 @@ def node(
     heartbeat: float | None = None,
     isolate: bool | Isolation = False,
     undo: Node[T, T],
+    effects: str = "",
 ) -> UndoneNodeMaker[T]: ...
 def node(  # noqa: PLR0913 - options, all by name
     function: Callable[..., Any] | None = None,
@@ -388,13 +406,15 @@ def node(  # noqa: PLR0913 - options, all by name
     heartbeat: float | None = None,
     isolate: bool | Isolation = False,
     undo: Node[Any, Any] | None = None,
+    effects: str = "",
 ) -> Any:
     """Turn a function `fn(state)` or `fn(state, runtime)` into a node with its name.
 
     `timeout` is in seconds, per try. `heartbeat` is the number of seconds after which a try
     that did not call `runtime.progress()` fails with NodeSilent. `isolate` executes a sync
     function in a child process of its own, with the limits of an `Isolation`. `undo` is the
-    node that undoes its completed steps if the run fails or is cancelled.
+    node that undoes its completed steps if the run fails or is cancelled. `effects` says what
+    it does outside of the run; people read it before they run the step again.
     """
     if function is not None:
         return FunctionNode(function)
@@ -406,4 +426,5 @@ def node(  # noqa: PLR0913 - options, all by name
         heartbeat=heartbeat,
         isolate=isolate,
         undo=undo,
+        effects=effects,
     )

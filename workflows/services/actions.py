@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from workflows.models import Status
+from workflows.models import RESUMABLE, Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +20,9 @@ POSSIBLE: Final[Mapping[str, Callable[[Run], bool]]] = {
     "cancel": lambda run: run.is_cancellable,
     "resume": lambda run: run.is_resumable,
     "rerun": lambda run: run.payload_removed_at is None,  # in any status
+    "rerun-failed": lambda run: (
+        run.status in RESUMABLE and run.payload_removed_at is None
+    ),
     "release": lambda run: run.status == Status.RUNNING,
     "pin": lambda run: not run.is_pinned,
     "unpin": lambda run: run.is_pinned,
@@ -27,6 +30,7 @@ POSSIBLE: Final[Mapping[str, Callable[[Run], bool]]] = {
     "unlabel": lambda _run: True,
     "delete": lambda run: run.is_ended,
 }
+LAUNCHING: Final = ("rerun", "rerun-failed")  # need the permission to launch
 NEEDED: Final = (
     "status",
     "is_pinned",
@@ -51,5 +55,6 @@ def offered(run: Run, granted: Permissions) -> frozenset[str]:
     return frozenset(
         action
         for action in POSSIBLE
-        if (can_launch if action == "rerun" else can_operate) and possible(run, action)
+        if (can_launch if action in LAUNCHING else can_operate)
+        and possible(run, action)
     )

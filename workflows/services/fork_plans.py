@@ -152,7 +152,8 @@ def plan(
         history, entry = start_of_step(origin, request.step)
     if request.kind == ForkKind.RESPONSE:
         approval = _answered_approval(origin, request.step)
-        response = approvals.checked(workflows, approval, request.response or {})
+        if request.response is not None:  # else it is a preview
+            response = approvals.checked(workflows, approval, request.response)
     _require_not_undone(origin, history.kept)
     snapshot = checkpoints.rebuild(origin.pk, at=history.kept)
     if snapshot is None or snapshot.sequence != history.kept:
@@ -215,6 +216,8 @@ def _place_in_branches(origin: Run, stage: Stage) -> tuple[str, int]:
     """Return the node to run again for a stage, and the first of its numbers."""
     shape = GraphShape.from_json(origin.graph) if origin.graph.get("entry") else None
     for node in shape.nodes_with_branches if shape else ():
+        if node.kind != "branches":  # it waits for the first of several: one step
+            continue
         names = [inner.name for branch in node.branches for inner in branch.nodes]
         if stage.node_name == node.name:
             return node.name, stage.sequence - len(names)
@@ -226,16 +229,8 @@ def _place_in_branches(origin: Run, stage: Stage) -> tuple[str, int]:
 def _override(origin: Run, request: ForkRequest) -> tuple[SharedHistory, EdgeShape]:
     """Return the history up to the decision after a step, and the edge to take instead."""
     step = request.step
-    checkpoint = Checkpoint.objects.filter(run=origin, sequence=step).first()
-    if checkpoint is None or not step:
-        raise StepNotFound(origin, step)
+    checkpoint, edges = _edges_after(origin, step)
     node = checkpoint.node_name
-    has_failed = checkpoint.failure is not None
-    edges = [
-        edge
-        for edge in GraphShape.from_json(origin.graph).edges_from(node)
-        if edge.on_failure is has_failed
-    ]
     found = [edge for edge in edges if edge.index == request.edge]
     if not found:
         offered = ", ".join(f"{edge.index} to “{edge.target}”" for edge in edges)
@@ -256,6 +251,29 @@ def _override(origin: Run, request: ForkRequest) -> tuple[SharedHistory, EdgeSha
     attempt = max(checkpoint.attempt, newest.attempt if newest else 0)
     at = newest.created_at if newest else checkpoint.created_at
     return SharedHistory(origin, step, attempt, at), found[0]
+
+
+def _edges_after(origin: Run, step: int) -> tuple[Checkpoint, list[EdgeShape]]:
+    """Return the checkpoint of a step, and the edges that may leave it. Raises StepNotFound."""
+    checkpoint = Checkpoint.objects.filter(run=origin, sequence=step).first()
+    if checkpoint is None or not step or not origin.graph.get("entry"):
+        raise StepNotFound(origin, step)
+    has_failed = checkpoint.failure is not None
+    edges = GraphShape.from_json(origin.graph).edges_from(checkpoint.node_name)
+    return checkpoint, [edge for edge in edges if edge.on_failure is has_failed]
+
+
+def other_edges(origin: Run, step: int) -> list[EdgeShape]:
+    """Return the edges that a run did not take after a step. Raises StepNotFound, ForkRefused."""
+    checkpoint, edges = _edges_after(origin, step)
+    made = Decision.objects.filter(run=origin, sequence=step, taken=True)
+    taken = made.order_by("-attempt").first()
+    others = [edge for edge in edges if taken is None or edge.index != taken.edge_index]
+    if not others:
+        raise ForkRefused(
+            f"“{checkpoint.node_name}”, the node of step {step}, has no other edge."
+        )
+    return others
 
 
 def _answered_approval(origin: Run, step: int) -> Approval:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MAX_ABOVE: Final = 20  # runs above a run that are shown
 DONE: Final = {
     ForkKind.RERUN: "reran step {}",
-    ForkKind.OVERRIDE: "took another edge before step {}",
+    ForkKind.OVERRIDE: "took another edge after step {}",
     ForkKind.RESPONSE: "changed the response of step {}",
 }
 
@@ -39,7 +39,8 @@ def text_of(fork: Fork | None) -> str:
     """Return what a person did to make a fork."""
     if fork is None:
         return ""
-    return f"{fork.person_name} {DONE[ForkKind(fork.kind)].format(fork.step)}"
+    step = fork.kept if fork.kind == ForkKind.OVERRIDE else fork.step
+    return f"{fork.person_name} {DONE[ForkKind(fork.kind)].format(step)}"
 
 
 @dataclass(frozen=True, slots=True)

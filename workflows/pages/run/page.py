@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from workflows.models import (
     EDIT_NODE,
+    ForkKind,
     Run,
     Schedule,
     StageKind,
@@ -196,8 +197,27 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
         steps = [entry for entry in step_list.entries if isinstance(entry, Step)]
         run_steps.add_waits(steps, self.waits)
         self._add_notices(steps)
+        self._add_forks(steps)
         run_steps.add_durations(steps, self.timeline.durations)
         return step_list
+
+    def _add_forks(self, steps: Sequence[Step]) -> None:
+        """Set what the viewer may do at each step of a run that has ended."""
+        run, granted = self.run, self.permissions
+        if not (run.is_ended and self.moment.is_now) or run.payload_removed_at:
+            return
+        for step in steps:
+            if step.stage is None or step.stage.kind != StageKind.NODE:
+                continue
+            may = {
+                ForkKind.RERUN: granted.launch,
+                ForkKind.OVERRIDE: granted.operate and step.is_choice,
+                ForkKind.RESPONSE: granted.approve
+                and step.sequence in self.answered_steps,
+            }
+            step.forks = tuple(
+                kind.value for kind, is_allowed in may.items() if is_allowed
+            )
 
     def _add_notices(self, steps: Sequence[Step]) -> None:
         first_steps: dict[int, int] = {}

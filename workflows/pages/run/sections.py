@@ -18,6 +18,7 @@ from workflows.access.permissions import documents_for
 from workflows.audit.file_verification import ADD_FILE
 from workflows.models import (
     Approval,
+    ApprovalKind,
     ApprovalStatus,
     ApprovalVote,
     Attempt,
@@ -89,6 +90,15 @@ class ApprovalSection(Section):
         rows = self.run.approvals.select_related("responded_by").order_by("-sequence")
         newest = redaction.redact_rows(self.run, rows[:1])
         return newest[0] if newest else None
+
+    @cached_property
+    def answered_steps(self) -> frozenset[int]:
+        """The steps whose approval has a response that can be changed."""
+        closed = (ApprovalStatus.ANSWERED, ApprovalStatus.EXPIRED)
+        rows = self.run.approvals.filter(
+            status__in=closed, votes_needed=1, kind=ApprovalKind.NODE
+        )
+        return frozenset(rows.values_list("sequence", flat=True))
 
     @property
     def has_open_approval(self) -> bool:

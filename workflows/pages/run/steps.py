@@ -63,6 +63,7 @@ class Step:
     is_redacted: bool = False  # the viewer may not read its values
     duration: StepDuration | None = None  # None while it runs
     joins: bool = False  # its items are the steps of branches
+    forks: Sequence[str] = ()  # the kinds of forks that the viewer may make here
 
     @property
     def answered(self) -> Decision | None:
@@ -83,6 +84,12 @@ class Step:
         """Return whether it failed and its failure route was taken."""
         failed = self.stage is not None and self.stage.status == StageStatus.FAILED
         return failed and any(one.taken for one in self.decisions)
+
+    @property
+    def is_choice(self) -> bool:
+        """Return whether an edge was taken, and there was another one."""
+        is_taken = any(one.taken for one in self.decisions)
+        return is_taken and any(one.predicate_name for one in self.decisions)
 
     @property
     def has_state(self) -> bool:
@@ -290,6 +297,7 @@ def _key(run: Run, step: Step) -> Hashable:
         for one in step.decisions
     )
     rest = (
+        step.forks,
         step.duration,
         step.notice,
         step.changes,
