@@ -135,7 +135,7 @@ async def test_a_reason_is_required(workflow: Any, boss: User, sign_in: SignIn) 
     assert not await run_in_db(Fork.objects.exists)
 
 
-async def test_another_edge_is_taken_and_shown_beside_the_decision(
+async def test_another_edge_is_taken_and_shown_with_the_decision(
     workflow: Any, boss: User, sign_in: SignIn
 ) -> None:
     client = await run_in_db(lambda: sign_in(boss))

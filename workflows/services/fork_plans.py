@@ -31,6 +31,7 @@ from workflows.models import (
     ApprovalStatus,
     Checkpoint,
     Decision,
+    EventWait,
     ForkKind,
     Run,
     Stage,
@@ -52,6 +53,10 @@ NO_RESPONSE: Final = "Step {} has no approval that a person responded to."
 SEVERAL_VOTES: Final = (
     "The approval of step {} takes {} responses: rerun from this step, so that they are"
     " requested again."
+)
+ONE_OF_SEVERAL: Final = (
+    "The approval of step {} was one of several waits: rerun from this step, so that the run"
+    " waits for them again."
 )
 UNDONE: Final = (
     "Steps before step {} were undone when run {} ended, so that the state after them is no"
@@ -285,6 +290,8 @@ def _answered_approval(origin: Run, step: int) -> Approval:
         or approval.status not in closed
     ):
         raise ForkRefused(NO_RESPONSE.format(step))
+    if EventWait.objects.filter(run=origin, sequence=step).exists():
+        raise ForkRefused(ONE_OF_SEVERAL.format(step))
     if approval.votes_needed > 1:
         raise ForkRefused(SEVERAL_VOTES.format(step, approval.votes_needed))
     return approval

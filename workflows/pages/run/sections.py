@@ -97,7 +97,7 @@ class ApprovalSection(Section):
         closed = (ApprovalStatus.ANSWERED, ApprovalStatus.EXPIRED)
         rows = self.run.approvals.filter(
             status__in=closed, votes_needed=1, kind=ApprovalKind.NODE
-        )
+        ).exclude(sequence__in=self.run.event_waits.values("sequence"))
         return frozenset(rows.values_list("sequence", flat=True))
 
     @property
