@@ -121,6 +121,11 @@ async def test_a_step_is_rerun_with_an_edited_state(
     back = await run_in_db(lambda: text_of(client.get(f"/runs/{origin.pk}/")))
     assert f"/runs/{fork.pk}/" in back
     assert "boss reran step 2" in back
+    compared = await run_in_db(
+        lambda: text_of(client.get(f"/compare/?a={origin.pk}&b={fork.pk}"))
+    )
+    assert "B is a fork of A with another state after step 1." in compared
+    assert "<code>amount</code>" in compared
     assert await run_in_db(lambda: Checker().run(fork.pk)) == []
 
 

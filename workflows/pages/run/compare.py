@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import Q
+
 from workflows.engine.errors import CheckpointMismatch
 from workflows.models import (
     Decision,
     DecisionKind,
+    Fork,
+    ForkKind,
     Run,
     Stage,
     StageKind,
@@ -33,6 +37,7 @@ MAX_STEPS = 2_000  # of each run that are compared
 MAX_DECISIONS = 10 * MAX_STEPS
 TWO_COUNTS_ROOM = 118.0  # pixels, for “A×1234 B×1234”
 FIRST, SECOND, BOTH = "only-a", "only-b", "both"
+CHANGES = {ForkKind.OVERRIDE: "edge", ForkKind.RESPONSE: "response"}  # of a fork
 LEGEND = ((BOTH, "both"), (FIRST, "only A"), (SECOND, "only B"), ("", "neither"))
 
 
@@ -219,8 +224,30 @@ class Comparison:
         return draw(graph, nodes, edges, count_room=TWO_COUNTS_ROOM)
 
     @cached_property
+    def fork(self) -> Fork | None:
+        """How one of the runs was forked from the other, if it was."""
+        one, other = self.first.run.pk, self.second.run.pk
+        forked = Q(run=one, origin_key=other) | Q(run=other, origin_key=one)
+        return Fork.objects.filter(forked).first()
+
+    @cached_property
     def divergence(self) -> Divergence:
-        """The first difference between the paths."""
+        """The first difference between the paths; of a fork, what was changed at the latest."""
+        found = self._difference_of_paths()
+        fork = self.fork
+        if fork is None or not fork.kept or found.place <= fork.kept:
+            return found
+        if fork.kind == ForkKind.RERUN and not fork.is_edited:
+            return found  # it was forked without a change
+        letters = "BA" if fork.run_id == self.second.run.pk else "AB"
+        changed = "state" if fork.is_edited else CHANGES[ForkKind(fork.kind)]
+        title = (
+            f"{letters[0]} is a fork of {letters[1]} with another {changed} after step"
+            f" {fork.kept}."
+        )
+        return Divergence(fork.kept, title, at=fork.kept)
+
+    def _difference_of_paths(self) -> Divergence:
         first, second = self.first.steps, self.second.steps
         for place, (a, b) in enumerate(zip(first, second, strict=False)):
             if a.node_name != b.node_name:
@@ -281,6 +308,9 @@ class Comparison:
 
     def _state(self, path: RunPath) -> tuple[Any, int]:
         place = min(self.divergence.place, len(path.steps))
+        fork = self.fork
+        if fork is not None and fork.run_id == path.run.pk and place == fork.kept:
+            return path.run.pk, fork.enters_after  # after the edit, if there is one
         return path.run.pk, path.steps[place - 1].sequence if place else 0
 
     @cached_property
