@@ -16,7 +16,6 @@ from workflows.engine import State
 from workflows.errors import InvalidParams, ReasonMissing
 from workflows.models import Approval, ForkKind
 from workflows.pages.access import members_only
-from workflows.pages.errors import answers_request_errors
 from workflows.pages.forms.forks import (
     MAX_KEY_LENGTH,
     PARAMS,
@@ -27,6 +26,7 @@ from workflows.pages.forms.forks import (
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.query_string import int_in, text_in
 from workflows.pages.rate_limits import limited
+from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import reason_of
 from workflows.pages.views.runs import visible_run
 from workflows.pages.views.workflows import params_schema
