@@ -84,7 +84,7 @@ class Queries:
     def find_run(self, run_id: UUID | str, *, by: Person | None = None) -> Run:
         """Return one run. Raises RunNotFound, also if `by` may not see it."""
         try:
-            run: Run = Run.objects.select_related("launched_by", "parent").get(
+            run: Run = Run.objects.select_related("launched_by", "parent", "fork").get(
                 pk=run_id
             )
         except Run.DoesNotExist as error:

@@ -14,6 +14,8 @@ from django.utils.safestring import SafeString, mark_safe
 
 from workflows.models import (
     EDIT_NODE,
+    ApprovalKind,
+    ApprovalStatus,
     ForkKind,
     Run,
     Schedule,
@@ -219,6 +221,19 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
                 kind.value for kind, is_allowed in may.items() if is_allowed
             )
 
+    @cached_property
+    def answered_steps(self) -> frozenset[int]:
+        """The steps whose approval has a response that can be changed."""
+        several = {wait.sequence for wait in self.waits}
+        return frozenset(
+            one.sequence
+            for one in self.events.approvals
+            if one.status in {ApprovalStatus.ANSWERED, ApprovalStatus.EXPIRED}
+            and one.kind == ApprovalKind.NODE
+            and one.votes_needed == 1
+            and one.sequence not in several
+        )
+
     def _add_notices(self, steps: Sequence[Step]) -> None:
         first_steps: dict[int, int] = {}
         for step in steps:
@@ -278,7 +293,10 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
             if one.number > shared and (last is None or one.started_at <= last)
         ]
         approvals = self.run.approvals.order_by("sequence")
-        light = approvals.only("sequence", "created_at", "responded_at", "run_id")
+        light = approvals.only(
+            *("sequence", "created_at", "responded_at", "run_id"),
+            *("status", "kind", "votes_needed"),
+        )
         return Events(
             attempts,
             list(light[:MAX_ROWS]),

@@ -31,8 +31,13 @@ class RelatedRuns:
     forks: Sequence[Run] = ()  # forked from it, the newest first
 
 
-def related_runs(run: Run, visible: WorkflowSet) -> RelatedRuns:
-    """Return the related runs of visible workflows, with four queries."""
+def related_runs(
+    run: Run, visible: WorkflowSet, *, has_forks: bool = True
+) -> RelatedRuns:
+    """Return the related runs of visible workflows, with up to four queries.
+
+    `has_forks`: False if it is known that no run was forked from it.
+    """
     to_origin = RunLink.objects.filter(run=run.pk).select_related("origin")
     above = {
         link.kind: link.origin
@@ -50,8 +55,8 @@ def related_runs(run: Run, visible: WorkflowSet) -> RelatedRuns:
         continued_by=next(iter(continued), None),
         launched_by=above.get(LinkKind.LAUNCH),
         launched=[link.run for link in below if link.kind == LinkKind.LAUNCH],
-        fork=Fork.objects.filter(run=run.pk).first(),
-        forks=_forks_of(run),
+        fork=getattr(run, "fork", None),
+        forks=_forks_of(run) if has_forks else (),
     )
 
 

@@ -18,7 +18,6 @@ from workflows.access.permissions import documents_for
 from workflows.audit.file_verification import ADD_FILE
 from workflows.models import (
     Approval,
-    ApprovalKind,
     ApprovalStatus,
     ApprovalVote,
     Attempt,
@@ -47,6 +46,8 @@ from workflows.pages.run.view_options import RunView
 from workflows.services import approvals
 from workflows.services.approvals import RULES, is_for
 
+# audit events of a run from which another one was forked
+FORKING = frozenset({"rerun", "override decision", "change response"})
 RESPONSE_PREFIX = "response"  # of the form fields of a response
 MAX_ROWS = 500  # of attempts, audit events, notes, children and retries
 MAX_ID_DEPTH = 6  # nesting of JSON values that are searched for document ids
@@ -90,15 +91,6 @@ class ApprovalSection(Section):
         rows = self.run.approvals.select_related("responded_by").order_by("-sequence")
         newest = redaction.redact_rows(self.run, rows[:1])
         return newest[0] if newest else None
-
-    @cached_property
-    def answered_steps(self) -> frozenset[int]:
-        """The steps whose approval has a response that can be changed."""
-        closed = (ApprovalStatus.ANSWERED, ApprovalStatus.EXPIRED)
-        rows = self.run.approvals.filter(
-            status__in=closed, votes_needed=1, kind=ApprovalKind.NODE
-        ).exclude(sequence__in=self.run.event_waits.values("sequence"))
-        return frozenset(rows.values_list("sequence", flat=True))
 
     @property
     def has_open_approval(self) -> bool:
@@ -345,7 +337,9 @@ class ActivitySection(Section):
     @cached_property
     def related(self) -> RelatedRuns:
         """The runs that it launched or continues, and the other way round."""
-        return related_runs(self.run, self.permissions.granted.view)
+        has_forks = any(one.action_name in FORKING for one in self.audit_events)
+        granted = self.permissions.granted
+        return related_runs(self.run, granted.view, has_forks=has_forks)
 
     @property
     def fork(self) -> Fork | None:
