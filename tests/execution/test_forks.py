@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-from datetime import timedelta
-from typing import Any, Literal
-
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection
-from pydantic import BaseModel
 
-from tests.support.workers import ended, reaches, until, working
-from workflows.audit.verifier import Checker
-from workflows.engine import (
-    State,
-    Workflow,
-    approval,
-    node,
-    otherwise,
-    parallel,
-    predicate,
-    subworkflow,
-    when,
+from tests.support.orders import (
+    Calls,
+    asks,
+    findings,
+    forked,
+    launched,
+    ordering,
+    rows,
+    stages_of,
+    state_of,
 )
+from tests.support.workers import ended, reaches, working
 from workflows.errors import (
     ForkRefused,
     HistoryChanged,
@@ -35,7 +27,6 @@ from workflows.errors import (
     ReasonMissing,
     StepNotFound,
 )
-from workflows.execution import checkpoints, queue
 from workflows.infra.database_threads import run_in_db
 from workflows.models import (
     Approval,
@@ -59,97 +50,6 @@ from workflows.system import System
 pytestmark = pytest.mark.usefixtures("sealed", "quick")
 
 
-class Start(BaseModel):
-    """Params of all runs here."""
-
-    amount: int = 5
-    limit: int = 10
-
-
-class Verdict(BaseModel):
-    """Response of the approval."""
-
-    outcome: Literal["pay", "reject"]
-
-
-class Order(State):
-    """State of all runs here."""
-
-    params: Start = Start()
-    total: int = 0
-    parts: tuple[int, ...] = ()
-    doubled: tuple[int, ...] = ()
-    verdict: Verdict | None = None
-    audit: dict[str, Any] | None = None
-    end: str = ""
-
-
-class Calls:
-    """How often each node ran, and whether one is to fail."""
-
-    def __init__(self) -> None:
-        self.made: list[str] = []
-        self.failing = ""
-
-    def note(self, name: str) -> None:
-        self.made.append(name)
-        if self.failing == name:
-            raise RuntimeError(f"{name} is out of order")
-
-
-def ordering(calls: Calls) -> list[Workflow[Any]]:
-    """Return a workflow with items, a child run, an approval and a branch, and its child."""
-
-    @node
-    async def add(state: Order) -> Order:
-        calls.note("add")
-        return state.set(total=state.params.amount, parts=(1, 2, 3))
-
-    async def double(part: int) -> int:
-        return part * 2
-
-    @predicate("total {s.total}, limit {s.params.limit}")
-    def is_small(state: Order) -> bool:
-        return state.total < state.params.limit
-
-    @predicate("{s.verdict.outcome}")
-    def is_accepted(state: Order) -> bool:
-        return state.verdict is not None and state.verdict.outcome == "pay"
-
-    @node
-    async def pay(state: Order) -> Order:
-        calls.note("pay")
-        return state.set(end="paid")
-
-    @node
-    async def reject(state: Order) -> Order:
-        calls.note("reject")
-        return state.set(end="rejected")
-
-    @node
-    async def check(state: Order) -> Order:
-        return state.set(total=state.total + 1)
-
-    checking = Workflow("checking", state=Order, params=Start, start=check, routes={})
-    doubling = parallel(double, over="parts", into="doubled", name="doubling")
-    auditing = subworkflow(checking, lambda s: s.params, into="audit", name="auditing")
-    ask = approval(
-        "Pay?", answer=Verdict, into="verdict", within=timedelta(days=1), name="ask"
-    )
-    order = Workflow(
-        "order",
-        state=Order,
-        start=add,
-        routes={
-            add: doubling,
-            doubling: auditing,
-            auditing: [when(is_small, pay), otherwise(ask)],
-            ask: [when(is_accepted, pay), otherwise(reject)],
-        },
-    )
-    return [order, checking]
-
-
 @pytest.fixture
 def calls() -> Calls:
     return Calls()
@@ -160,46 +60,6 @@ def system(registry: Registry, calls: Calls, transactional_db: None) -> System:
     for workflow in ordering(calls):
         registry.register(workflow)
     return System(registry)
-
-
-async def launched(system: System, **params: Any) -> Run:
-    """Return a run of an order that has ended."""
-    run = await run_in_db(lambda: system.execute("order", params))
-    return await ended(run.pk)
-
-
-async def forked(system: System, run: Run, step: int, **options: Any) -> Run:
-    """Return a fork that has ended."""
-    names = {"state", "params", "edge", "response", "kind"}
-    changes = {name: options.pop(name) for name in names & options.keys()}
-    options = {"by": None, **options}
-    request = ForkRequest(step, **changes)
-    fork = await run_in_db(lambda: system.fork(run.pk, request, **options))
-    return await ended(fork.pk)
-
-
-async def asks(run: Run) -> Run:
-    """Return the run when it waits for its approval."""
-    return await until(run.pk, lambda found: found.waiting_node == "ask")
-
-
-async def rows(query: Any) -> list[Any]:
-    return await run_in_db(lambda: list(query))
-
-
-async def stages_of(run: Run) -> list[tuple[int, int, str, str]]:
-    found = Stage.objects.filter(run=run).order_by("attempt", "sequence")
-    return await rows(found.values_list("attempt", "sequence", "node_name", "status"))
-
-
-async def findings() -> list[str]:
-    return await run_in_db(lambda: [str(one) for one in Checker().everything()])
-
-
-async def state_of(run: Run, at: int) -> dict[str, Any]:
-    found = await run_in_db(checkpoints.rebuild, run.pk, at)
-    assert found is not None
-    return dict(found.data)
 
 
 async def test_a_fork_runs_a_step_again_and_keeps_those_before_it(
@@ -542,98 +402,3 @@ async def test_checkpoints_of_a_fork_continue_those_it_shares(
         Checkpoint.objects.filter(run=fork).values_list("sequence", flat=True)
     )
     assert found == [0, 1, 2, 3, 4]
-
-
-class FailsAt:
-    """Lets the statement with this number fail, as if the process ended there."""
-
-    def __init__(self, number: int) -> None:
-        self.left = number
-
-    def __call__(self, execute: Any, *statement: Any) -> Any:
-        self.left -= 1
-        if self.left == 0:
-            raise OperationalError("the connection is gone")
-        return execute(*statement)
-
-
-def counts() -> list[int]:
-    """Return the number of rows of everything that a fork inserts."""
-    models: tuple[Any, ...] = (
-        Run,
-        Fork,
-        Stage,
-        Decision,
-        Checkpoint,
-        Attempt,
-        StageItem,
-    )
-    return [model.objects.count() for model in models]
-
-
-def forked_at_last(system: System, origin: Run) -> int:
-    """Make a fork that fails at each of its statements in turn; return their number."""
-    before = counts()
-    request = ForkRequest(3, ForkKind.OVERRIDE, edge=1)
-    for number in itertools.count(1):
-        failing = FailsAt(number)
-        try:
-            with connection.execute_wrapper(failing):
-                system.fork(origin.pk, request, by=None, idempotency_key="one")
-        except OperationalError:
-            assert counts() == before
-        else:
-            return number
-    raise AssertionError
-
-
-async def test_a_fork_that_fails_at_any_statement_leaves_nothing_and_is_made_once(
-    system: System, registry: Registry
-) -> None:
-    async with working(registry):
-        origin = await launched(system)
-    assert await run_in_db(lambda: forked_at_last(system, origin)) > 20
-    request = ForkRequest(3, ForkKind.OVERRIDE, edge=1)
-    again = await run_in_db(
-        lambda: system.fork(origin.pk, request, by=None, idempotency_key="one")
-    )
-    assert again.already_launched
-    assert await run_in_db(Fork.objects.count) == 1
-    assert await findings() == []
-
-
-async def test_ten_callers_with_one_idempotency_key_make_one_fork(
-    system: System, registry: Registry
-) -> None:
-    async with working(registry):
-        origin = await launched(system)
-
-    def fork() -> Run:
-        return system.fork(
-            origin.pk, ForkRequest(4), by=None, idempotency_key="at once"
-        )
-
-    made = await asyncio.gather(*(run_in_db(fork) for _ in range(10)))
-    assert len({run.pk for run in made}) == 1
-    assert await run_in_db(Fork.objects.count) == 1
-
-
-async def test_a_fork_whose_worker_is_lost_keeps_to_the_overridden_edge(
-    system: System, registry: Registry
-) -> None:
-    async with working(registry):
-        origin = await launched(system)
-    request = ForkRequest(3, ForkKind.OVERRIDE, edge=1)
-    fork = await run_in_db(lambda: system.fork(origin.pk, request, by=None))
-    claimed = await run_in_db(lambda: queue.claim("gone", 1))
-    assert [run.pk for run in claimed.runs] == [fork.pk]
-    await run_in_db(lambda: Run.objects.filter(pk=fork.pk).expire())
-    async with working(registry):
-        fork = await asks(fork)
-    outcomes = await rows(
-        Attempt.objects.filter(run=fork)
-        .order_by("number")
-        .values_list("outcome", flat=True)
-    )
-    assert outcomes[-3:] == [Outcome.FORKED, Outcome.LOST, Outcome.WAITING]
-    assert await findings() == []
