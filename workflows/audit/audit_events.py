@@ -61,9 +61,6 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         *(f"{verb} webhook" for verb in ("create", "change", "enable", "disable")),
         *("rotate webhook secret", "delete webhook", "replay webhook"),
     ),
-    "Variables and secrets": tuple(
-        f"{verb} variable" for verb in ("add", "change", "delete")
-    ),
     "Alerts": ("create alert", "change alert", "delete alert"),
     "Views and jobs": (
         "save view",
