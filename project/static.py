@@ -26,4 +26,6 @@ class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc] # it publishes no
         del response["Content-Type"]
         for name, value in found.headers:
             response[name] = value
+        if body:  # an update of the code may have changed the file since the start
+            response["Content-Length"] = str(len(body))
         return response
