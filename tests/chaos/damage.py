@@ -12,6 +12,8 @@ from tests.chaos.ledger import BEGIN, END, Execution
 PLACES = ("sequence", "items", "parent", "timer", "retries", "thread", "approval")
 RUNS = {name: f"order-{place}" for place, name in enumerate(PLACES, 1)}
 RUNS |= {f"failing_{n}": f"order-{8 + n}" for n in range(3)} | {"cancelled": "order-11"}
+RUNS |= {f"limited_{n}": f"order-{12 + n}" for n in range(3)} | {"branches": "order-15"}
+RUNS["undone"] = "order-16"
 
 Edit = Callable[[Evidence], None]
 
@@ -96,7 +98,8 @@ PLANTS = [
         """
         UPDATE workflows_run SET status = 'pending', completed_at = NULL WHERE id =
         :failing_2;
-        DELETE FROM workflows_runtally WHERE status = 'failed'
+        DELETE FROM workflows_runtally WHERE workflow_name = 'chaos-failing' AND
+        status = 'failed'
         """,
     ),
     Plant(
@@ -212,6 +215,25 @@ PLANTS = [
         """UPDATE workflows_stageitem SET data = '"x"' WHERE "index" = 0""",
     ),
     Plant(
+        "joins_have_the_results_of_their_branches",
+        edit=in_ledger(
+            END, "branches", 2, lambda line: [replace(line, token="another")]
+        ),
+    ),
+    Plant(
+        "steps_are_undone_once",
+        """
+        UPDATE workflows_stage SET undoes = 99 WHERE run_id = :undone AND undoes = 1
+        """,
+    ),
+    Plant(
+        "limits_are_kept",
+        """
+        UPDATE workflows_attempt SET started_at = '2020-01-01 00:00:00' WHERE run_id IN
+        (:limited_0, :limited_1, :limited_2)
+        """,
+    ),
+    Plant(
         "tries_are_numbered", "UPDATE workflows_retry SET number = 7 WHERE number = 2"
     ),
     Plant(
@@ -268,7 +290,8 @@ PLANTS = [
         UPDATE workflows_run SET parent_id = :sequence, status = 'waiting', completed_at =
         NULL WHERE id = :failing_2;
         DELETE FROM workflows_auditevent WHERE action = 'launch' AND run_id = :failing_2;
-        DELETE FROM workflows_runtally WHERE status = 'failed'
+        DELETE FROM workflows_runtally WHERE workflow_name = 'chaos-failing' AND
+        status = 'failed'
         """,
     ),
     Plant(

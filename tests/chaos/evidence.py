@@ -159,8 +159,15 @@ class Evidence:
 
     def kind_of(self, run_id: str, name: str) -> str:
         """Return the kind of a node, as in the graph that the run was launched with."""
-        nodes = self.runs[run_id]["graph"]["nodes"]
-        return next((one["kind"] for one in nodes if one["name"] == name), "")
+        graph = self.runs[run_id]["graph"]
+        for one in [*graph["nodes"], *graph.get("undo", ())]:
+            if one["name"] == name:
+                return str(one["kind"])
+            for branch in one.get("branches", ()):
+                for inner in branch["nodes"]:
+                    if inner["name"] == name:
+                        return str(inner["kind"])
+        return ""
 
 
 def read(

@@ -25,6 +25,9 @@ WORKFLOWS: Final = {  # name → how often, compared with the others
     "thread": 3,
     "fatal": 1,
     "blocking": 1,
+    "branches": 3,
+    "limited": 2,
+    "undo": 2,
 }
 REQUESTS: Final = {  # action of a client → how often
     "launch": 12,

@@ -107,7 +107,10 @@ async def build(directory: Path) -> None:
         await run_in_db(person.cancel, cancelled)
         await reaches(runs["approval"], "waiting")
         await run_in_db(person.respond, runs["approval"])
-        for run_id in [*runs.values(), *failing]:
+        limited = [await run_in_db(person.launch, "limited") for _ in range(3)]
+        branches = await run_in_db(person.launch, "branches")
+        undone = await run_in_db(person.launch, "undo")
+        for run_id in [*runs.values(), *failing, *limited, branches, undone]:
             await ended(run_id)
     for run_id in [*runs.values(), cancelled]:
         await run_in_db(person.watch, run_id)

@@ -31,7 +31,18 @@ from workflows.system import system
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-KINDS = ("sequence", "items", "parent", "approval", "timer", "retries", "failing")
+KINDS = (
+    "sequence",
+    "items",
+    "parent",
+    "approval",
+    "timer",
+    "retries",
+    "failing",
+    "branches",
+    "limited",
+    "undo",
+)
 # Probabilities of faults. A worker recovers no run for the duration of a lease after a failure
 # of its own connection, so that frequent failures hide what follows a recovery.
 NETWORK_FAULTS: Mapping[str, float] = {

@@ -16,10 +16,13 @@ from pydantic import BaseModel
 
 from tests.chaos.ledger import BEGIN, END, Execution, append_execution
 from workflows.engine import (
+    Limits,
+    Node,
     Retry,
     State,
     Workflow,
     approval,
+    branches,
     node,
     otherwise,
     parallel,
@@ -60,6 +63,9 @@ class Case(State):
     items: tuple[str, ...] = ()
     child: dict[str, Any] | None = None
     response: Response | None = None
+    parts: dict[str, str] | None = (
+        None  # of branches: the token of the last step of each
+    )
 
 
 class Item(BaseModel):
@@ -209,6 +215,81 @@ asking = Workflow(
 pause = sleep(TIMER)
 timer = Workflow(
     "chaos-timer", state=Case, start=begin, routes={begin: pause, pause: finish}
+)
+
+
+@node
+async def left(state: Case, runtime: Runtime) -> str:
+    """Return the token of this call, from a branch of one step."""
+    with recorded(state.params, runtime) as token:
+        await asyncio.sleep(state.params.pace)
+        return token
+
+
+@node
+async def right(state: Case, runtime: Runtime) -> Case:
+    """Be the first step of a branch of two."""
+    with recorded(state.params, runtime):
+        await asyncio.sleep(state.params.pace)
+        return state.set(worked=state.worked + 1)
+
+
+@node
+def last_right(state: Case, runtime: Runtime) -> str:
+    """Return the token of this call, in a thread."""
+    with recorded(state.params, runtime) as token:
+        time.sleep(state.params.pace)
+        return token
+
+
+split: Node[Case, Case] = branches(
+    {"left": left, "right": [right, last_right]}, into="parts", name="split"
+)
+branching = Workflow(
+    "chaos-branches",
+    state=Case,
+    start=begin,
+    routes={begin: split, split: finish},
+)
+
+AT_ONCE = 2  # runs of the limited workflow that are executed at the same time
+limited = Workflow(
+    "chaos-limited",
+    state=Case,
+    start=begin,
+    routes={begin: work, work: [when(needs_more, work), otherwise(finish)]},
+    limits=Limits(at_once=AT_ONCE),
+)
+
+
+@node
+async def cancel_order(state: Case, runtime: Runtime) -> Case:
+    """Undo the first step."""
+    with recorded(state.params, runtime):
+        await asyncio.sleep(state.params.pace)
+        return state
+
+
+@node
+async def cancel_work(state: Case, runtime: Runtime) -> Case:
+    """Undo a round."""
+    with recorded(state.params, runtime):
+        return state
+
+
+@node
+async def fail_last(state: Case, runtime: Runtime) -> Case:
+    """Fail, so that everything before is undone."""
+    with recorded(state.params, runtime):
+        raise ValueError(PLANNED)
+
+
+undoing = Workflow(
+    "chaos-undo",
+    state=Case,
+    start=begin,
+    routes={begin: work, work: [when(needs_more, work), otherwise(fail_last)]},
+    undo={begin: cancel_order, work: cancel_work},
 )
 
 _tries: dict[str, int] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tests.chaos.invariants import Invariant, Results, holds
@@ -23,7 +24,8 @@ def decisions_are_complete(evidence: Evidence) -> Results:
     """After each step that is no exit, every edge up to the one taken has its decision."""
     decisions = _decisions(evidence)
     for (run, step), stage in evidence.completed.items():
-        if stage["node_name"] in evidence.runs[run]["graph"]["exits"]:
+        is_exit = stage["node_name"] in evidence.runs[run]["graph"]["exits"]
+        if is_exit or stage["kind"] == "undo":
             continue
         attempts = decisions[run, step]
         yield holds(attempts, f"run {run} has no decision after step {step}")
@@ -40,6 +42,8 @@ def steps_follow_decisions(evidence: Evidence) -> Results:
     """The node of a step is the one that the decision before it led to, in every attempt."""
     decisions = _decisions(evidence)
     for row in evidence.rows("stage"):
+        if row["branch"] is not None:
+            continue  # the steps of branches begin at the split, without a decision
         for rows in decisions.get((row["run_id"], row["sequence"] - 1), {}).values():
             targets = [each["to_node"] for each in rows if each["taken"]]
             text = f"step {row['sequence']} of run {row['run_id']} is not {targets}"
@@ -55,13 +59,26 @@ def decisions_leave_their_step(evidence: Evidence) -> Results:
             "target": row["to_node"],
             "index": row["edge_index"],
         }
-        edges = [
-            {name: each[name] for name in edge}
-            for each in evidence.runs[row["run_id"]]["graph"]["edges"]
-        ]
+        edges = _edges(evidence.runs[row["run_id"]]["graph"])
         is_of_step = stage is not None and stage["node_name"] == row["from_node"]
         text = f"decision of step {row['sequence']} of run {row['run_id']}: {edge}"
         yield holds(is_of_step and edge in edges, text)
+
+
+def _edges(graph: Row) -> list[Row]:
+    """Return the edges of a graph, also those within branches and to their join."""
+    edges = [
+        {name: each[name] for name in ("source", "target", "index")}
+        for each in graph["edges"]
+    ]
+    for node in graph["nodes"]:
+        for branch in node.get("branches", ()):
+            names = [inner["name"] for inner in branch["nodes"]] + [node["name"]]
+            edges += [
+                {"source": source, "target": target, "index": 0}
+                for source, target in pairwise(names)
+            ]
+    return edges
 
 
 def runs_go_from_entry_to_exit(evidence: Evidence) -> Results:

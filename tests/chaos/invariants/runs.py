@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from tests.chaos.app.workflows import PLANNED
+from tests.chaos.app.workflows import AT_ONCE, PLANNED
 from tests.chaos.invariants import Invariant, Results, holds
 
 if TYPE_CHECKING:
@@ -51,7 +51,11 @@ def ends_are_explained(evidence: Evidence) -> Results:
             text = f"run {run['id']} completed without a result, or with an error"
             yield holds(run["result"] is not None and no_error, text)
         elif run["status"] in ENDED:
-            text = f"run {run['id']} {run['status']} without a message or a code"
+            name, message = run["workflow_name"], run["error_message"]
+            text = (
+                f"run {run['id']} of {name} {run['status']} without a message or a"
+                f" code: {message!r}, {run['error_code']!r}"
+            )
             yield holds(error, text)
 
 
@@ -116,6 +120,26 @@ def last_attempts_agree(evidence: Evidence) -> Results:
             yield holds(last["outcome"] in OUTCOMES[run["status"]], text)
 
 
+def limits_are_kept(evidence: Evidence) -> Results:
+    """Never more runs of a limited workflow are executed at the same time than its limit."""
+    limited = {
+        run["id"]
+        for run in evidence.runs.values()
+        if run["workflow_name"] == "chaos-limited"
+    }
+    changes = sorted(
+        change
+        for row in evidence.rows("attempt")
+        if row["run_id"] in limited and row["ended_at"] is not None
+        # an attempt that ends makes room for one that begins at the same time
+        for change in ((row["started_at"], 1), (row["ended_at"], -1))
+    )
+    executed = 0
+    for moment, change in changes:
+        executed += change
+        yield holds(executed <= AT_ONCE, f"{executed} runs are executed at {moment}")
+
+
 def log_lines_are_numbered(evidence: Evidence) -> Results:
     """The log lines of an attempt are numbered from 1, without gaps; 0 is from before it."""
     lines = evidence.by_run("logline")
@@ -152,6 +176,7 @@ INVARIANTS: list[Invariant] = [
     attempts_are_numbered,
     attempts_are_closed,
     last_attempts_agree,
+    limits_are_kept,
     log_lines_are_numbered,
     runs_are_counted,
 ]

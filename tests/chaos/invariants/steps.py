@@ -10,7 +10,7 @@ from tests.chaos.invariants.runs import ENDED
 from tests.chaos.ledger import BEGIN, END
 
 if TYPE_CHECKING:
-    from tests.chaos.evidence import Evidence
+    from tests.chaos.evidence import Evidence, Row
 
 OPEN: Final = frozenset({"started", "waiting"})
 # outcomes of attempts that may leave a step behind that was neither finished nor cancelled
@@ -18,12 +18,22 @@ INTERRUPTING: Final = frozenset({"lost", "released", "failed"})
 
 
 def steps_are_complete(evidence: Evidence) -> Results:
-    """Each step up to the number in the run's row was completed, once."""
+    """Each step up to the number in the run's row was completed, once.
+
+    Steps of branches have the numbers before that of the node that joins them. The step at
+    which a run ended has the number before the first one that undoes another.
+    """
     stages = evidence.by_run("stage")
     for run in evidence.runs.values():
         done = sorted(
-            row["sequence"] for row in stages[run["id"]] if row["status"] == "completed"
+            row["sequence"]
+            for row in stages[run["id"]]
+            if row["status"] == "completed"
+            and (row["branch"] is None or row["sequence"] <= run["sequence"])
         )
+        undone = [row["sequence"] for row in stages[run["id"]] if row["kind"] == "undo"]
+        if undone and min(undone) - 1 not in done:
+            done = sorted([*done, min(undone) - 1])
         text = f"run {run['id']} is at step {run['sequence']} and completed {done}"
         yield holds(done == list(range(1, run["sequence"] + 1)), text)
 
@@ -42,7 +52,7 @@ def states_belong_to_their_step(evidence: Evidence) -> Results:
     """The state after a step was stored by the attempt that completed it, for its node."""
     for row in evidence.rows("checkpoint"):
         stage = evidence.completed.get((row["run_id"], row["sequence"]))
-        if row["sequence"] and stage is not None:
+        if row["sequence"] and stage is not None and stage["branch"] is None:
             written = row["attempt"], row["node_name"]
             text = f"the state after step {row['sequence']} of run {row['run_id']}: {written}"
             yield holds(written == (stage["attempt"], stage["node_name"]), text)
@@ -60,9 +70,18 @@ def steps_in_progress_are_executed(evidence: Evidence) -> Results:
     """A step is in progress only in a run that a worker holds, and it is the next one."""
     for run in evidence.runs.values():
         stage = run["current_stage"]
-        is_next = stage is None or stage["sequence"] == run["sequence"] + 1
+        is_next = stage is None or _is_next(run, stage)
         text = f"run {run['id']} is {run['status']} at step {run['sequence']}: {stage}"
         yield holds(stage is None or (run["status"] == "running" and is_next), text)
+
+
+def _is_next(run: Row, stage: Row) -> bool:
+    """Return whether a step follows on that of the run's row, after its branches."""
+    steps = 0
+    for node in run["graph"]["nodes"]:
+        if node["name"] == stage["node"]:
+            steps = sum(len(branch["nodes"]) for branch in node.get("branches", ()))
+    return bool(stage["sequence"] == run["sequence"] + 1 + steps)
 
 
 def interruptions_are_explained(evidence: Evidence) -> Results:
@@ -145,7 +164,8 @@ def results_have_all_steps(evidence: Evidence) -> Results:
     """The result of a completed run has one value for each step that called a node."""
     called: dict[str, list[int]] = defaultdict(list)
     for (run_id, step), stage in sorted(evidence.completed.items()):
-        if evidence.kind_of(run_id, stage["node_name"]) == "node":
+        is_called = evidence.kind_of(run_id, stage["node_name"]) == "node"
+        if is_called and stage["branch"] is None:
             called[run_id].append(step)
     for run in evidence.runs.values():
         if run["status"] == "completed" and run["result"]:
@@ -170,13 +190,60 @@ def items_are_complete(evidence: Evidence) -> Results:
 def recorded_items_run_once(evidence: Evidence) -> Results:
     """An item whose result was kept was executed to its end, and by no later attempt."""
     for row in evidence.rows("stageitem"):
-        if row["run_id"] in evidence.rewound:
+        if row["run_id"] in evidence.rewound or _is_of_branches(evidence, row):
             continue
         lines = evidence.calls[row["run_id"], row["sequence"], row["index"]]
         ends = [e.attempt for e in lines if e.what == END and e.token in row["data"]]
         begins = [line.attempt for line in lines if line.what == BEGIN]
         text = f"item {row['index']} of run {row['run_id']}: {lines}"
         yield holds(ends and max(begins) <= max(ends), text)
+
+
+def _is_of_branches(evidence: Evidence, row: Row) -> bool:
+    """Return whether an item is the result of a step of a branch."""
+    return any(
+        stage["sequence"] == row["sequence"]
+        and evidence.kind_of(row["run_id"], stage["node_name"]) == "branches"
+        for stage in evidence.by_run("stage")[row["run_id"]]
+    )
+
+
+def joins_have_the_results_of_their_branches(evidence: Evidence) -> Results:
+    """The join of branches has the return values of exactly the steps that were recorded."""
+    stages = evidence.by_run("stage")
+    for run in evidence.runs.values():
+        parts = run["result"] and run["result"].get("parts")
+        if run["status"] != "completed" or not parts:
+            continue
+        for branch, token in parts.items():
+            last = max(
+                row["sequence"] for row in stages[run["id"]] if row["branch"] == branch
+            )
+            stage = evidence.completed.get((run["id"], last))
+            ends = [
+                (line.attempt, line.token)
+                for line in evidence.calls[run["id"], last, None]
+                if line.what == END
+            ]
+            wanted = (stage["attempt"], token) if stage else None
+            yield holds(wanted in ends, f"run {run['id']}: {branch} {token}, {ends}")
+
+
+def steps_are_undone_once(evidence: Evidence) -> Results:
+    """Each completed step of a run that ended without success is undone once, the last first."""
+    stages = evidence.by_run("stage")
+    for run in evidence.runs.values():
+        undo = {one["of"] for one in run["graph"].get("undo", ())}
+        if not undo or run["status"] not in ENDED:
+            continue
+        completed = [row for row in stages[run["id"]] if row["status"] == "completed"]
+        completed.sort(key=lambda row: row["sequence"])
+        done = [row["undoes"] for row in completed if row["kind"] == "undo"]
+        wanted = [row["sequence"] for row in completed if row["node_name"] in undo]
+        if run["status"] == "completed":
+            wanted = []
+        text = f"run {run['id']} has to undo steps {wanted}, and has undone {done}"
+        yield holds(done == wanted[::-1], text)
 
 
 def tries_are_numbered(evidence: Evidence) -> Results:
@@ -210,5 +277,7 @@ INVARIANTS: list[Invariant] = [
     results_have_all_steps,
     items_are_complete,
     recorded_items_run_once,
+    joins_have_the_results_of_their_branches,
+    steps_are_undone_once,
     tries_are_numbered,
 ]
