@@ -45,7 +45,7 @@ def test_a_live_page_gets_its_regions_instead_of_a_redirect(page: Client) -> Non
     assert answer.status_code == 200
     assert '<section id="run-status"' in text
     assert 'data-status="cancelled"' in text
-    assert text.count('hx-swap-oob="outerMorph"') == 18
+    assert text.count('hx-swap-oob="outerMorph"') == 19
     assert "cancelled." in text
     assert "<html" not in text
 
@@ -77,6 +77,13 @@ def test_a_refused_action_shows_the_reason_on_a_page(page: Client) -> None:
     text = answer.content.decode()
     assert "is completed and cannot be cancelled" in text
     assert f'href="/runs/{run.pk}/"' in text
+
+
+def test_the_page_of_a_refused_fork_leads_back_to_the_run(page: Client) -> None:
+    run = make_run(status=Status.RUNNING)
+    answer = page.get(f"/runs/{run.pk}/fork/?step=1")
+    assert answer.status_code == 409
+    assert f'href="/runs/{run.pk}/"' in answer.content.decode()
 
 
 def test_the_page_of_a_refused_action_shows_the_reason_that_was_typed(
