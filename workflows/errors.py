@@ -176,10 +176,11 @@ class InvalidStatus(RequestError):
 
     def __init__(self, run: Run, wanted: str) -> None:
         """Take the rejected action as a participle, such as "resumed"."""
-        super().__init__(
-            f"Run {run.short_id} is {run.get_status_display().lower()}"
-            f" and cannot be {wanted}."
-        )
+        state = f"is {run.get_status_display().lower()} and"
+        if run.closing is not None:
+            how = run.closing["status"]
+            state = f"ends as {how} after its last nodes, which undo or report, and"
+        super().__init__(f"Run {run.short_id} {state} cannot be {wanted}.")
         self.run = run
 
 

@@ -120,6 +120,22 @@ def vote(run: str, name: str, kill: str = "") -> dict[str, str]:
     return {"status": done.status}
 
 
+def send_numbers(messages: list[tuple[str, int]]) -> int:
+    """Send events, each with its key and number, one after another; return their number."""
+    for key, number in messages:
+        system.send("number", key, {"number": number}, by=None)
+    return len(messages)
+
+
+def post(url: str, number: int) -> dict[str, Any]:
+    """Answer a callback, as its address does; return what was accepted or refused."""
+    try:
+        system.receive_callback(url.rpartition("/")[2], {"number": number})
+    except RequestError as error:
+        return {"refused": str(error)}
+    return {"accepted": number}
+
+
 def _die(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -196,6 +212,8 @@ def main() -> None:
         "report": report,
         "act": act,
         "vote": vote,
+        "send_numbers": send_numbers,
+        "post": post,
         "add_schedules": add_schedules,
         "add_destinations": add_destinations,
         "add_boss": add_boss,

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from tests.crash.app import deadly
+from tests.crash.app.waits import asking, limited, numbers
 from workflows.engine import (
     State,
     Vote,
@@ -26,6 +27,8 @@ from workflows.engine import (
     when_failed,
 )
 from workflows.runtime import Runtime
+
+WAITS = (asking, limited, numbers)  # registered with the workflows of this module
 
 if "KILL_AT" in os.environ:
     deadly.arm(os.environ["KILL_AT"])
