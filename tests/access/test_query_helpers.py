@@ -18,6 +18,7 @@ GUARDED = {"Run", "Decision"}  # models whose manager pages do not use
 EXCEPTIONS = {
     "visible_rows.py",  # the helpers of the pages
     "live/consumers.py",  # one run by id, after a permission check
+    "run/lineage.py",  # runs of the workflow of a run that the viewer can see
     "run/baselines.py",  # durations of a workflow that the viewer can see
 }
 

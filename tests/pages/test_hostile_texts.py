@@ -146,7 +146,8 @@ def pages_of(world: World) -> Iterator[str]:
     for pattern in urlpatterns:
         assert isinstance(pattern, URLPattern)
         names = pattern.pattern.converters
-        if pattern.name and pattern.name != "document-page":
+        # the workflow of these runs has changed since, so that none can be forked
+        if pattern.name and pattern.name not in {"document-page", "run-fork"}:
             yield reverse(pattern.name, kwargs={n: arguments[n] for n in names})
 
 
