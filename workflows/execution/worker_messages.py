@@ -41,11 +41,17 @@ class WorkerMessages:
         self._worker.wake()
 
     async def run_cancel(self, message: Mapping[str, str]) -> None:
-        """Cancel a run if it is held here; the reason is on its row."""
+        """Cancel a run if it is held here; the request and its reason are on its row.
+
+        A message that is late may find a run that was cancelled and resumed meanwhile.
+        """
         run_id = UUID(message["run"])
-        self._worker.cancel(run_id, await run_in_db(_cancel_reason, run_id))
+        reason = await run_in_db(_cancel_reason, run_id)
+        if reason is not None:
+            self._worker.cancel(run_id, reason)
 
 
-def _cancel_reason(run_id: UUID) -> str:
-    reason = Run.objects.filter(pk=run_id).values_list("cancel_reason", flat=True)
-    return reason.first() or ""
+def _cancel_reason(run_id: UUID) -> str | None:
+    """Return the reason of a requested cancellation, None if there is no request."""
+    requested = Run.objects.filter(pk=run_id, cancel_requested_at__isnull=False)
+    return requested.values_list("cancel_reason", flat=True).first()
