@@ -216,7 +216,10 @@ def local(number: int) -> int:
         (node(name="double")(lambda number: 2 * number), "it is a lambda"),
         (Callable(), "it is an object without a name"),
         (chain(local, over="numbers"), "it is no function"),
-        (node(isolate=Isolation(cpu_seconds=1))(local), "isolate= gives each item"),
+        (
+            node(isolate=Isolation(cpu_seconds=1))(local),
+            "isolate= starts a separate process",
+        ),
     ],
 )
 def test_a_function_that_cannot_be_sent_is_refused(
