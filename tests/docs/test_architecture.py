@@ -63,7 +63,7 @@ READERS_OF_STAGES = {
     "services/fork_plans.py": "needs runs that have ended",
     "services/fork_preview.py": "needs runs that have ended",
     "audit/chain_streams.py": "verifier.py checks it",
-    "execution/run_closing.py": "needs ended stages only",
+    "execution/undo_and_end.py": "needs ended stages only",
     "execution/pause_records.py": "needs pauses only",
     "models/current_stages.py": "adds it",
     "pages/lists/usage.py": "counts ended runs",

@@ -15,7 +15,6 @@ from .cancellation import Cancellation
 from .checkpoints import MemoryStore
 from .child_groups import Counts, failure_text
 from .child_nodes import ContinueAsNew
-from .closing_nodes import Closing, StepToUndo
 from .config import CheckpointConfig, GraphConfig
 from .context import Answer, NodeContext
 from .errors import ChildRuns, ExecutionError, Paused, RequestError, describe
@@ -28,6 +27,7 @@ from .memory_responses import Responses
 from .outcomes import EndStatus, RunOutcome
 from .protected_loop import ResilientLoop
 from .state import State
+from .undo_and_end_nodes import Closing, StepToUndo
 from .workflow import Workflow
 
 __all__ = [

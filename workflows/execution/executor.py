@@ -33,16 +33,16 @@ from workflows.engine.errors import (
 from workflows.execution import (
     checkpoints,
     child_groups,
-    closing_records,
     event_delivery,
     node_connections,
     rewinds,
-    run_closing,
+    undo_and_end,
+    undo_and_end_records,
 )
 from workflows.execution.recorder import Recorder
-from workflows.execution.run_closing import DecidedEnd
 from workflows.execution.run_preparation import prepare
 from workflows.execution.run_spans import RunSpans
+from workflows.execution.undo_and_end import DecidedEnd
 from workflows.execution.writer import LeaseLost
 from workflows.infra import log_context
 from workflows.infra.addresses import Guard
@@ -193,14 +193,14 @@ class Executor:
         if run.suspicion:
             recorder.buffer.log(Level.INFO, SEPARATE_PROCESS)
         if run.closing is not None:
-            await run_closing.close(prepared, recorder, DecidedEnd.of(run), None)
+            await undo_and_end.close(prepared, recorder, DecidedEnd.of(run), None)
         else:
             await self._run_graph(prepared, recorder, cancellation)
 
     async def _run_graph(
         self, prepared: PreparedRun, recorder: Recorder, cancellation: Cancellation
     ) -> None:
-        run_closing.note_factory(prepared, recorder)
+        undo_and_end.note_factory(prepared, recorder)
         try:
             state = await prepared.execute(cancellation)
         except Paused as paused:
@@ -265,8 +265,8 @@ class Executor:
 async def _record_no_start(run: Run, recorder: Recorder, error: Exception) -> None:
     logger.warning("Run %s could not start.", run.pk, exc_info=error)
     if run.closing is not None:
-        why = run_closing.unfinished(describe(error))
-        await closing_records.end_as_decided(
+        why = undo_and_end.unfinished(describe(error))
+        await undo_and_end_records.end_as_decided(
             recorder, DecidedEnd.of(run), unfinished=why
         )
         return
@@ -352,11 +352,11 @@ async def _end(
     result: str | None = None,
 ) -> None:
     """Commit the end of the run, after what follows it."""
-    if run_closing.has_nodes_for(prepared, end):
-        await closing_records.decide_end(recorder, end)
-        await run_closing.close(prepared, recorder, end, result)
+    if undo_and_end.has_nodes_for(prepared, end):
+        await undo_and_end_records.decide_end(recorder, end)
+        await undo_and_end.close(prepared, recorder, end, result)
     else:
-        await closing_records.commit_end(recorder, end, result)
+        await undo_and_end_records.commit_end(recorder, end, result)
 
 
 def _describe_wait(worker: str, blocked: Blocked) -> str:

@@ -22,10 +22,10 @@ from workflows.audit.step_records import CheckpointRow, Ending, ItemRow
 from workflows.engine.errors import CheckpointNotFound, Superseded, describe
 from workflows.execution import (
     callback_waits,
-    closing_records,
     launching,
     pause_records,
     run_links,
+    undo_and_end_records,
 )
 from workflows.execution.checkpoints import Encoder, dumps
 from workflows.execution.earlier_attempts import NO_HISTORY
@@ -155,7 +155,7 @@ class Recorder:
         failure = state.step_failure
         if failure is not None and failure.is_deadline:
             self.run.deadline_at = None
-            closing_records.set_columns(self, deadline_at=None)
+            undo_and_end_records.set_columns(self, deadline_at=None)
         record.checkpoints.append(
             CheckpointRow(
                 state.sequence,

@@ -19,7 +19,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from workflows.audit import seal_rows
-from workflows.execution import run_closing
+from workflows.execution import undo_and_end
 from workflows.infra import notifications, outages, process_metrics
 from workflows.models import (
     PROCESS_DIED,
@@ -173,20 +173,20 @@ def is_cancel_due(run: Run) -> bool:
 def cancel(run: Run, runs: RunQuerySet) -> int:
     """End a run whose cancel was requested: one of `runs`."""
     details = {"message": run.cancel_reason, "code": "cancelled"}
-    if run_closing.is_due(run):
-        end = run_closing.decided(run, Status.CANCELLED, **details)
-        return run_closing.decide(runs, end)
+    if undo_and_end.is_due(run):
+        end = undo_and_end.decided(run, Status.CANCELLED, **details)
+        return undo_and_end.decide(runs, end)
     return runs.finish(Status.CANCELLED, **details)
 
 
 def fail(run: Run, runs: RunQuerySet, *, message: str, code: str, node: str) -> int:
     """Fail a running run from outside: one of `runs`. Its steps are undone first."""
     if run.closing is not None:
-        return run_closing.finish(runs, run, message)
-    if run_closing.is_due(run):
+        return undo_and_end.finish(runs, run, message)
+    if undo_and_end.is_due(run):
         details = {"message": message, "code": code, "node": node}
-        end = run_closing.decided(run, Status.FAILED, **details)
-        return run_closing.decide(runs, end)
+        end = undo_and_end.decided(run, Status.FAILED, **details)
+        return undo_and_end.decide(runs, end)
     return runs.finish(Status.FAILED, message=message, code=code, node=node)
 
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from workflows.audit import audit_events, seal_rows
 from workflows.errors import InvalidStatus
-from workflows.execution import event_delivery, run_closing, run_tree
+from workflows.execution import event_delivery, run_tree, undo_and_end
 from workflows.infra import notifications
 from workflows.models import CANCELLABLE, Run, Status
 
@@ -71,7 +71,7 @@ def _cancel_some(
     idle = [run.pk for run in runs if run.status != Status.RUNNING]
     person = by.pk if by else None
     Run.objects.filter(pk__in=running).request_cancel(by_id=person, reason=reason)
-    closing = [run for run in runs if run.pk in idle and run_closing.is_due(run)]
+    closing = [run for run in runs if run.pk in idle and undo_and_end.is_due(run)]
     for run in closing:  # their steps are undone first, by a worker
         _queue_closing(run, person, reason)
     ended = [pk for pk in idle if pk not in {run.pk for run in closing}]
@@ -97,8 +97,8 @@ def _cancel_some(
 
 
 def _queue_closing(run: Run, person: int | None, reason: str) -> None:
-    end = run_closing.decided(run, Status.CANCELLED, message=reason, code="cancelled")
-    run_closing.decide(
+    end = undo_and_end.decided(run, Status.CANCELLED, message=reason, code="cancelled")
+    undo_and_end.decide(
         Run.objects.filter(pk=run.pk),
         end,
         cancel_requested_at=timezone.now(),

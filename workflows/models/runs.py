@@ -88,7 +88,7 @@ class Run(models.Model):
     )
     cancel_reason = models.TextField(blank=True, default="")
 
-    # Whether its workflow undoes steps or has a node at the end (`execution/run_closing.py`);
+    # Whether its workflow undoes steps or has a node at the end (`execution/undo_and_end.py`);
     # then how it will end, while these nodes run, and how many steps they undid.
     has_closing = models.BooleanField(default=False, db_default=False)
     closing = ExactJSONField(null=True)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.models import ENDED, Attempt, Outcome, Stage, StageStatus
 from workflows.pages.graph.branches import all_edges, all_nodes
-from workflows.pages.graph.closing_nodes import ClosingNode, closing_nodes
 from workflows.pages.graph.diagram import Diagram, EdgeState, NodeState, draw
+from workflows.pages.graph.undo_and_end_nodes import ClosingNode, closing_nodes
 from workflows.pages.lists.edge_shares import NodeShares, shares_of
 from workflows.pages.lists.edges import EdgeRef
 from workflows.pages.lists.period import Period

@@ -23,7 +23,6 @@ from workflows.pages.catalog import installed_workflow
 from workflows.pages.redaction import is_redacted, redact
 from workflows.pages.render.text import readable_name, span
 from workflows.pages.run.child_runs import progress_text
-from workflows.pages.run.closing_notices import closing_text, closing_title
 from workflows.pages.run.event_notices import (
     WAITS_FOR_MESSAGES,
     event_notice,
@@ -32,6 +31,7 @@ from workflows.pages.run.event_notices import (
 from workflows.pages.run.hold_notices import blocking_notice, leftover_code_notice
 from workflows.pages.run.notice import Notice
 from workflows.pages.run.recovery_texts import recovery_of, text_after_recovery
+from workflows.pages.run.undo_notices import closing_text, closing_title
 from workflows.services import pauses
 from workflows.services.approvals import RULES, progress
 from workflows.services.limit_states import limit_state

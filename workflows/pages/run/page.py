@@ -29,8 +29,8 @@ from workflows.pages.catalog import installed_workflow
 from workflows.pages.forms.launch_form import uses_agents
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.graph import svg
-from workflows.pages.graph.closing_nodes import ClosingNode, closing_nodes
 from workflows.pages.graph.diagram import Diagram
+from workflows.pages.graph.undo_and_end_nodes import ClosingNode, closing_nodes
 from workflows.pages.lists.open_approvals import count_open
 from workflows.pages.lists.schedules import schedule_of
 from workflows.pages.lists.webhooks import delivery_of

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Q
 
 from workflows.engine.branch_steps import state_in_branch
-from workflows.engine.closing_nodes import Closing, StepToUndo
 from workflows.engine.outcomes import RunOutcome
 from workflows.engine.patterns.branches import BranchesNode
-from workflows.execution import checkpoints, closing_records
+from workflows.engine.undo_and_end_nodes import Closing, StepToUndo
+from workflows.execution import checkpoints, undo_and_end_records
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.infra.text import clean
 from workflows.models import Run, Stage, StageItem, StageKind, StageStatus, Status
@@ -171,7 +171,7 @@ async def close(
     """
     run, graph = prepared.run, prepared.graph
     plan = await run_in_db_retrying(plan_of, run, end, graph)
-    closing_records.set_columns(
+    undo_and_end_records.set_columns(
         recorder, steps_to_undo=plan.to_undo, steps_undone=plan.undone
     )
     last = recorder.last_state or prepared.initial
@@ -182,7 +182,7 @@ async def close(
     undone = plan.undone
     for step in steps_of(plan, prepared):
         undone += await closing.undo(step)
-        closing_records.set_columns(
+        undo_and_end_records.set_columns(
             recorder, steps_to_undo=plan.to_undo, steps_undone=undone
         )
     final = partial(state_after, prepared, end.sequence)
@@ -190,7 +190,7 @@ async def close(
         await closing.end(final, end.outcome(undone, plan.to_undo))
     if result is None and end.status == Status.COMPLETED:
         result = checkpoints.dumps((await final()).data)
-    await closing_records.end_as_decided(recorder, end, result=result)
+    await undo_and_end_records.end_as_decided(recorder, end, result=result)
 
 
 def note_factory(prepared: PreparedRun, recorder: Recorder) -> None:
@@ -199,7 +199,7 @@ def note_factory(prepared: PreparedRun, recorder: Recorder) -> None:
     if run.fingerprint or run.has_closing or not _has_nodes(graph):
         return
     run.has_closing = True
-    closing_records.set_columns(recorder, has_closing=True)
+    undo_and_end_records.set_columns(recorder, has_closing=True)
 
 
 def has_nodes_for(prepared: PreparedRun, end: DecidedEnd) -> bool:

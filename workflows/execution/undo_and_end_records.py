@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from workflows.execution.recorder import Recorder
-    from workflows.execution.run_closing import DecidedEnd
+    from workflows.execution.undo_and_end import DecidedEnd
 
 
 async def decide_end(recorder: Recorder, end: DecidedEnd) -> None:
