@@ -21,7 +21,7 @@ from workflows.engine import State, Workflow, node
 from workflows.errors import PauseUnchanged, WorkflowNotFound
 from workflows.execution import queue, sql
 from workflows.execution.queue_position import runs_before
-from workflows.execution.sql.statements import LOOKAHEAD
+from workflows.execution.sql.claim_statements import LOOKAHEAD
 from workflows.infra.database_threads import run_in_db
 from workflows.models import AuditEvent, Run, Status, WorkflowPause
 from workflows.registry import Registry

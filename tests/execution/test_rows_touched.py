@@ -18,7 +18,7 @@ from tests.support.sealed_runs import WORKER, Step, launch, record_of
 from tests.support.statements import ExplainedDriver, PreparedDriver, copy_run, query
 from workflows.execution import queue, sql
 from workflows.execution.record_rows import Rows, rows_of
-from workflows.execution.sql.statements import LOOKAHEAD
+from workflows.execution.sql.claim_statements import LOOKAHEAD
 from workflows.models import Run
 
 if TYPE_CHECKING:

@@ -64,7 +64,8 @@ NO_UI_TEXT = frozenset(
         "workflows/samples/documents.py",  # texts of fictional memos
         # to be reworded with its next change
         "workflows/execution/queue.py",
-        "workflows/execution/sql/statements.py",  # SQL
+        "workflows/execution/sql/claim_statements.py",  # SQL
+        "workflows/execution/sql/record_statements.py",  # SQL
     }
 )
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from workflows.audit import seal_rows
 from workflows.execution import queue
 from workflows.execution.sql import NewRun, Offer, sqlite
-from workflows.execution.sql.statements import IS_HELD, RECORD_RUNS
+from workflows.execution.sql.record_statements import IS_HELD, RECORD_RUNS
 
 
 def _without_fence() -> Any:

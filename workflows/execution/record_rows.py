@@ -1,4 +1,4 @@
-"""Step records as rows per table, in the order of the columns in `sql.statements`."""
+"""Step records as rows per table, in the order of the columns in `sql.record_statements`."""
 
 from __future__ import annotations
 

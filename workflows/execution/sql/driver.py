@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workflows.execution.sql.statements import CLAIMED_FIELDS, RUNS
+from workflows.execution.sql.claim_statements import CLAIMED_FIELDS, RUNS
 from workflows.models import Run
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import JSONField
 
 from workflows.audit.step_records import StageRow
-from workflows.execution.sql.statements import (
+from workflows.execution.sql.claim_statements import (
     ATTEMPTS,
     AUDIT_EVENTS,
     CLAIMED_FIELDS,

@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.conf import settings
 
 from workflows.execution.sql import launches as launch_statement
-from workflows.execution.sql.driver import Claimed, Driver
-from workflows.execution.sql.statements import (
+from workflows.execution.sql.claim_statements import (
     ADMITTED,
     ATTEMPTS,
     AUDIT_EVENTS,
@@ -29,19 +28,22 @@ from workflows.execution.sql.statements import (
     CLAIMED_COLUMNS,
     FIRST_CHECK,
     FIRST_STAGE,
-    IS_HELD,
     IS_RENEWABLE,
     LOOKAHEAD,
     PAUSES,
-    RECORD_RUNS,
-    RECORD_TABLES,
     RENEWED_COLUMNS,
-    RUN_ASSIGNMENTS,
     RUNS,
     SELECT_PENDING,
     SEVERAL_NAMES,
     SUSPECTS_PENDING,
     next_pending,
+)
+from workflows.execution.sql.driver import Claimed, Driver
+from workflows.execution.sql.record_statements import (
+    IS_HELD,
+    RECORD_RUNS,
+    RECORD_TABLES,
+    RUN_ASSIGNMENTS,
 )
 from workflows.execution.sql.tables import MANY, parameters, row_count
 

@@ -12,9 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from workflows.execution.sql.driver import Claimed, Driver
-from workflows.execution.sql.launches import IS_FREE, claimed_values, first_stage
-from workflows.execution.sql.statements import (
+from workflows.execution.sql.claim_statements import (
     ADMITTED,
     ATTEMPTS,
     AUDIT_EVENTS,
@@ -22,19 +20,23 @@ from workflows.execution.sql.statements import (
     CLAIMED_COLUMNS,
     FIRST_CHECK,
     FIRST_STAGE,
-    IS_HELD,
     IS_RENEWABLE,
     LOOKAHEAD,
     PAUSES,
-    RECORD_RUNS,
-    RECORD_TABLES,
     RENEWED_COLUMNS,
-    RUN_ASSIGNMENTS,
     RUNS,
     SELECT_PENDING,
     SEVERAL_NAMES,
     SUSPECTS_PENDING,
     next_pending,
+)
+from workflows.execution.sql.driver import Claimed, Driver
+from workflows.execution.sql.launches import IS_FREE, claimed_values, first_stage
+from workflows.execution.sql.record_statements import (
+    IS_HELD,
+    RECORD_RUNS,
+    RECORD_TABLES,
+    RUN_ASSIGNMENTS,
 )
 from workflows.models import Attempt, Run
 
