@@ -445,7 +445,7 @@ class ApprovalOut(Schema):
     responded_at: dt.datetime | None
     comment: str
     withdrawn_reason: str = Field(
-        description="Why nobody has to respond any more, such as what came first; “” if it was"
+        description="Why no response is needed, such as what came first; “” if it was"
         " not withdrawn."
     )
 

@@ -42,7 +42,7 @@ Please confirm within {days} days by a POST request with this content:
 
 {url}
 
-The address works once. Whoever has it can answer for you.
+The address works once. Anyone who has it can answer for you.
 """
 
 
