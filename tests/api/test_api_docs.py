@@ -80,8 +80,9 @@ def test_the_examples_get_the_documented_responses(
 ) -> None:
     client, examples = api_client(admin), EXAMPLE.findall(TEXT)
     assert len(examples) == TEXT.count("\ncurl ")
-    run = make_run(status="pending")
-    values: dict[str, Any] = {"DOCUMENT": make_document().pk, "RUN": run.pk, "URL": ""}
+    document = make_document()
+    run = make_run(status="pending", params={"document": str(document.pk)})
+    values: dict[str, Any] = {"DOCUMENT": document.pk, "RUN": run.pk, "URL": ""}
     for status, command in examples:
         for name, value in values.items():
             command = command.replace(f"${name}", str(value))  # noqa: PLW2901
