@@ -14,6 +14,7 @@ from workflows.pages.catalog import title_for, title_of
 from workflows.pages.lists import edges, period
 from workflows.pages.lists.edge_shares import shares_of
 from workflows.pages.lists.live_lists import LISTS
+from workflows.pages.lists.overrides import count_overrides
 from workflows.pages.render.zones import zone_in
 from workflows.pages.visible_rows import visible_decisions
 from workflows.system import system
@@ -41,6 +42,7 @@ def list_decisions(request: HtmxRequest) -> HttpResponse:
         "spans": period.CHOICES,
         "me": request.user,
         "title": title_for(request.user, filters.workflow),
+        "overrides": count_overrides(filters, request.user),
     }
     if filters.workflow:
         zone = zone_in(request.COOKIES)
