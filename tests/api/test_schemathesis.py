@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from django.db import transaction
 from django.test.client import ClientHandler
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from pydantic_core import to_json
 from schemathesis.checks import CHECKS, load_all_checks
 
 from tests.support.api_requests import operations
@@ -34,7 +36,7 @@ CONFORMANCE = CHECKS.get_by_names(
         "response_headers_conformance",
     ]
 )
-SCHEMA = schemathesis.openapi.from_dict(dict(api.get_openapi_schema()))
+SCHEMA = schemathesis.openapi.from_dict(json.loads(to_json(api.get_openapi_schema())))
 HANDLER = ClientHandler(enforce_csrf_checks=False)  # leaves the connection open
 MODES = list(schemathesis.GenerationMode)
 EXAMPLES, THOROUGH_EXAMPLES = 4, 300
