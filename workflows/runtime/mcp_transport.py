@@ -80,10 +80,14 @@ def _translated() -> Iterator[None]:
 def guarded_client(
     url: str, headers: Mapping[str, str], seconds: float, guard: Guard
 ) -> httpx2.AsyncClient:
-    """Return a client for one server; a response may take `seconds`."""
+    """Return a client for one server; connecting may take `seconds`.
+
+    Reading has no timeout: it would close the connection for all calls, at the moment at
+    which the timeout of one call ends that call alone.
+    """
     return httpx2.AsyncClient(
         headers=dict(headers),
-        timeout=httpx2.Timeout(seconds),
+        timeout=httpx2.Timeout(seconds, read=None),
         transport=GuardedHttp2(url, guard),
         trust_env=False,  # proxies are those of the transport
     )
