@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
 from opentelemetry.trace import SpanKind
 
 from workflows.access import permissions
@@ -91,6 +90,7 @@ class System(Queries):
         profile: str | None = None,
         scheduled_for: dt.datetime | None = None,
         deadline: dt.timedelta | None = None,
+        rerun_of: UUID | None = None,
     ) -> Run:
         """Launch a run.
 
@@ -105,9 +105,10 @@ class System(Queries):
         `token` is a secret for the run's nodes, stored encrypted until the run ends.
         `profile` is the name of a profile, "" for the workflow's defaults, None to choose
         by weight. `scheduled_for` is the moment of a schedule. `deadline` counts from now and
-        replaces that of the workflow. Raises WorkflowNotFound, NotAllowed, InvalidParams,
-        InvalidDeadline, AgentUnavailable, SubworkflowMissing, KeyReused, LimitReached,
-        LimitKeyInvalid.
+        replaces that of the workflow. `rerun_of` is the run of the same workflow that it
+        reruns, for the lineage; it may have been deleted. Raises WorkflowNotFound,
+        NotAllowed, InvalidParams, InvalidDeadline, AgentUnavailable, SubworkflowMissing,
+        KeyReused, LimitReached, LimitKeyInvalid.
         """
         workflow = self.find_workflow(name, by=by)
         if by is not None:
@@ -135,7 +136,11 @@ class System(Queries):
                 is_new = launch_commits.insert(workflow, run, event)
             else:
                 is_new = limited_launches.insert(workflow.limits, run, event)
-        return run if is_new else _launched_before(run)
+        if not is_new:
+            return _launched_before(run)
+        if rerun_of is not None:
+            forks.link_rerun(run, rerun_of, by=by)
+        return run
 
     def pause_workflow(
         self, name: str, *, by: AbstractBaseUser | None, reason: str = ""
@@ -292,15 +297,8 @@ class System(Queries):
                 token=token,
                 idempotency_key=idempotency_key,
             )
-            if rerun.already_launched:
-                return rerun
-            Run.objects.filter(pk=rerun.pk).update(forked_from=run)
-            changed: Any = {}, {"run": str(rerun.pk), "step": 1}
-            audit_events.record(
-                run, "rerun", by=by, reason=reason, after=run.status, changed=changed
-            )
-            Run.objects.filter(pk=run.pk).update(version=F("version") + 1)
-            notifications.changed_on_commit(run.pk)
+            if not rerun.already_launched:
+                forks.link_rerun(rerun, run.pk, by=by, reason=reason)
         return rerun
 
     def release(

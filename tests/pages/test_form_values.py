@@ -315,6 +315,8 @@ def test_the_page_launches_and_reruns_with_the_shown_values(
     assert client.post(address, again).status_code == 302
     newest = Run.objects.exclude(pk=run.pk).get()
     assert newest.params == kept | {"prefix": " \r\n"}
+    assert newest.forked_from_id == run.pk
+    assert "rerun from the start" in client.get(f"/runs/{run.pk}/").content.decode()
     assert launchable.initial(newest.params).params.limit_ == 7
 
 

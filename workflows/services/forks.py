@@ -8,7 +8,7 @@ rows that it shares, so that no half-made one is ever visible. `fork_plans.py` h
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.db import transaction
 from django.db.models import F
@@ -42,6 +42,8 @@ from workflows.models import (
 )
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from django.contrib.auth.models import AbstractBaseUser
 
     from workflows.engine.graph_shape import EdgeShape
@@ -305,3 +307,20 @@ def _insert_response(
         comment=reason,
         responded_at=timezone.now(),
     )
+
+
+def link_rerun(
+    run: Run, origin_id: UUID, *, by: AbstractBaseUser | None, reason: str = ""
+) -> None:
+    """Link a run to the run that it reruns from the start, unless that was deleted."""
+    with transaction.atomic():
+        origin = Run.objects.select_for_update().filter(pk=origin_id).first()
+        if origin is None:
+            return
+        Run.objects.filter(pk=run.pk).update(forked_from=origin)
+        changed: Any = {}, {"run": str(run.pk), "step": 1}
+        audit_events.record(
+            origin, "rerun", by=by, reason=reason, after=origin.status, changed=changed
+        )
+        Run.objects.filter(pk=origin.pk).update(version=F("version") + 1)
+        notifications.changed_on_commit(origin.pk)

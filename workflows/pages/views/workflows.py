@@ -189,6 +189,9 @@ def launch(
         params = params_of(found, form)
         once = form_idempotency_key(request, [params, options.get("profile")])
         options |= {"idempotency_key": once, **more.launch_options()}
+        source = rerun_source(request)
+        if source is not None and source.workflow_name == found.name:
+            options["rerun_of"] = source.pk
         run = system.execute(found.name, params, by=request.user, **options)
     except InvalidParams as error:
         form.add_validation_errors(error)
