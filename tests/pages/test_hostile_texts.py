@@ -5,6 +5,7 @@ The test fails for a template that it does not render: add new templates here.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from html.parser import HTMLParser
 from typing import Any
@@ -22,6 +23,7 @@ from django.test.signals import template_rendered
 from django.urls import URLPattern, reverse
 
 from project.env import ROOT
+from tests.support.hostile_forks import REFUSED, forkable
 from tests.support.hostile_rows import REGISTERED, World, make_world
 from workflows.models import BulkJob, Destination, Run, Status, WebhookEndpoint
 from workflows.pages import access
@@ -146,7 +148,7 @@ def pages_of(world: World) -> Iterator[str]:
     for pattern in urlpatterns:
         assert isinstance(pattern, URLPattern)
         names = pattern.pattern.converters
-        # the workflow of these runs has changed since, so that none can be forked
+        # the run of these arguments cannot be forked: see `check_forks`
         if pattern.name and pattern.name not in {"document-page", "run-fork"}:
             yield reverse(pattern.name, kwargs={n: arguments[n] for n in names})
 
@@ -219,6 +221,60 @@ def check_admin(world: World, inspector: Inspector, client: Client) -> None:
     for event in ("cancel_selected", "resume_selected", "pin_selected"):
         form = {"action": event, "_selected_action": ids, "index": "0"}
         inspector.check_response(event, client.post("/admin/workflows/run/", form))
+
+
+# Forks ------------------------------------------------------------------------------
+
+
+def check_forks(world: World, inspector: Inspector, client: Client) -> None:
+    """Check the page that forks a run, in all its forms, and the pages of its forks."""
+    origin = world.runs["origin"]
+    page = reverse("run-fork", args=[origin.pk])
+    refused, accepted = [*refused_forks_of(world)], [*accepted_forks_of(world)]
+    with forkable(origin, world.payload):
+        for query in FORKING:
+            inspector.check_response(query, client.get(f"{page}?{query}"), 200)
+        for forms, status in ((refused, 422), (accepted, 302)):
+            for query, form in forms:
+                sent = {"reason": world.payload, **form}
+                answer = client.post(f"{page}?{query}", sent)
+                inspector.check_response(f"{query} {form}", answer, status)
+        forks = Run.objects.filter(fork__origin_key=origin.pk)
+        assert forks.count() == len(accepted)
+        compare = reverse("compare")
+        addresses = [f"{compare}?a={origin.pk}&b={fork.pk}" for fork in forks]
+        addresses += [reverse("run", args=[run.pk]) for run in (origin, *forks)]
+        addresses += [reverse("workflow", args=[origin.workflow_name])]
+        addresses += [f"{reverse('decisions')}?outcome=override"]
+        for address in addresses:
+            inspector.check_response(address, client.get(address), 200)
+    address = reverse("run-fork", args=[world.rich.pk])
+    inspector.check_response("a changed workflow", client.get(address), 409)
+
+
+FORKING = ("step=1", "step=2", "do=override&step=1", "do=response&step=2")
+
+
+def refused_forks_of(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the query and the form of forks whose values are refused."""
+    payload = world.payload
+    yield "step=1", {"edit": ["state", "params"], "state-text": payload}
+    unknown = json.dumps({payload: payload})
+    yield "step=1", {"edit": "state", "state-text": unknown}
+    yield "step=2", {"edit": "state", "state-text": payload, "state-amount": payload}
+    refused = {"state-text": payload, "state-amount": REFUSED}
+    yield "step=2", {"edit": "state", **refused}
+    yield "do=override&step=1", {"edge": payload}
+    yield "do=response&step=2", {"response-outcome": f"not {payload}"}
+
+
+def accepted_forks_of(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the query and the form of forks that are launched."""
+    payload = world.payload
+    state = {"state-text": f"{payload} again", "state-amount": "4"}
+    params = {"params-text": f"{payload} again"}
+    yield "step=2", {"edit": ["state", "params"], **state, **params}
+    yield "do=override&step=1", {"edge": "1"}
 
 
 # Websockets -------------------------------------------------------------------------
@@ -527,6 +583,7 @@ def check_empty_pages(world: World, inspector: Inspector, _client: Client) -> No
 
 CHECKS = (  # forms last, because they change the rows
     check_pages,
+    check_forks,
     check_admin,
     check_websockets,
     check_files,
@@ -573,7 +630,7 @@ def test_no_form_turns_a_hostile_text_into_an_address() -> None:
 )
 def test_hostile_text_is_escaped_everywhere(kind: str, rendered: set[str]) -> None:
     if kind in READ_ONLY:
-        assert run_checks(kind, CHECKS[:1]) > MIN_SHOWN // 2
+        assert run_checks(kind, CHECKS[:2]) > MIN_SHOWN // 2
         return
     assert run_checks(kind, CHECKS) > MIN_SHOWN
     folder = ROOT / "templates"

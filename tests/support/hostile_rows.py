@@ -33,7 +33,8 @@ from tests.support.factories import (
     make_stage,
     make_worker,
 )
-from tests.support.hostile_graph import hostile_graph
+from tests.support.hostile_forks import make_origin
+from tests.support.hostile_graph import hostile_form, hostile_graph
 from workflows.models import (
     Agent,
     AgentCall,
@@ -216,7 +217,6 @@ def make_world(payload: str) -> World:
     group = Group.objects.create(name=payload[:150])
     user.groups.add(group)
     graph = hostile_graph(payload)
-    node = graph["entry"]
     runs = {
         status: make_run(status=status, graph=graph, launched_by=user)
         for status in Status.values
@@ -230,9 +230,10 @@ def make_world(payload: str) -> World:
         status=Status.WAITING, graph=graph, waiting_for=WaitKind.WAIT
     )
     for name, run in runs.items():
-        _history(run, node, payload, diverging=name == "timer")
+        _history(run, graph["entry"], payload, diverging=name == "timer")
+    runs["origin"] = make_origin(payload, user)
     for sequence in range(3, 16):  # a loop, which pages collapse
-        make_stage(runs[Status.CANCELLED], node, sequence=sequence)
+        make_stage(runs[Status.CANCELLED], graph["entry"], sequence=sequence)
     rich = runs[Status.FAILED]
     _child_runs(rich, removed.workflow_name)
     _waits(rich)
@@ -245,7 +246,7 @@ def make_world(payload: str) -> World:
     provider, agent = _agents(rich, user)
     profile = _profiles(runs[Status.COMPLETED], user, payload)
     view = SavedView.objects.create(owner=user, name="a", query="q=1", shared=True)
-    _operations(runs, user, node)
+    _operations(runs, user, graph["entry"])
     Retention.objects.create(payload_days=1)  # applies to all workflows
     _make_hostile(payload)
     user.refresh_from_db()
@@ -433,21 +434,6 @@ def _evidence(run: Run, document: Document, payload: str) -> None:
 def _questions(
     runs: dict[str, Run], document: Document, user: User, payload: str
 ) -> Approval:
-    form = {
-        "type": "object",
-        "title": payload,
-        "description": payload,
-        "properties": {
-            "outcome": {
-                "enum": [payload, "b"],
-                "type": "string",
-                "title": payload,
-                "description": payload,
-            },
-            "text": {"type": "string", "title": payload, "default": payload},
-        },
-        "required": ["outcome"],
-    }
     evidence = {
         "document": str(document.pk),
         "pages": [
@@ -461,6 +447,7 @@ def _questions(
         ],
         payload: {payload: [payload]},
     }
+    form = hostile_form(payload)
     shown = {"form": form, "evidence": evidence, "groups": [payload[:150]]}
     make_approval(
         runs[Status.COMPLETED],
