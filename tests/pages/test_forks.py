@@ -151,6 +151,10 @@ async def test_another_edge_is_taken_and_shown_with_the_decision(
         assert address.replace("&", "&amp;") in run_page
         page = await run_in_db(lambda: text_of(client.get(address)))
         assert "requested again" not in page
+        wrong = {"reason": "A person decides.", "once": "y", "edge": "9"}
+        refused = await run_in_db(lambda: client.post(address, wrong))
+        assert refused.status_code == 422
+        assert "9 is not one of the available choices" in refused.content.decode()
         sent = {"reason": "A person decides.", "once": "x", "edge": "1"}
         await run_in_db(lambda: client.post(address, sent))
         fork = await run_in_db(fork_of, origin)

@@ -20,7 +20,9 @@ def override(workflow: str, target: str, by: User) -> None:
     make_decision(run, "weigh", target, kind=DecisionKind.OVERRIDE, decided_by=by)
 
 
-def counts(client: Client, query: str = "outcome=override") -> list[tuple[str, ...]]:
+def counts(
+    client: Client, query: str = "outcome=override"
+) -> list[tuple[str, str, str, int]]:
     found = client.get(f"/decisions/?{query}").context["overrides"]
     return [(one.workflow, one.target, one.person, one.count) for one in found]
 
