@@ -5,9 +5,7 @@ The test fails for a template that it does not render: add new templates here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from html.parser import HTMLParser
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import quote
@@ -23,7 +21,13 @@ from django.test.signals import template_rendered
 from django.urls import URLPattern, reverse
 
 from project.env import ROOT
-from tests.support.hostile_forks import REFUSED, forkable
+from tests.support.hostile_forks import (
+    FORKING,
+    accepted_forks,
+    forkable,
+    refused_forks,
+)
+from tests.support.hostile_html import parse
 from tests.support.hostile_rows import REGISTERED, World, make_world
 from workflows.models import BulkJob, Destination, Run, Status, WebhookEndpoint
 from workflows.pages import access
@@ -44,8 +48,6 @@ HOSTILE = {
     "a template": '\u202e{{ 6|add:36 }}{% now "Y" %}\u2066',
     "very long": "W" * 600,
 }
-ADDRESSES = {"href", "src", "action", "formaction", "xlink:href", "hx-get", "hx-post"}
-SCHEMES = ("javascript:", "data:", "vbscript:")
 
 
 @pytest.fixture
@@ -59,38 +61,6 @@ def rendered() -> Iterator[set[str]]:
     template_rendered.connect(note)
     yield names
     template_rendered.disconnect(note)
-
-
-class Elements(HTMLParser):
-    """Collects texts, and elements, attributes and addresses created by hostile texts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.wrong: list[str] = []
-        self.texts: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag.startswith("hostile"):
-            self.wrong.append(f"<{tag}>")
-        for name, value in attrs:
-            text = (value or "").strip().lower()
-            is_code = name.startswith(("on", "hx-on", "hostile")) or name == "style"
-            if is_code or (name in ADDRESSES and text.startswith(SCHEMES)):
-                self.wrong.append(f"<{tag} {name}={value!r:.60}>")
-            self.texts.append(value or "")
-        if tag == "script" and "src" not in dict(attrs):
-            self.wrong.append("<script>")
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-
-def parse(html: str) -> Elements:
-    """Parse a page."""
-    parser = Elements()
-    parser.feed(html)
-    parser.close()
-    return parser
 
 
 @pytest.mark.parametrize(
@@ -230,7 +200,7 @@ def check_forks(world: World, inspector: Inspector, client: Client) -> None:
     """Check the page that forks a run, in all its forms, and the pages of its forks."""
     origin = world.runs["origin"]
     page = reverse("run-fork", args=[origin.pk])
-    refused, accepted = [*refused_forks_of(world)], [*accepted_forks_of(world)]
+    refused, accepted = refused_forks(world.payload), accepted_forks(world.payload)
     with forkable(origin, world.payload):
         for query in FORKING:
             inspector.check_response(query, client.get(f"{page}?{query}"), 200)
@@ -250,31 +220,6 @@ def check_forks(world: World, inspector: Inspector, client: Client) -> None:
             inspector.check_response(address, client.get(address), 200)
     address = reverse("run-fork", args=[world.rich.pk])
     inspector.check_response("a changed workflow", client.get(address), 409)
-
-
-FORKING = ("step=1", "step=2", "do=override&step=1", "do=response&step=2")
-
-
-def refused_forks_of(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the query and the form of forks whose values are refused."""
-    payload = world.payload
-    yield "step=1", {"edit": ["state", "params"], "state-text": payload}
-    unknown = json.dumps({payload: payload})
-    yield "step=1", {"edit": "state", "state-text": unknown}
-    yield "step=2", {"edit": "state", "state-text": payload, "state-amount": payload}
-    refused = {"state-text": payload, "state-amount": REFUSED}
-    yield "step=2", {"edit": "state", **refused}
-    yield "do=override&step=1", {"edge": payload}
-    yield "do=response&step=2", {"response-outcome": f"not {payload}"}
-
-
-def accepted_forks_of(world: World) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the query and the form of forks that are launched."""
-    payload = world.payload
-    state = {"state-text": f"{payload} again", "state-amount": "4"}
-    params = {"params-text": f"{payload} again"}
-    yield "step=2", {"edit": ["state", "params"], **state, **params}
-    yield "do=override&step=1", {"edge": "1"}
 
 
 # Websockets -------------------------------------------------------------------------

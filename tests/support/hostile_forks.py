@@ -120,3 +120,35 @@ def _workflow(payload: str) -> Workflow[Any]:
         title=payload,
         description=payload,
     )
+
+
+FORKING = ("step=1", "step=2", "do=override&step=1", "do=response&step=2")
+
+
+def refused_forks(payload: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the query and the form of forks whose values are refused."""
+    amount = {"state-text": payload, "state-amount": REFUSED}
+    return [
+        ("step=1", {"edit": ["state", "params"], "state-text": payload}),
+        (
+            "step=1",
+            {"edit": "state", "state-text": json.dumps({payload: payload})},
+        ),
+        (
+            "step=2",
+            {"edit": "state", "state-text": payload, "state-amount": payload},
+        ),
+        ("step=2", {"edit": "state", **amount}),
+        ("do=override&step=1", {"edge": payload}),
+        ("do=response&step=2", {"response-outcome": f"not {payload}"}),
+    ]
+
+
+def accepted_forks(payload: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return the query and the form of forks that are launched."""
+    state = {"state-text": f"{payload} again", "state-amount": "4"}
+    params = {"params-text": f"{payload} again"}
+    return [
+        ("step=2", {"edit": ["state", "params"], **state, **params}),
+        ("do=override&step=1", {"edge": "1"}),
+    ]
