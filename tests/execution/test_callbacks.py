@@ -130,7 +130,7 @@ async def test_what_is_posted_to_the_address_moves_the_run(bank: Bank) -> None:
     async with working(installed):
         run = await waiting()
         assert run.waiting_for == WaitKind.CALLBACK
-        response = await asyncio.to_thread(post, bank.path)
+        response = await run_in_db(post, bank.path)
         run = await ended(run.pk)
     assert response.status_code == 202
     assert run.result is not None
@@ -142,7 +142,7 @@ async def test_what_is_posted_to_the_address_moves_the_run(bank: Bank) -> None:
 async def test_the_address_is_in_no_row(bank: Bank) -> None:
     async with working(installed):
         run = await waiting()
-        await asyncio.to_thread(post, bank.path)
+        await run_in_db(post, bank.path)
         await ended(run.pk)
     token = bank.path.rpartition("/")[2]
     lines = await run_in_db(lambda: [line.message for line in LogLine.objects.all()])
@@ -166,7 +166,7 @@ async def test_an_address_works_once_also_for_requests_at_the_same_time(
             ]
             responses = await asyncio.gather(*posts)
         run = await ended(run.pk)
-        again = await asyncio.to_thread(post, bank.path)
+        again = await run_in_db(post, bank.path)
     statuses = sorted(one.status_code for one in responses)
     assert statuses == [202] + [409] * (POSTS - 1)
     assert again.status_code == 409
@@ -182,7 +182,7 @@ async def test_a_post_before_the_run_waits_moves_it_when_it_does(
     async with working(installed):
         run = await launched()
         await asyncio.wait_for(bank.entered.wait(), 20)
-        response = await asyncio.to_thread(post, bank.path)
+        response = await run_in_db(post, bank.path)
         bank.opened.set()
         run = await ended(run.pk)
     assert response.status_code == 202
@@ -198,7 +198,7 @@ async def test_a_failed_try_keeps_the_address(bank: Bank) -> None:
     install(bank, retry=Retry(attempts=2, on=ConnectionError))
     async with working(installed):
         run = await waiting()
-        await asyncio.to_thread(post, bank.path)
+        await run_in_db(post, bank.path)
         run = await ended(run.pk)
     assert len(bank.urls) == 2
     assert len(set(bank.urls)) == 1
@@ -213,7 +213,7 @@ async def test_a_run_whose_worker_is_lost_after_the_request_keeps_the_address(
         run = await launched()
         await asyncio.wait_for(bank.entered.wait(), 20)
         first = bank.path
-        response = await asyncio.to_thread(post, first)
+        response = await run_in_db(post, first)
         # its lease is lost before it could record that it waits
         await run_in_db(Run.objects.filter(pk=run.pk).update, fence=1)
         bank.opened.set()
@@ -236,11 +236,11 @@ async def test_an_address_is_revoked_at_the_end_of_the_run_and_new_after_a_resum
         run = await waiting()
         first = bank.path
         await run_in_db(partial(system.cancel, run.pk, by=alice, reason="stop"))
-        revoked = await asyncio.to_thread(post, first)
+        revoked = await run_in_db(post, first)
         await run_in_db(partial(system.resume, run.pk, by=alice, reason="go"))
         await until(run.pk, lambda run: run.status == "waiting" and run.attempt == 2)
-        still = await asyncio.to_thread(post, first)
-        response = await asyncio.to_thread(post, bank.path)
+        still = await run_in_db(post, first)
+        response = await run_in_db(post, bank.path)
         run = await ended(run.pk)
     assert bank.path != first
     assert revoked.status_code == 410
@@ -253,7 +253,7 @@ async def test_an_address_expires(bank: Bank) -> None:
     async with working(installed):
         run = await launched()
         run = await ended(run.pk)
-        response = await asyncio.to_thread(post, bank.path)
+        response = await run_in_db(post, bank.path)
     assert response.status_code == 410
     assert run.result is not None
     assert run.result["refused"] == "EventExpired"
@@ -268,7 +268,7 @@ async def test_content_that_does_not_fit_is_refused_and_can_be_corrected(
     async with working(installed):
         run = await waiting()
         refused = [
-            await asyncio.to_thread(post, bank.path, body)
+            await run_in_db(post, bank.path, body)
             for body in (
                 {"number": "x"},
                 [1],
@@ -276,7 +276,7 @@ async def test_content_that_does_not_fit_is_refused_and_can_be_corrected(
                 {"number": 1, "more": "x" * 2_000},
             )
         ]
-        accepted = await asyncio.to_thread(post, bank.path)
+        accepted = await run_in_db(post, bank.path)
         await ended(run.pk)
     assert [one.status_code for one in refused] == [422, 400, 400, 413]
     assert accepted.status_code == 202
@@ -286,7 +286,7 @@ async def test_responses_reveal_nothing_and_only_post_is_accepted(bank: Bank) ->
     async with working(installed):
         run = await waiting()
     forged = bank.path[:-1] + ("A" if bank.path[-1] != "A" else "B")
-    unknown = await asyncio.to_thread(post, forged)
+    unknown = await run_in_db(post, forged)
     reading = await asyncio.to_thread(Client().get, bank.path)
     assert (unknown.status_code, reading.status_code) == (404, 405)
     for text in (unknown.content.decode(), reading.content.decode()):

@@ -418,9 +418,12 @@ async def test_a_run_that_passes_its_deadline_withdraws_its_wait(
 ) -> None:
     registry.register(paying())
     async with working(registry):
-        run = await run_in_db(
-            partial(system.execute, "order", {}, deadline=dt.timedelta(seconds=0.2))
-        )
+        run = await waiting(system)
+    past = timezone.now() - dt.timedelta(seconds=1)
+    times = {"created_at": past - dt.timedelta(hours=1), "deadline_at": past}
+    await run_in_db(partial(Run.objects.filter(pk=run.pk).update, **times))
+    assert await run_in_db(queue.sweep) == [run.pk]
+    async with working(registry):
         run = await ended(run.pk)
     wait = await run_in_db(EventWait.objects.get)
     assert wait.status == EventWaitStatus.WITHDRAWN

@@ -191,7 +191,7 @@ async def test_a_message_that_comes_first_withdraws_the_others(
         with pytest.raises(AlreadyAnswered, match="“paid” came first"):
             await run_in_db(respond, run, alice)
         run = await ended(run.pk)
-        late_post = await asyncio.to_thread(post, bank.path)
+        late_post = await run_in_db(post, bank.path)
     assert run.result is not None
     assert (run.result["first"], run.result["path"]) == ("paid", "ship")
     assert run.result["payment"] == {"amount": 7}
@@ -220,7 +220,7 @@ async def test_a_response_that_comes_first_withdraws_the_others(
         run = await waiting()
         await run_in_db(respond, run, alice)
         run = await ended(run.pk)
-        late_post = await asyncio.to_thread(post, bank.path)
+        late_post = await run_in_db(post, bank.path)
         sent = await run_in_db(send)
     assert run.result is not None
     assert (run.result["first"], run.result["path"]) == ("review", "judge")
@@ -240,9 +240,9 @@ async def test_a_callback_that_comes_first_withdraws_the_others(
 ) -> None:
     async with working(installed):
         run = await waiting()
-        response = await asyncio.to_thread(post, bank.path)
+        response = await run_in_db(post, bank.path)
         run = await ended(run.pk)
-        again = await asyncio.to_thread(post, bank.path)
+        again = await run_in_db(post, bank.path)
         with pytest.raises(AlreadyAnswered, match="“asked” came first"):
             await run_in_db(respond, run, alice)
     assert (response.status_code, again.status_code) == (202, 409)
@@ -326,7 +326,7 @@ async def test_what_is_posted_before_the_run_waits_comes_first(
     async with working(installed):
         run = await run_in_db(system.execute, NAME, {})
         await asyncio.wait_for(bank.entered.wait(), 20)
-        response = await asyncio.to_thread(post, bank.path)
+        response = await run_in_db(post, bank.path)
         bank.opened.set()
         run = await ended(run.pk)
         with pytest.raises(AlreadyAnswered, match="“asked” came first"):
@@ -411,8 +411,8 @@ async def test_a_cancel_withdraws_all_and_a_resume_waits_for_all_again(
         assert set((await run_in_db(waits)).values()) == {EventWaitStatus.OPEN}
         request = await run_in_db(Approval.objects.get)
         assert (request.status, request.withdrawn_reason) == ("open", "")
-        assert (await asyncio.to_thread(post, first)).status_code in {404, 410}
-        assert (await asyncio.to_thread(post, bank.path)).status_code == 202
+        assert (await run_in_db(post, first)).status_code in {404, 410}
+        assert (await run_in_db(post, bank.path)).status_code == 202
         run = await ended(run.pk)
     assert run.status == Status.COMPLETED
 
@@ -452,7 +452,7 @@ async def test_a_worker_lost_after_a_callback_was_given_away_keeps_its_address(
     await lose(run)
     async with working(installed):
         run = await reaches(run.pk, Status.WAITING)
-        await asyncio.to_thread(post, bank.path)
+        await run_in_db(post, bank.path)
         run = await ended(run.pk)
     assert len(set(bank.urls)) == 1
     assert run.result is not None
@@ -470,7 +470,7 @@ async def test_a_worker_lost_after_the_choice_makes_the_same_one(
         "asked": lambda: post(bank.path),
         "review": partial(respond, run, alice),
     }
-    await asyncio.to_thread(actions[first])
+    await run_in_db(actions[first])
     claimed = await run_in_db(queue.claim, "lost", 1)
     assert [one.pk for one in claimed.runs] == [run.pk]
     await lose(run)
