@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from channels.layers import channel_layers
 from django.core.files.storage import default_storage
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
 from tests.support.receiver import Receiver, Reply
+from tests.support.servers import free_port
 from workflows.execution import workers
 from workflows.infra import clock
 from workflows.models import Provider
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("new_channel_layer")]
 Diagnose = Callable[[], dict[str, list[tuple[str, str]]]]
-
-
-@pytest.fixture(autouse=True)
-def new_channel_layer() -> Iterator[None]:
-    """Have a channel layer that no other event loop has used."""
-    channel_layers.backends.clear()
-    yield
-    channel_layers.backends.clear()
 
 
 @pytest.fixture
@@ -132,11 +123,6 @@ def test_mail_is_contacted_without_sending_a_message(
         assert doctor()["mail"][0][0] == "ok"
     finally:
         server.stop()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_a_secret_of_another_key_is_named(doctor: Diagnose, settings: Any) -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from channels.layers import channel_layers
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
@@ -19,6 +17,8 @@ from pytest_django.fixtures import DjangoAssertNumQueries
 from workflows.engine import threads
 from workflows.models import Worker
 from workflows.ops import health
+
+pytestmark = pytest.mark.usefixtures("new_channel_layer")
 
 
 def a_worker(*, seconds_ago: float = 0, stopped: bool = False) -> Worker:
@@ -37,14 +37,6 @@ def ask(client: Client, part: str) -> tuple[int, dict[str, Any]]:
     """Return the status of the response, and its finding for one part."""
     response = client.get("/health/ready")
     return response.status_code, response.json()["checks"][part]
-
-
-@pytest.fixture(autouse=True)
-def fresh_messages() -> Iterator[None]:
-    """Have a channel layer that no other test's event loop has used."""
-    channel_layers.backends.clear()
-    yield
-    channel_layers.backends.clear()
 
 
 def test_liveness_depends_on_no_other_service(
