@@ -8,7 +8,7 @@ rows that it shares, so that no half-made one is ever visible. `fork_plans.py` h
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from django.db import transaction
 from django.db.models import F
@@ -189,20 +189,27 @@ def record(
     event.save(force_insert=True)
     fork.person_id, fork.person_name = (by.pk if by else None), event.actor_name
     fork.save(force_insert=True)
-    note_on_origin(run, origin, fork, by=by)
+    action = ACTIONS[ForkKind(fork.kind)]
+    _note_on_origin(run, origin, action, fork.step, by=by, reason=fork.reason)
 
 
-def note_on_origin(
-    run: Run, origin: Run, fork: Fork, *, by: AbstractBaseUser | None
+def _note_on_origin(  # noqa: PLR0913 - of an audit event
+    run: Run,
+    origin: Run,
+    action: str,
+    step: int,
+    *,
+    by: AbstractBaseUser | None,
+    reason: str,
 ) -> None:
-    """Append the audit event of the origin, whose page then links the fork."""
+    """Append the audit event of the origin, whose page then links the new run."""
     audit_events.record(
         origin,
-        ACTIONS[ForkKind(fork.kind)],
+        action,
         by=by,
-        reason=fork.reason,
+        reason=reason,
         after=origin.status,
-        changed=({}, {"run": str(run.pk), "step": fork.step}),
+        changed=({}, {"run": str(run.pk), "step": step}),
     )
     Run.objects.filter(pk=origin.pk).update(version=F("version") + 1)
 
@@ -296,9 +303,8 @@ def _insert_response(
         *("groups", "not_by", "excluded", "expires_at", "on_expiry"),
     )
     new = Approval(run_id=run.pk, **{name: getattr(old, name) for name in columns})
-    new.status = (
-        ApprovalStatus.WITHDRAWN
-    )  # nobody is asked: no message says that it is open
+    # not open when it is inserted: no message announces it to approvers
+    new.status = ApprovalStatus.WITHDRAWN
     new.save(force_insert=True)
     Approval.objects.filter(pk=new.pk).update(
         status=ApprovalStatus.ANSWERED,
@@ -318,9 +324,6 @@ def link_rerun(
         if origin is None:
             return
         Run.objects.filter(pk=run.pk).update(forked_from=origin)
-        changed: Any = {}, {"run": str(run.pk), "step": 1}
-        audit_events.record(
-            origin, "rerun", by=by, reason=reason, after=origin.status, changed=changed
-        )
-        Run.objects.filter(pk=origin.pk).update(version=F("version") + 1)
+        action = ACTIONS[ForkKind.RERUN]
+        _note_on_origin(run, origin, action, 1, by=by, reason=reason)
         notifications.changed_on_commit(origin.pk)
