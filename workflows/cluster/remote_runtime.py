@@ -26,7 +26,7 @@ from workflows.runtime import (
     Tool,
     Unsupported,
 )
-from workflows.runtime.isolated import ChildRuntime, SentLog, SentProgress
+from workflows.runtime.isolated import ChildRuntime, Sender
 from workflows.runtime.records import DocumentInfo
 
 # What an item may request, by part of the Runtime
@@ -37,7 +37,7 @@ REQUESTS: Final = {
 }
 
 
-class Requests(Protocol):
+class Requests(Sender, Protocol):
     """The way to the process of the run."""
 
     async def request(
@@ -45,26 +45,14 @@ class Requests(Protocol):
     ) -> Any:
         """Return what the part of the run's Runtime returns. Raises what it raises."""
 
-    def log(self, level: str, message: str) -> None:
-        """Send a line for the log of the run."""
-
-    def progress(self, done: object, of: object, text: object) -> None:
-        """Send a report of progress."""
-
 
 def connect(given: ChildRuntime, context: NodeContext, requests: Requests) -> Runtime:
     """Return the Runtime of an item."""
-    return Runtime(
+    return replace(
+        given.connect(context, requests),
         agents=RemoteAgents(requests),
         documents=RemoteDocuments(requests),
         images=RemoteImages(requests),
-        profiles=given.profiles,
-        logger=SentLog(requests),
-        context=context,
-        scheduled_for=given.scheduled_for,
-        reports=SentProgress(requests),
-        variables=given.variables,
-        secrets=given.secrets,
     )
 
 
