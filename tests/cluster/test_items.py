@@ -127,4 +127,7 @@ async def test_a_timeout_kills_the_process_of_a_sync_item(tmp_path: Path) -> Non
 async def test_more_items_than_the_cluster_has_threads_are_given_to_it_at_once(
     cluster: DaskCluster,
 ) -> None:
+    async with asyncio.timeout(30):
+        while not await cluster.concurrency():  # noqa: ASYNC110 - of other processes
+            await asyncio.sleep(0.02)
     assert await cluster.concurrency() in {2, 4}  # a worker may still be starting
