@@ -62,7 +62,7 @@ from workflows.services import (
     saved_views,
 )
 from workflows.services.fork_plans import ForkRequest
-from workflows.services.queries import Queries
+from workflows.services.reviews import Reviews
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from workflows.services.fork_preview import ForkPreview
 
 
-class System(Queries):
+class System(Reviews):
     """Queries and actions on workflows and runs."""
 
     def execute(  # noqa: PLR0913 - options of a launch
@@ -177,13 +177,6 @@ class System(Queries):
         audit_events.require_reason(reason, by=by)
         run_cancellation.cancel(run, by=by, reason=reason)
         return self.find_run(run_id)
-
-    def _operable(self, run_id: UUID | str, by: AbstractBaseUser | None) -> Run:
-        """Return a run that `by` may operate. Raises RunNotFound, NotAllowed."""
-        run = self.find_run(run_id, by=by)
-        if by is not None:
-            permissions.require(permissions.can_operate_run(by, run), "change this run")
-        return run
 
     def resume(
         self,
@@ -327,7 +320,7 @@ class System(Queries):
     ) -> None:
         """Delete an ended run with its history; its audit events are kept.
 
-        Raises RunNotFound, NotAllowed, InvalidStatus, ReasonMissing.
+        Raises RunNotFound, NotAllowed, InvalidStatus, InUse, ReasonMissing.
         """
         with transaction.atomic():
             run = self._operable(run_id, by)
@@ -345,7 +338,7 @@ class System(Queries):
     ) -> Run:
         """Pin a run, which exempts it from retention, or unpin it.
 
-        Raises RunNotFound, NotAllowed, InvalidStatus, ReasonMissing.
+        Raises RunNotFound, NotAllowed, InvalidStatus, InUse, ReasonMissing.
         """
         with transaction.atomic():
             run = self._operable(run_id, by)

@@ -77,6 +77,7 @@ READERS_OF_STAGES = {
     "pages/run/steps.py": "adds it",
     "services/deletion.py": "deletes ended runs",
     "services/queries.py": "adds it",
+    "services/run_paths.py": "needs runs that have ended",
     "templatetags/agents.py": "adds it",
 }
 

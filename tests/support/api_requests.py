@@ -26,6 +26,7 @@ BODIES: dict[str, Any] = {
     "change_response": {"step": 1, "value": {}, **REASON},
     "release_run": REASON,
     "pin_run": REASON,
+    "mark_golden": REASON,
     "add_label": {"name": "new"},
     "add_note": {"text": "new"},
     "respond": {"value": {}, **REASON},
@@ -74,6 +75,7 @@ QUERIES: dict[str, dict[str, Any]] = {
     "delete_alert": REASON,
     "delete_variable": REASON,
     "unpin_run": REASON,
+    "unmark_golden": REASON,
     "remove_label": {"name": "new"},
     "remove_document": REASON,
 }

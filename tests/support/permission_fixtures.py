@@ -56,6 +56,7 @@ from workflows.models import (
     EventWait,
     EventWaitStatus,
     Followed,
+    GoldenRun,
     LiveText,
     MomentResult,
     Notification,
@@ -190,6 +191,13 @@ def make_world() -> World:
         status=Status.FAILED,
         created_at=timezone.now(),
         removed_by_name="olga owner",
+    )
+    GoldenRun.objects.create(
+        run=runs[Status.COMPLETED],
+        workflow_name=OURS,
+        fields=[{"field": WORD, "tolerance": None}],
+        reason=WORD,
+        person_name=owner.username,
     )
     job = BulkJob.objects.create(
         action="label", label=WORD, person=owner, person_name=owner.username, total=1

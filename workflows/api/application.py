@@ -23,6 +23,7 @@ from workflows.api.routes import (
     operations,
     reference,
     relations,
+    reviews,
     runs,
     schedules,
     settings,
@@ -63,6 +64,8 @@ api.add_router("/events", events.router)
 api.add_router("/runs", events.of_run_router)
 api.add_router("/runs", relations.router)
 api.add_router("/runs", files.router)
+api.add_router("/runs", reviews.of_run_router)
+api.add_router("/golden-runs", reviews.golden_router)
 api.add_router("/runs", exports.bundle_router)
 api.add_router("/compare", relations.compare_router)
 api.add_router("/documents", documents.router)

@@ -17,6 +17,7 @@ from workflows.api.example_values import (
 )
 from workflows.api.examples_events import EVENT_SCHEMAS
 from workflows.api.examples_messages import MESSAGE_SCHEMAS
+from workflows.api.examples_reviews import REVIEW_SCHEMAS
 
 _workflow: dict[str, Any] = {
     "name": WORKFLOW,
@@ -333,6 +334,7 @@ SCHEMAS: Final[dict[str, Any]] = {
     **WEBHOOK_SCHEMAS,
     **MESSAGE_SCHEMAS,
     **EVENT_SCHEMAS,
+    **REVIEW_SCHEMAS,
     "AgentOut": {
         "name": "default",
         "model": "small-1",

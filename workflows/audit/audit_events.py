@@ -32,6 +32,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         *("launch", "fork", "cancel", "resume", "rerun", "release"),
         *("override decision", "change response"),
         *("pin", "unpin", "label", "unlabel", "note", "delete"),
+        *("mark golden", "unmark golden"),
     ),
     "Workflows": ("pause workflow", "unpause workflow"),
     "Approvals": ("respond", "raise budget"),

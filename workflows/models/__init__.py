@@ -33,6 +33,7 @@ from workflows.models.destinations import (
 from workflows.models.documents import Document, DocumentUse, PageImage
 from workflows.models.events import EventMessage, EventWait
 from workflows.models.forks import EDIT_NODE, Fork, ForkKind, SharedChild
+from workflows.models.golden_runs import GoldenRun
 from workflows.models.history import (
     PROCESS_DIED,
     SUSPICION_LIFTED,
@@ -147,6 +148,7 @@ __all__ = [
     "Followed",
     "Fork",
     "ForkKind",
+    "GoldenRun",
     "HistoryHead",
     "Interest",
     "ItemResult",

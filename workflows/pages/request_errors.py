@@ -31,7 +31,10 @@ HEADINGS = {
     503: "Storage unavailable",
 }
 ACTION_PATHS = frozenset(
-    {"cancel", "resume", "fork", "delete", "pin", "respond", "notes", "labels"}
+    {
+        *("cancel", "resume", "fork", "delete", "pin", "golden", "respond"),
+        *("notes", "labels"),
+    }
 )
 TEXT_FIELDS = {"reason": "Reason", "text": "Note"}
 

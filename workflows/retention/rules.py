@@ -141,9 +141,9 @@ def deliveries_due() -> Iterator[QuerySet[WebhookDelivery]]:
 
 
 def messages_due() -> QuerySet[EventMessage]:
-    """Return old messages: unused ones, and those used by runs that have all ended."""
+    """Return old messages: unused ones, and those whose runs have all ended, none pinned."""
     active = EventWait.objects.filter(message=OuterRef("pk")).exclude(
-        run__status__in=ENDED
+        run__status__in=ENDED, run__is_pinned=False
     )
     rows = EventMessage.objects.filter(
         created_at__lt=_days_ago(settings.EVENT_KEEP_DAYS)

@@ -9,7 +9,14 @@ from django.db.models import Exists, OuterRef
 from workflows.audit import audit_events
 from workflows.documents.run_files import delete_files_of
 from workflows.errors import InUse, InvalidStatus
-from workflows.models import EventMessage, EventWait, RemovedRun, Run, WebhookDelivery
+from workflows.models import (
+    EventMessage,
+    EventWait,
+    GoldenRun,
+    RemovedRun,
+    Run,
+    WebhookDelivery,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,12 +28,14 @@ if TYPE_CHECKING:
 def delete(run: Run, *, by: AbstractBaseUser | None, reason: str) -> None:
     """Delete an ended run; call it within a transaction.
 
-    Raises InvalidStatus, and InUse until its parent has read the outcome: otherwise
-    the parent would launch the child run again.
+    Raises InvalidStatus, and InUse for a golden run, and until its parent has read the
+    outcome: otherwise the parent would launch the child run again.
     """
     locked = Run.objects.select_for_update().filter(pk=run.pk)
     if not locked.exclude(pk__in=Run.objects.live()).exists():
         raise InvalidStatus(run, wanted="deleted; cancel it first")
+    if GoldenRun.objects.filter(run=run).exists():
+        raise InUse(f"Run {run.short_id} is golden: unmark it before you delete it.")
     parent = _waiting_parent(run)
     if parent is not None:
         raise InUse(

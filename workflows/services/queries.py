@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping, Sequence
 
+    from django.contrib.auth.models import AbstractBaseUser
+
     from workflows.access.permissions import Person
     from workflows.execution.state_changes import Changes
 
@@ -84,15 +86,22 @@ class Queries:
     def find_run(self, run_id: UUID | str, *, by: Person | None = None) -> Run:
         """Return one run. Raises RunNotFound, also if `by` may not see it."""
         try:
-            run: Run = Run.objects.select_related("launched_by", "parent", "fork").get(
-                pk=run_id
-            )
+            run: Run = Run.objects.select_related(
+                "launched_by", "parent", "fork", "golden"
+            ).get(pk=run_id)
         except Run.DoesNotExist as error:
             raise self._not_found(run_id, by) from error
         except (ValidationError, ValueError) as error:
             raise RunNotFound(run_id) from error
         if by is not None and not permissions.can_view_run(by, run):
             raise RunNotFound(run_id)
+        return run
+
+    def _operable(self, run_id: UUID | str, by: AbstractBaseUser | None) -> Run:
+        """Return a run that `by` may operate. Raises RunNotFound, NotAllowed."""
+        run = self.find_run(run_id, by=by)
+        if by is not None:
+            permissions.require(permissions.can_operate_run(by, run), "change this run")
         return run
 
     @staticmethod

@@ -24,6 +24,7 @@ from workflows.models import (
     AuditEvent,
     EventWait,
     Fork,
+    GoldenRun,
     Note,
     Outcome,
     Run,
@@ -45,6 +46,7 @@ from workflows.pages.run.status_at_step import StatusAt, status_at
 from workflows.pages.run.view_options import RunView
 from workflows.services import approvals
 from workflows.services.approvals import RULES, is_for
+from workflows.services.golden_runs import is_markable
 
 # audit events of a run from which another one was forked
 FORKING = frozenset({"rerun", "override decision", "change response"})
@@ -350,6 +352,17 @@ class ActivitySection(Section):
     def lineage(self) -> Lineage:
         """The runs from which it was forked, and those forked from it."""
         return lineage_of(self.run, self.fork, self.related.forks)
+
+    @property
+    def golden(self) -> GoldenRun | None:
+        """What of the run later ones have to repeat, if it is golden."""
+        return getattr(self.run, "golden", None)
+
+    @property
+    def is_markable(self) -> bool:
+        """Whether the viewer may mark the run golden, or change the mark."""
+        is_possible = self.golden is not None or is_markable(self.run)
+        return self.permissions.operate and is_possible
 
     @property
     def is_hidden(self) -> bool:
