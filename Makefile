@@ -80,7 +80,7 @@ worker: setup ## Execute runs in a separate process, with servers that share RED
 
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run all tests but the slow ones; browser tests are skipped without Chromium
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow and not types"
 
 .PHONY: test-all
 test-all: $(VENV)/.installed-dev ## Run all tests thoroughly, on SQLite and on PostgreSQL
@@ -102,6 +102,7 @@ templates: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(ISOLATED) $(VENV)/bin/mypy
+	@$(PYTHON) -m pytest -q -m types tests/engine/test_typing.py tests/docs/test_authoring.py
 
 imports: $(VENV)/.installed-dev
 	$(VENV)/bin/lint-imports

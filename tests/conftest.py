@@ -33,7 +33,7 @@ ENGINE = Path(__file__).parent / "engine"  # its tests need no Django, and get n
 CRASH = Path(__file__).parent / "crash"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # "" outside of xdist's workers
 
-hypothesis.settings.register_profile("default", max_examples=100, deadline=None)
+hypothesis.settings.register_profile("default", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("thorough", max_examples=2000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

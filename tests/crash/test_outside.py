@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from hashlib import sha256
@@ -35,6 +35,7 @@ OF_ROWS = (
     "workflows.bulk:_launch after 11",  # the run is inserted, and not committed
     "workflows.bulk:_apply after 13",  # committed
 )
+ROWS = 60  # more than the command launches itself
 FAST = {"WEBHOOK_SECONDS": "1", "WEBHOOKS_PER_MINUTE": "0", "MAX_RECOVERIES": "1000"}
 
 
@@ -139,7 +140,9 @@ def assert_launched_once(installation: Installation, traces: list[str]) -> None:
     "moment",
     [
         pytest.param(f"{RECEIVING}:_process before 2", marks=pytest.mark.slow),
-        f"{RECEIVING}:_process after 2",  # the run is inserted, and not committed
+        pytest.param(  # the run is inserted, and not committed
+            f"{RECEIVING}:_process after 2", marks=pytest.mark.slow
+        ),
         f"{RECEIVING}:receive after 2",  # committed, and the sender does not know it
     ],
 )
@@ -199,13 +202,21 @@ def test_deliveries_launch_one_run_each_while_servers_and_workers_are_killed(
 # Batches --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["csv", pytest.param("jsonl", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("kind", "moments"),
+    [
+        ("csv", OF_ROWS[1:2]),
+        pytest.param("csv", OF_ROWS, marks=pytest.mark.slow),
+        pytest.param("jsonl", OF_ROWS, marks=pytest.mark.slow),
+    ],
+    ids=["csv-once", "csv", "jsonl"],
+)
 def test_each_row_of_a_batch_launches_one_run_over_kills_of_its_workers(
-    tmp_path: Path, kind: str
+    tmp_path: Path, kind: str, moments: Sequence[str]
 ) -> None:
     installation = Installation(tmp_path, **FAST)
     installation.drive("add_boss")
-    traces = [f"{installation.trace}-{number}" for number in range(60)]
+    traces = [f"{installation.trace}-{number}" for number in range(ROWS)]
     file = tmp_path / f"rows.{kind}"
     rows = {
         "csv": ["trace,rounds", *(f"{one},0" for one in traces)],
@@ -215,7 +226,7 @@ def test_each_row_of_a_batch_launches_one_run_over_kills_of_its_workers(
     installation.manage("launch_batch", "count", str(file), "--by", "boss")
     before = count_of(installation, "run")
     assert before < len(traces), "workers launch the runs"
-    for number, moment in enumerate(OF_ROWS):
+    for number, moment in enumerate(moments):
         with installation.worker(f"killed-{number}", KILL_IN=moment) as worker:
             wait_for(partial(has_ended, worker), what="the end of the worker")
     assert before < count_of(installation, "run") < len(traces)
@@ -281,7 +292,10 @@ def delivered(installation: Installation) -> int:
         pytest.param(
             *("workflows.deliveries.lanes:record after 2", 0), marks=pytest.mark.slow
         ),
-        ("workflows.deliveries.expansion:_notify after 1", 0),  # not committed
+        pytest.param(  # not committed
+            *("workflows.deliveries.expansion:_notify after 1", 0),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_mail_arrives_in_order_over_a_kill_of_its_process(

@@ -125,6 +125,7 @@ def test_pages_declared_free_of_django_do_not_import_it(page: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.types
 def test_all_code_blocks_pass_the_type_checker(tmp_path: Path) -> None:
     """Check all pages with one call of mypy, with their line numbers."""
     (tmp_path / "mypy.ini").write_text(f"{MYPY}mypy_path = {ROOT}\n")

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 DECLARATIONS = """
@@ -224,6 +226,7 @@ def unfit(state: Mine) -> Mine: return state.set(pages=3).pages
 """
 
 
+@pytest.mark.types
 def test_mypy_accepts_what_fits_and_refuses_each_node_that_does_not(
     tmp_path: Path,
 ) -> None:

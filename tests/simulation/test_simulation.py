@@ -11,7 +11,7 @@ import pytest
 from project.env import ROOT
 from tests.simulation.plants import PLANTS
 
-SHORT, LONG = 8, 600  # schedules
+SHORT, LONG = 4, 600  # schedules
 ENOUGH = 400  # schedules in which a planted fault has to show
 
 

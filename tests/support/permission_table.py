@@ -29,6 +29,11 @@ class Entry:
         """Return the address as the urlconf has it."""
         return self.name.split(" ", 1)[1]
 
+    @property
+    def is_in_admin(self) -> bool:
+        """Return whether this is an address of Django admin."""
+        return self.verb in {"GET", "POST"} and self.address.startswith("admin/")
+
 
 def entries(heading: str = "Address") -> list[Entry]:
     """Return every entry of the table whose first column has this heading."""
