@@ -20,6 +20,7 @@ RequestError
 ├─ EmptySelection     422   a bulk action without runs
 ├─ WorkerAlive        409   the run is held by a live worker
 ├─ InUse              409   another object depends on the one to delete
+├─ WhatIfUnavailable  409   the edges of the workflow are not known before a run
 ├─ AgentUnavailable        409   an agent of the workflow is unavailable
 ├─ SubworkflowMissing 409   a node launches a workflow that is not registered
 ├─ FingerprintChanged 409   the workflow changed since the run was launched
@@ -329,6 +330,19 @@ class StepNotFound(ForkRefused):
     def __init__(self, run: Run, step: int) -> None:
         """Name the run and the step."""
         super().__init__(f"Run {run.short_id} has no step {step} to run again.")
+
+
+class WhatIfUnavailable(RequestError):
+    """The conditions of the workflow are not known before a run."""
+
+    status = 409
+
+    def __init__(self, name: str) -> None:
+        """Name the workflow."""
+        super().__init__(
+            f"“{name}” is built by a factory for each run, so that its edges are not known"
+            " before. Declare it as a Workflow to evaluate its decisions."
+        )
 
 
 class InUse(RequestError):

@@ -11,9 +11,13 @@ import builtins
 import importlib
 import pkgutil
 import re
+import sys
 import threading
 import traceback
+from contextlib import contextmanager
 from functools import partial
+from importlib.util import module_from_spec, spec_from_file_location
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -22,13 +26,21 @@ from django.utils.module_loading import module_has_submodule
 from workflows import definitions
 from workflows.engine import Workflow
 from workflows.engine.author_code import call_contained
-from workflows.engine.errors import DefinitionError, ExitRaised, NotSerialisable
+from workflows.engine.errors import (
+    DefinitionError,
+    ExitRaised,
+    NotSerialisable,
+    RequestError,
+    describe,
+)
 from workflows.engine.factory import Factory, FactoryWorkflow
 from workflows.engine.frozen import freeze
 from workflows.engine.value_comparison import difference
 from workflows.errors import SubworkflowMissing, WorkflowNotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
     from types import ModuleType
 
 
@@ -52,6 +64,12 @@ class ModuleRefused(SystemExit):
             f"Signalbox did not start: the module {name} raised {raised} while it was"
             f" imported{where}. A module of workflows defines them and ends nothing."
         )
+
+
+class VersionRefused(RequestError):
+    """Another version of the file of a workflow cannot be used."""
+
+    status = 422
 
 
 def _must_have_options(workflow: AnyWorkflow) -> None:
@@ -172,6 +190,70 @@ class Registry:
         for reference in workflow.children:
             if self.find(reference.name) is None:
                 raise SubworkflowMissing(workflow.name, reference.node, reference.name)
+
+    @contextmanager
+    def _apart(self) -> Iterator[Mapping[str, AnyWorkflow]]:
+        """Register what the block registers in a registry of its own, and yield that.
+
+        Other threads wait meanwhile.
+        """
+        with self._lock:
+            kept, self._workflows = self._workflows, {}
+            try:
+                yield self._workflows
+            finally:
+                self._workflows = kept
+
+    def load_version(self, name: str, path: Path) -> AnyWorkflow:
+        """Return the workflow of this name from another version of its file.
+
+        The registered workflows stay as they are. The file is imported as a module beside that of
+        the registered workflow, so that its relative imports work. Raises WorkflowNotFound if no
+        such workflow is registered, VersionRefused if the file cannot be imported or has none.
+        """
+        module = _module_of(self.get(name))
+        package = module.rpartition(".")[0]
+        own = f"{package}{'.' if package else ''}_version_{next(_versions)}"
+        with self._apart() as registered, _refusing(path):
+            self.add_module(_executed(own, path))
+            known = dict(registered)
+        if name not in known:
+            others = ", ".join(known) or "none"
+            raise VersionRefused(f"{path} has no workflow “{name}”. It has: {others}.")
+        return known[name]
+
+
+_versions = count(1)
+
+
+def _module_of(workflow: AnyWorkflow) -> str:
+    """Return the name of the module that defines a workflow, as far as it is known."""
+    made: Any = getattr(workflow, "state_type", None) or workflow.factory
+    return getattr(made, "__module__", None) or ""
+
+
+def _executed(name: str, path: Path) -> ModuleType:
+    """Import a file under a name. Raises any Exception of its code."""
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise VersionRefused(f"{path} is no Python file.")
+    module = module_from_spec(spec)
+    sys.modules[name] = module  # where the types of fields are looked up
+    call_contained(partial(spec.loader.exec_module, module))
+    return module
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Raise VersionRefused for any error of a file."""
+    try:
+        yield
+    except VersionRefused:
+        raise
+    except Exception as error:
+        raise VersionRefused(
+            f"{path} cannot be imported: {type(error).__name__}: {describe(error)}"
+        ) from error
 
 
 def _imported(name: str) -> ModuleType:

@@ -14,11 +14,20 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
 from workflows.access import permissions
+from workflows.engine.thresholds import thresholds_of
 from workflows.errors import ApprovalNotFound, RunNotFound, RunRemoved, WorkflowNotFound
 from workflows.execution import queue_position, state_changes
 from workflows.models import Approval, Decision, RemovedRun, Run, Stage, with_current
+from workflows.models.id_ranges import run_id_at
 from workflows.registry import AnyWorkflow, Registry, registry
 from workflows.services import events, run_order, state_diff
+from workflows.services.what_if import (
+    EVERYTHING,
+    Limits,
+    WhatIf,
+    require_declared,
+    routing_of,
+)
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -27,6 +36,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
     from workflows.access.permissions import Person
+    from workflows.engine.thresholds import Threshold
     from workflows.execution.state_changes import Changes
 
 
@@ -152,6 +162,85 @@ class Queries:
         A missing state is None. Raises CheckpointMismatch.
         """
         return state_changes.between(run_id, sequence)
+
+    def list_thresholds(
+        self, name: str, *, by: Person | None = None
+    ) -> Sequence[Threshold]:
+        """Return what a what-if report of a workflow can replace.
+
+        Raises WorkflowNotFound, NotAllowed, WhatIfUnavailable.
+        """
+        workflow = self._readable_workflow(name, by)
+        return thresholds_of(require_declared(workflow))
+
+    def what_if(  # noqa: PLR0913 - the selection of runs, all by name
+        self,
+        name: str,
+        settings: Mapping[str, str] = MappingProxyType({}),
+        *,
+        by: Person | None = None,
+        since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+        older_than: UUID | None = None,
+        limits: Limits = EVERYTHING,
+        workflow: AnyWorkflow | None = None,
+    ) -> WhatIf:
+        """Return the evaluation of recorded decisions with other thresholds.
+
+        Runs launched from `since` to before `until` are evaluated, the newest first, and of these
+        the ones before the run `older_than`. `workflow` is another version of the workflow of this
+        name. Values of states decide, so `by` needs the permission to read them.
+        Raises WorkflowNotFound, NotAllowed, WhatIfUnavailable, InvalidParams.
+        """
+        installed = self._readable_workflow(name, by)
+        routing = routing_of(workflow or installed, settings)
+        runs = self.select_runs(workflow=name, since=since, until=until)
+        if older_than is not None:
+            runs = runs.filter(pk__lt=older_than)
+        return WhatIf(routing, runs, limits)
+
+    def check_routing(self, name: str, runs: QuerySet[Run]) -> WhatIf:
+        """Return the evaluation of those of the runs that are of a workflow, as it is today.
+
+        Raises WorkflowNotFound, WhatIfUnavailable.
+        """
+        routing = routing_of(self.find_workflow(name), {})
+        return WhatIf(routing, runs.filter(workflow_name=name))
+
+    def select_runs(
+        self,
+        *,
+        ids: Sequence[UUID] = (),
+        workflow: str = "",
+        label: str = "",
+        since: dt.datetime | None = None,
+        until: dt.datetime | None = None,
+    ) -> QuerySet[Run]:
+        """Return the runs launched from `since` to before `until`, in no order.
+
+        Regardless of permissions: for commands, and for one workflow that was checked.
+        """
+        runs: QuerySet[Run] = Run.objects.order_by()
+        if ids:
+            runs = runs.filter(pk__in=ids)
+        if workflow:
+            runs = runs.filter(workflow_name=workflow)
+        if label:
+            runs = runs.filter(labels__name=label)
+        if since is not None:
+            runs = runs.filter(pk__gte=run_id_at(since))
+        if until is not None:
+            runs = runs.filter(pk__lt=run_id_at(until))
+        return runs
+
+    def _readable_workflow(self, name: str, by: Person | None) -> AnyWorkflow:
+        """Return a workflow whose values `by` may read. Raises WorkflowNotFound, NotAllowed."""
+        found = self.find_workflow(name, by=by)
+        if by is not None:
+            permissions.require(
+                permissions.can_read(by, name), "read the values of this workflow"
+            )
+        return found
 
     def runs_before(self, run: Run) -> int:
         """Return the number of pending runs ahead of this one in the queue."""

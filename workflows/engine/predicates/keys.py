@@ -69,6 +69,10 @@ class Comparison(KeyPredicate):
         self.bound = bound
         self._compare = holds
 
+    def with_bound(self, bound: Any) -> Comparison:
+        """Return the same comparison with another bound."""
+        return Comparison(self.key, self.wanted, bound, self._compare)
+
     def _test(self, state: Any) -> bool:
         value = state[self.key]  # typed: a date is compared with a date
         return _comparable(value, self.bound) and self._compare(value, self.bound)
