@@ -17,7 +17,12 @@ from tests.crash.histories import check_history, wait_until_ended
 from tests.crash.processes import Installation, wait_for
 from tests.crash.visitor import Visitor
 from tests.support.failover import Loss, PointInTimeRestore, Promotion
-from tests.support.servers import OwnPostgres, OwnRedis, running_server
+from tests.support.servers import (
+    OwnPostgres,
+    OwnRedis,
+    fill_migrated,
+    running_server,
+)
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -73,6 +78,7 @@ def test_runs_continue_from_the_remaining_rows_after_a_loss_of_commits(
         LEASE_SECONDS="3",
         HEARTBEAT_SECONDS="0.5",
     )
+    fill_migrated(loss.primary.url)
     installation.manage("migrate")
     hold = tmp_path / "hold"
     with ExitStack() as stack:

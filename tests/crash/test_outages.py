@@ -17,7 +17,13 @@ import pytest
 from tests.crash.histories import check_history, run_of, wait_until_ended
 from tests.crash.processes import Installation, wait_for
 from tests.crash.visitor import Refused, Visitor
-from tests.support.servers import OwnPostgres, OwnRedis, RunningServer, running_server
+from tests.support.servers import (
+    OwnPostgres,
+    OwnRedis,
+    RunningServer,
+    fill_migrated,
+    running_server,
+)
 
 pytestmark = pytest.mark.crash
 
@@ -39,6 +45,7 @@ def installation(
         LEASE_SECONDS=str(LEASE_SECONDS),
         HEARTBEAT_SECONDS="0.5",
     )
+    fill_migrated(own_postgres.url)
     installation.manage("migrate")
     return installation
 
@@ -162,6 +169,7 @@ def test_a_worker_stops_on_request_while_postgresql_is_unavailable(
     installation = Installation(
         tmp_path, database=own_postgres.url, redis=own_redis.url, DRAIN_SECONDS="0.1"
     )
+    fill_migrated(own_postgres.url)
     installation.manage("migrate")
     hold = tmp_path / "hold"
     (run_id,) = installation.launch(rounds=ROUNDS, hold=str(hold))

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sqlite3
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
+
+from tests.support import servers
 
 SETTINGS = {
     "LEASE_SECONDS": "2",
@@ -34,7 +38,7 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="simulation") as directory:
         os.environ.update(SETTINGS, DATA_DIR=directory, DATABASE_URL="")
-        prepare(with_log=given.log)
+        prepare(Path(directory), with_log=given.log)
         from tests.simulation.runner import Runner
 
         return Runner(Path(directory), plant=given.plant).execute(
@@ -44,15 +48,22 @@ def main() -> int:
         )
 
 
-def prepare(*, with_log: bool) -> None:
+def prepare(directory: Path, *, with_log: bool) -> None:
     """Set Django up with an empty database in memory."""
     import django
     from django.conf import settings
     from django.core.management import call_command
+    from django.db import connection
 
+    migrated = servers.migrated_file(directory)
     settings.DATABASES["default"]["NAME"] = ":memory:"
     django.setup()
     logging.disable(logging.NOTSET if with_log else logging.CRITICAL)
+    connection.ensure_connection()
+    with closing(sqlite3.connect(migrated)) as source:
+        source.backup(connection.connection)
+    with connection.cursor() as cursor:
+        cursor.execute(servers.FORGET_START_OF_SEALING)
     call_command("migrate", verbosity=0)
 
 

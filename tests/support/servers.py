@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 import warnings
@@ -111,6 +112,18 @@ def unsealed_template(home: Path, server: str) -> str:
         with psycopg.connect(_address(server, name)) as connection:
             connection.execute(FORGET_START_OF_SEALING)
     return name
+
+
+def fill_migrated(url: str) -> None:
+    """Create our tables in an empty PostgreSQL database of any server; sealing has not begun."""
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        version = connection.info.server_version // 10000
+    with tempfile.TemporaryDirectory(prefix="migrated-") as directory:
+        _migrate_postgres(Path(directory), url, version)
+    with psycopg.connect(url) as connection:
+        connection.execute(FORGET_START_OF_SEALING)
 
 
 def _migrate_postgres(home: Path, url: str, version: int) -> None:
