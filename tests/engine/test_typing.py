@@ -22,6 +22,7 @@ from workflows.engine import (
     callback,
     continue_as_new, first_of, launch, subworkflows,
 )
+from workflows.engine import ask as ask_person
 
 class Review(BaseModel):
     outcome: str
@@ -144,6 +145,13 @@ chosen = Workflow("w", state=Mine, start=read, routes={read: choice, choice: [
     otherwise(stop)]})
 assert_type(chosen, Workflow[Mine])
 
+@node(when_failed=ask_person("{s.pages}", within=timedelta(1), groups=["a"]))
+async def doubtful(state: Mine) -> Mine: return state
+of_person = Workflow("w", state=Mine, start=doubtful, routes={doubtful: judge_all},
+                     when_failed={judge_all: ask_person(), read: ask_person()})
+assert_type(of_person, Workflow[Mine])
+Workflow("w", state=Mine, start=doubtful, routes={}, when_failed=ask_person())
+
 async def use() -> None:
     assert_type(await read(Mine()), Mine)
     assert_type(weigh(Mine(), None), Mine)
@@ -221,6 +229,10 @@ first_of(paid, nap)
 first_of(paid, nap, into=3)
 choice.was(weigh)
 choice.was("paid")
+node(when_failed=3)(lambda state: stop(state))
+ask_person(within=3)
+Workflow("asked of foreign", state=Mine, start=read, routes={}, when_failed={foreign: ask_person()})
+Workflow("asked wrongly", state=Mine, start=read, routes={}, when_failed=stop)
 async def misuse() -> None: await read(Other())
 def unfit(state: Mine) -> Mine: return state.set(pages=3).pages
 """

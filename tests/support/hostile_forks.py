@@ -22,7 +22,15 @@ from tests.support.factories import (
 )
 from tests.support.hostile_graph import hostile_form, hostile_graph
 from workflows.engine import State, Workflow, node
-from workflows.models import Approval, ApprovalStatus, Checkpoint, Run
+from workflows.engine.failure_questions import form_of
+from workflows.models import (
+    Approval,
+    ApprovalKind,
+    ApprovalStatus,
+    Checkpoint,
+    Run,
+    Status,
+)
 from workflows.registry import registry
 
 NAME: Final = "hostile-forks"
@@ -67,6 +75,33 @@ def make_origin(payload: str, user: User) -> Run:
         status=ApprovalStatus.ANSWERED,
         responded_by=user,
         responded_at=timezone.now(),
+    )
+    return run
+
+
+def make_failed_step(payload: str) -> Run:
+    """Return a run that waits for a person to decide about a failed step."""
+    graph = hostile_graph(payload)
+    first, second = (one["name"] for one in graph["nodes"][:2])
+    graph["nodes"][0]["effects"] = payload
+    run = make_run(
+        status=Status.WAITING,
+        workflow_name=NAME,
+        graph=graph,
+        sequence=1,
+        params={payload: payload},
+    )
+    text = json.dumps({payload: [payload]})
+    make_checkpoint(run, sequence=1, data=text, bytes=len(text), node_name=first)
+    failure = {"node": first, "type": payload, "message": payload, "tries": 2}
+    make_approval(
+        run,
+        sequence=2,
+        kind=ApprovalKind.FAILURE,
+        node_name=second,
+        form=form_of(State, [payload, second]),
+        evidence={"failure": failure},
+        groups=[payload[:150]],
     )
     return run
 

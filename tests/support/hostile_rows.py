@@ -33,7 +33,7 @@ from tests.support.factories import (
     make_stage,
     make_worker,
 )
-from tests.support.hostile_forks import make_origin
+from tests.support.hostile_forks import make_failed_step, make_origin
 from tests.support.hostile_graph import hostile_form, hostile_graph
 from workflows.models import (
     Agent,
@@ -231,7 +231,10 @@ def make_world(payload: str) -> World:
     )
     for name, run in runs.items():
         _history(run, graph["entry"], payload, diverging=name == "timer")
-    runs["origin"] = make_origin(payload, user)
+    runs |= {
+        "origin": make_origin(payload, user),
+        "failed step": make_failed_step(payload),
+    }
     for sequence in range(3, 16):  # a loop, which pages collapse
         make_stage(runs[Status.CANCELLED], graph["entry"], sequence=sequence)
     rich = runs[Status.FAILED]

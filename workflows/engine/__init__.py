@@ -43,6 +43,7 @@ from .errors import (
 )
 from .event_nodes import callback, event
 from .events import Event, EventType
+from .failure_questions import Ask, FailureResponse, ask
 from .failures import Failure
 from .first_of import first_of
 from .graph import Graph
@@ -76,6 +77,7 @@ from .workflow import DefinitionWarning, Workflow
 
 __all__ = [
     "Answer",
+    "Ask",
     "Cancellation",
     "Cancelled",
     "ChainConfig",
@@ -95,6 +97,7 @@ __all__ = [
     "ExecutionError",
     "Failed",
     "Failure",
+    "FailureResponse",
     "Graph",
     "GraphConfig",
     "GraphShape",
@@ -131,6 +134,7 @@ __all__ = [
     "always",
     "any_of",
     "approval",
+    "ask",
     "branches",
     "callback",
     "chain",

@@ -35,6 +35,7 @@ class Failure:
     tries: int
     when: datetime
     kinds: tuple[str, ...] = ()  # all classes of the error and of its causes, qualified
+    chosen: str = ""  # how the run continues, by a person who was asked
 
     @classmethod
     def of(cls, error: BaseException, node: str, tries: int, when: datetime) -> Failure:
@@ -61,7 +62,8 @@ class Failure:
 
     def to_json(self) -> dict[str, Any]:
         """Return the failure as JSON, to store with a state."""
-        return {**self.shown(), "kinds": list(self.kinds)}
+        chosen = {"chosen": self.chosen} if self.chosen else {}
+        return {**self.shown(), "kinds": list(self.kinds), **chosen}
 
     def shown(self) -> dict[str, Any]:
         """Return what people read of the failure, as JSON."""
@@ -86,6 +88,7 @@ class Failure:
                 tries=int(value["tries"]),
                 when=datetime.fromisoformat(value["when"]),
                 kinds=tuple(map(str, value["kinds"])),
+                chosen=str(value.get("chosen", "")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointMismatch(

@@ -16,8 +16,10 @@ from .clock import Clock, SystemClock
 from .config import CheckpointConfig, GraphConfig
 from .context import Answer, CheckChild, Launcher
 from .errors import ConfigurationError
+from .failure_questions import Ask, FailureAsked, FailureQuestion, edges_of_question
 from .first_of import FirstOf
 from .graph_checks import (
+    check_asked,
     check_closing_node,
     check_complete,
     check_graph,
@@ -160,6 +162,21 @@ class Graph:
         edge = Edge(source, target, predicate, name, on_failure)
         self._edges[source] = (*self.edges_from(source), edge)
 
+    def add_question(self, node: str, setting: Ask) -> None:
+        """Ask a person when a node has failed; call it after its edges were added.
+
+        It adds the node “ask about …”, at the end of the failure route of the node.
+        """
+        self._check_known(node, "ask()")
+        edges = self.edges_from(node)
+        question = FailureQuestion(node, setting, [edge.target for edge in edges])
+        check_new_node(self.name, question.name, question, self.all_nodes)
+        self._nodes[question.name] = question
+        self.add_edge(node, question.name, FailureAsked())
+        self._edges[question.name] = edges_of_question(question.name, node, edges)
+        if self.is_exit(node):  # of a step that is skipped
+            self.set_exit_point(question.name)
+
     def set_entry_point(self, node: str) -> None:
         """Start every run at this node. Raises DefinitionError if an entry point is set."""
         if not node:
@@ -213,6 +230,7 @@ class Graph:
     def validate(self) -> None:
         """Raises DefinitionError unless the graph has nodes, an entry and an exit."""
         check_complete(self.name, self._nodes, self._entry, self._exits)
+        check_asked(self.name, self._nodes)
 
     def check(self) -> list[str]:
         """Return warnings for the author. Raises DefinitionError for mistakes."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PAUSES: Final = frozenset(
     {
         *("approval", "wait", "subworkflow", "subworkflows"),
-        *("event", "callback", "first_of"),
+        *("event", "callback", "first_of", "ask"),
     }
 )
 LAUNCHES: Final = frozenset({"launch", "continue"})  # not after the end of a run
@@ -74,6 +74,13 @@ def check_closing_node(
             f"“{node.name}” cannot undo a step or run at the end: the run is over then, so"
             f" {'an' if node.kind == 'approval' else 'a'} {node.kind} has nothing to continue.",
         )
+    if node.when_failed is not None:
+        refuse(
+            "build.closing_node",
+            graph,
+            f"“{node.name}” cannot undo a step or run at the end with when_failed=ask(): the"
+            " run is over then. Leave it out.",
+        )
     if node.kind in LAUNCHES:
         refuse(
             "build.closing_node",
@@ -103,6 +110,18 @@ def check_complete(graph: str, nodes: Sized, entry: str, exits: Sized) -> None:
             graph,
             "no exit point is set: call set_exit_point.",
         )
+
+
+def check_asked(graph: str, nodes: Mapping[str, Node[Any, Any]]) -> None:
+    """Raise DefinitionError for a node of a factory whose `when_failed` would be ignored."""
+    for name, node in nodes.items():
+        if node.when_failed is not None and f"ask about {name}" not in nodes:
+            refuse(
+                "check.ask",
+                graph,
+                f"node “{name}” has when_failed=ask(), which a factory has to add: call"
+                f" graph.add_question({name!r}, ask()) after adding its edges.",
+            )
 
 
 def check_graph(

@@ -30,6 +30,7 @@ from .retries import Retry
 from .threads import in_thread
 
 if TYPE_CHECKING:
+    from .failure_questions import Ask
     from .state import State
 
 In_contra = TypeVar("In_contra", contravariant=True)
@@ -54,6 +55,7 @@ Kind: TypeAlias = Literal[
     "event",
     "callback",
     "first_of",
+    "ask",
 ]
 
 
@@ -88,6 +90,7 @@ class Node(ABC, Iterable["Node[In_contra, Out_co]"], Generic[In_contra, Out_co])
         self.heartbeat = heartbeat  # seconds without a report of progress, per try
         self.doc = doc
         self.undo: Node[Any, Any] | None = None  # undoes its steps, in every workflow
+        self.when_failed: Ask | None = None  # a person decides, in every workflow
         self.effects = (
             ""  # what it does outside of the run, for people who run it again
         )
@@ -147,6 +150,7 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         isolate: bool | Isolation = False,
         undo: Node[Any, Any] | None = None,
         effects: str = "",
+        when_failed: Ask | None = None,
     ) -> None:
         own_name = getattr(function, "__name__", "")
         name = name or own_name.replace("<lambda>", "")
@@ -156,6 +160,7 @@ class FunctionNode(Node[In_contra, Out_co], Generic[In_contra, Out_co, Raw_co]):
         )
         self.function = function
         self.undo, self.effects = undo, checked_effects(self.name, effects)
+        self.when_failed = when_failed
         self._accepts_runtime = accepts_runtime(function)
         if heartbeat is not None and not self._accepts_runtime:
             raise DefinitionError(
@@ -384,6 +389,7 @@ def node(
     heartbeat: float | None = None,
     isolate: bool | Isolation = False,
     effects: str = "",
+    when_failed: Ask | None = None,
 ) -> NodeMaker: ...
 @overload
 def node(
@@ -395,6 +401,7 @@ def node(
     isolate: bool | Isolation = False,
     undo: Node[T, T],
     effects: str = "",
+    when_failed: Ask | None = None,
 ) -> UndoneNodeMaker[T]: ...
 def node(  # noqa: PLR0913 - options, all by name
     function: Callable[..., Any] | None = None,
@@ -407,6 +414,7 @@ def node(  # noqa: PLR0913 - options, all by name
     isolate: bool | Isolation = False,
     undo: Node[Any, Any] | None = None,
     effects: str = "",
+    when_failed: Ask | None = None,
 ) -> Any:
     """Turn a function `fn(state)` or `fn(state, runtime)` into a node with its name.
 
@@ -414,7 +422,8 @@ def node(  # noqa: PLR0913 - options, all by name
     that did not call `runtime.progress()` fails with NodeSilent. `isolate` executes a sync
     function in a child process of its own, with the limits of an `Isolation`. `undo` is the
     node that undoes its completed steps if the run fails or is cancelled. `effects` says what
-    it does outside of the run; people read it before they run the step again.
+    it does outside of the run; people read it before they run the step again. `when_failed` is
+    an `ask()`: after its last try, a person decides how the run continues.
     """
     if function is not None:
         return FunctionNode(function)
@@ -427,4 +436,5 @@ def node(  # noqa: PLR0913 - options, all by name
         isolate=isolate,
         undo=undo,
         effects=effects,
+        when_failed=when_failed,
     )

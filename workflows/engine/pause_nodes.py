@@ -67,7 +67,7 @@ class Approval(WaitingNode):
         name: str,
     ) -> None:
         super().__init__(name, doc=question)
-        _check_question_template(question)
+        check_question_template(question)
         _check_options(
             name or question, within=within, initial=initial, not_by=not_by, votes=votes
         )
@@ -272,7 +272,7 @@ def _check_options(
         )
 
 
-def _check_question_template(question: str) -> None:
+def check_question_template(question: str) -> None:
     """Raise DefinitionError for a question with placeholders other than the state `s`."""
     try:
         places = [part[1] for part in Formatter().parse(question)]

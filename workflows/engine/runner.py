@@ -21,6 +21,7 @@ from .errors import (
     PredicateFailed,
 )
 from .events import EventType
+from .failure_questions import FailureQuestion, GivenUp
 from .failures import Failure
 from .node_results import (
     NODE_ERRORS,
@@ -144,13 +145,22 @@ class Runner:
                 )
             failure = state._failure  # noqa: SLF001 - on the hot path
             if failure is not None:
-                node = self._failure_target
-                if failure.is_deadline:
-                    raise _DeadlineRouted(node, state)
+                node = self._node_after_failure(node, state, failure)
                 continue
             if self.graph.is_exit(node):
                 return await self._complete(node, state)
             node = self._next_node(node, state)
+
+    def _node_after_failure(self, node: str, state: State, failure: Failure) -> str:
+        """Return the node on the failure route, or the one that a person chose.
+
+        Raises _DeadlineRouted where the route took the end of a node by the deadline.
+        """
+        if failure.chosen:
+            return self._next_node(node, state)
+        if failure.is_deadline:
+            raise _DeadlineRouted(self._failure_target, state)
+        return self._failure_target
 
     def _raise_if_cancelled(self, node: str, state: State) -> None:
         if self._interruption.cancelled_externally:
@@ -211,12 +221,23 @@ class Runner:
             before = before.clone()
             failed = self._routed_failure(before, context, error)
             if failed is None:
-                self._fail("node_failed", name, before, error)
+                where = error.failure.node if isinstance(error, GivenUp) else name
+                self._fail("node_failed", where, before, error)
             return failed
         self._emit_node(
             EventType.NODE_COMPLETE, context, error=False, output_snapshot=after.data
         )
-        return stamp(after, before, context)
+        stamped = stamp(after, before, context)
+        return self._with_choice(name, stamped, after)
+
+    def _with_choice(self, name: str, stamped: S, after: S) -> S:
+        """Keep what a person chose about a failed step, which its edges depend on."""
+        failure = after._failure  # noqa: SLF001 - on the hot path
+        if failure is None or not isinstance(self.graph.nodes[name], FailureQuestion):
+            return stamped
+        if failure.chosen == "skip" and self.graph.is_exit(name):
+            return stamped  # the run ends here
+        return stamped.stamped(failure=failure)
 
     async def _node_result(self, name: str, before: S, context: NodeContext) -> S:
         """Return the node's result, or raise its pause if the run may wait for it."""
@@ -244,6 +265,8 @@ class Runner:
         """Return the state after a failed node whose failure route takes the error, or None."""
         name = context.node
         if not self.graph.has_failure_route(name) or is_cancellation(error):
+            return None
+        if isinstance(self.graph.nodes[name], FailureQuestion):
             return None
         now, tries = context.clock.now(), context.last_try or context.try_number
         failed = before.stamped(
@@ -286,7 +309,8 @@ class Runner:
         except PredicateFailed as error:
             self._fail("predicate_failed", name, state, error)
         if edge is None:
-            is_end = all(edge.on_failure for edge in edges)
+            has_failed = state.step_failure is not None
+            is_end = not has_failed and all(edge.on_failure for edge in edges)
             self._fail("dead_end" if is_end else "no_transition", name, state)
         return edge.target
 

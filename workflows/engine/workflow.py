@@ -20,6 +20,7 @@ from .child_nodes import references
 from .config import GraphConfig
 from .errors import DefinitionError
 from .event_nodes import check_events
+from .failure_questions import Ask, questions_of
 from .fingerprint import differences, fingerprint, type_text
 from .first_of import approval_of, with_parts
 from .graph import Graph
@@ -27,7 +28,7 @@ from .graph_shape import GraphShape
 from .limits import Limits, checked_limits
 from .nodes import Node, name_by_variables
 from .patterns.branches import BranchesNode
-from .predicates import Predicate
+from .predicates import FailurePredicate, Predicate
 from .resources import Resource
 from .routes import Branch, Routes, is_exit, undo_table
 from .run_title import RunTitle
@@ -68,6 +69,7 @@ class Workflow(Generic[S]):
         params: type | None = None,
         undo: Routes[Node[S, S], Node[S, S]] | None = None,
         on_end: Node[S, S] | None = None,
+        when_failed: Ask | Routes[Node[S, S], Ask] | None = None,
         deadline: timedelta | None = None,
         limits: Limits | None = None,
         config: GraphConfig | None = None,
@@ -81,6 +83,8 @@ class Workflow(Generic[S]):
         - `undo`: by node, the node that undoes its completed steps if the run fails or is
           cancelled, the newest step first.
         - `on_end`: a node that runs once when the run has ended, with `runtime.outcome`.
+        - `when_failed`: `ask()`, for all nodes or by node: a person decides about a failed step
+          that no failure route takes.
         - `deadline`: time from the launch after which a run fails; waits and resumes count.
         - `limits`: how many runs are executed at once, and start per minute, for each key.
         - `run_title`: a template for the titles of runs: "{params.employee}, {params.amount} EUR".
@@ -108,16 +112,18 @@ class Workflow(Generic[S]):
         steps = [*(nodes := self._all_nodes()), *_nodes_of_branches(nodes)]
         self._undo = undo_table(name, steps, undo)
         self._on_end, self.resources = on_end, _checked_resources(name, resources)
-        every = [*with_parts(steps)]
+        named = [*(every := [*with_parts(steps)]), *self._closing_nodes()]
         caller = sys._getframe(1)  # noqa: SLF001 - where the nodes' variables are
-        name_by_variables(named := [*every, *self._closing_nodes()], caller)
+        name_by_variables(named, caller)
         _check_nodes(name, named)
         _check_fields_exist(name, every, state)
         _check_types_storable(name, self.params_type, every, state)
         self.run_title = _checked_run_title(name, run_title, self.params_type)
         _check_has_exit(name, nodes, self._routes)
-        self.children = references(self, nodes, self._routes)
-        self.graph = Graph(name)
+        self._questions = questions_of(
+            name, nodes, _inner_nodes(nodes, steps), when_failed, self._failure_routes()
+        )
+        self.children, self.graph = references(self, nodes, self._routes), Graph(name)
         self._build(self.graph)
         check_against_state(name, every, self._predicates(), state)
         self._check_graph()
@@ -195,6 +201,17 @@ class Workflow(Generic[S]):
             nodes.update((branch.target, None) for branch in branches)
         return list(nodes)
 
+    def _failure_routes(self) -> dict[Node[Any, Any], list[FailurePredicate]]:
+        """Return the conditions of the failure route of each node."""
+        return {
+            source: [
+                branch.when
+                for branch in branches
+                if isinstance(branch.when, FailurePredicate)
+            ]
+            for source, branches in self._routes.items()
+        }
+
     def _closing_nodes(self) -> list[Node[S, S]]:
         """Return the nodes that run after the end of a run was decided."""
         return [*self._undo.values(), *([self._on_end] if self._on_end else [])]
@@ -216,6 +233,12 @@ class Workflow(Generic[S]):
         for node in nodes:
             if is_exit(node, self._routes):
                 graph.set_exit_point(node.name)
+        self._add_reactions(graph)
+
+    def _add_reactions(self, graph: Graph) -> None:
+        """Add what follows a failed step or the end of a run."""
+        for asked, setting in self._questions.items():
+            graph.add_question(asked, setting)
         for source, undo in self._undo.items():
             graph.set_undo(source.name, undo)
         if self._on_end is not None:
@@ -258,6 +281,26 @@ def _nodes_of_branches(nodes: Iterable[Any]) -> list[Node[Any, Any]]:
         if isinstance(node, BranchesNode)
         for step in node.steps
     ]
+
+
+def _inner_nodes(
+    nodes: Sequence[Node[Any, Any]], steps: Sequence[Node[Any, Any]]
+) -> list[Node[Any, Any]]:
+    """Return the nodes that others run: of branches, items, chains, and what is waited for."""
+    run_by_patterns = [
+        inner
+        for node in steps
+        for inner in (
+            getattr(node, "item", None),
+            getattr(node, "step", None),
+            *getattr(node, "handlers", {}).values(),
+            getattr(node, "default", None),
+        )
+        if isinstance(inner, Node)
+    ]
+    top = {id(node) for node in nodes}
+    every = [*with_parts(steps), *run_by_patterns]
+    return [node for node in every if id(node) not in top]
 
 
 def _checked_deadline(workflow: str, deadline: timedelta | None) -> timedelta | None:

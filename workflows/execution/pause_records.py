@@ -10,6 +10,7 @@ from django.db.models import Q
 from workflows.agents.budgets import BudgetReached
 from workflows.audit.row_adapters import stage_row
 from workflows.engine import Answer
+from workflows.engine.failure_questions import FailurePause
 from workflows.execution import (
     child_group_rows,
     event_delivery,
@@ -147,7 +148,7 @@ def _open_approval(run: Run, paused: Paused) -> None:
         sequence=paused.sequence,
         defaults={
             "node_name": paused.node,
-            "kind": ApprovalKind.BUDGET if budget_id else ApprovalKind.NODE,
+            "kind": _kind_of(paused),
             "budget_id": budget_id,
             "question": paused.question,
             "form": paused.form or {},
@@ -170,6 +171,13 @@ def _open_approval(run: Run, paused: Paused) -> None:
     )
     if not is_new:
         approval.votes.all().delete()
+
+
+def _kind_of(paused: Paused) -> ApprovalKind:
+    if isinstance(paused, BudgetReached):
+        return ApprovalKind.BUDGET
+    is_failure = isinstance(paused, FailurePause)
+    return ApprovalKind.FAILURE if is_failure else ApprovalKind.NODE
 
 
 def _excluded(run: Run, paused: Paused) -> list[int]:

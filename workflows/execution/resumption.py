@@ -34,7 +34,15 @@ from workflows.errors import (
 )
 from workflows.execution import child_group_rows, run_tree
 from workflows.infra import notifications
-from workflows.models import ENDED, RESUMABLE, ChildGroup, Run, Status
+from workflows.models import (
+    ENDED,
+    RESUMABLE,
+    Approval,
+    ApprovalKind,
+    ChildGroup,
+    Run,
+    Status,
+)
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
@@ -150,7 +158,8 @@ def _resume_one(
     secrets = {"secrets": RunKey.entered(token).encrypted()} if token else {}
     with transaction.atomic():
         resumable = Run.objects.filter(pk=run.pk, payload_removed_at=None)
-        if not resumable.resume(**secrets):
+        again = {"waiting_node": ""} if _asks_again(run) else {}
+        if not resumable.resume(**secrets, **again):
             return False
         changed = None
         if link.group is not None:
@@ -171,3 +180,14 @@ def _resume_one(
         notifications.pending_on_commit()
         notifications.changed_on_commit(run.pk)
     return True
+
+
+def _asks_again(run: Run) -> bool:
+    """Return whether a run failed since a person gave up, or nobody responded in time.
+
+    The question about its failed step is asked again, instead of read once more.
+    """
+    asked = Approval.objects.filter(run=run, sequence=run.sequence + 1)
+    return (
+        run.status == Status.FAILED and asked.filter(kind=ApprovalKind.FAILURE).exists()
+    )

@@ -79,6 +79,7 @@ class ApprovalKind(models.TextChoices):
 
     NODE = "node", "Node"  # the response is passed to the node
     BUDGET = "budget", "Budget"  # the response raises it; the node runs again
+    FAILURE = "failure", "Failed step"  # the response decides how the run continues
 
 
 class WaitKind(models.TextChoices):

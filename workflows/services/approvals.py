@@ -11,6 +11,7 @@ from workflows.engine.votes import is_veto
 from workflows.errors import AlreadyAnswered
 from workflows.execution.params import check_response
 from workflows.models import ApprovalKind, ApprovalStatus, ApprovalVote
+from workflows.services.edited_states import checked_choice
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -93,13 +94,15 @@ def missing(approval: Approval) -> str:
 def checked(
     workflows: Registry, approval: Approval, value: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return a validated response as JSON: for a node, or an increase of a budget.
+    """Return a validated response as JSON: for a node, a failed step, or an increase of a budget.
 
     Raises InvalidParams, ApprovalNotFound, WorkflowNotFound.
     """
     if approval.kind == ApprovalKind.BUDGET:
         return budgets.validate_increase(approval, value)
     workflow = workflows.get(approval.run.workflow_name)
+    if approval.kind == ApprovalKind.FAILURE:
+        return checked_choice(workflow, approval, value)
     return check_response(workflow, approval.node_name, value)
 
 

@@ -6,16 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from workflows.access import permissions
-from workflows.engine import GraphShape, State
-from workflows.engine.author_code import call_contained
-from workflows.engine.errors import WorkflowError
+from workflows.engine import GraphShape
 from workflows.engine.frozen import freeze
-from workflows.engine.input_validation import reason_of
 from workflows.engine.json_patch import diff
 from workflows.errors import (
     FingerprintChanged,
     ForkRefused,
-    InvalidParams,
     InvalidStatus,
     PayloadRemoved,
     StepNotFound,
@@ -40,6 +36,7 @@ from workflows.models import (
     WorkflowPause,
 )
 from workflows.services import approvals
+from workflows.services.edited_states import checked_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -286,7 +283,7 @@ def _answered_approval(origin: Run, step: int) -> Approval:
     closed = (ApprovalStatus.ANSWERED, ApprovalStatus.EXPIRED)
     if (
         approval is None
-        or approval.kind != ApprovalKind.NODE
+        or approval.kind == ApprovalKind.BUDGET
         or approval.status not in closed
     ):
         raise ForkRefused(NO_RESPONSE.format(step))
@@ -336,34 +333,10 @@ def _changed_input(
                 edited[name] = value
         state = edited
     if state is not None:
-        state = _checked_state(workflow, origin, state)
+        state = checked_state(workflow, origin, state)
         if freeze(state) == freeze(before):
             state = None
     return params, state
-
-
-def _checked_state(
-    workflow: AnyWorkflow, origin: Run, state: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """Return an edited state that the nodes can read. Raises InvalidParams."""
-    kind: type[State] = getattr(workflow, "state_type", State)
-
-    def read() -> State:
-        return kind.from_data(workflow.migrated(state, origin.fingerprint))
-
-    try:
-        call_contained(read)
-        text = checkpoints.dumps(freeze(state))
-    except WorkflowError as error:
-        raise InvalidParams({"state": [str(error)]}) from error
-    except Exception as error:  # an author's validators may raise anything
-        raise InvalidParams({"state": [reason_of(error)]}) from error
-    limit = checkpoints.Encoder().max_bytes
-    if len(text) > limit:
-        raise InvalidParams(
-            {"state": [str(checkpoints.StateTooLarge(len(text), limit))]}
-        )
-    return state
 
 
 def failed_step(run: Run) -> int:

@@ -46,7 +46,7 @@ class ForkPreview:
         return _each_once(
             step
             for step in self.again
-            if step.kind == "approval" and not self._is_answered(step)
+            if step.kind in {"approval", "ask"} and not self._is_answered(step)
         )
 
     @property

@@ -300,7 +300,7 @@ def _insert_response(
     """Insert the approval with its new response, which the first node of the fork reads."""
     columns = (
         *("sequence", "node_name", "question", "form", "evidence", "initial"),
-        *("groups", "not_by", "excluded", "expires_at", "on_expiry"),
+        *("groups", "not_by", "excluded", "expires_at", "on_expiry", "kind"),
     )
     new = Approval(run_id=run.pk, **{name: getattr(old, name) for name in columns})
     # not open when it is inserted: no message announces it to approvers

@@ -12,7 +12,7 @@ from workflows.engine.adapters import schema
 from workflows.pages.forms.schema_form import SchemaForm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from workflows.engine import State
     from workflows.engine.graph_shape import EdgeShape
@@ -47,16 +47,21 @@ class StateText(forms.Form):
 
 
 def state_form(
-    kind: type[State], before: Mapping[str, Any], **options: Any
+    kind: type[State],
+    before: Mapping[str, Any],
+    *,
+    without: Collection[str] = ("params",),
+    **options: Any,
 ) -> SchemaForm | StateText:
     """Return the form of a state: a field for each declared one, else one for JSON.
 
-    Params are left out: they have a form of their own.
+    `without` are fields that it leaves out; by default the params, which have a form of their
+    own.
     """
     fields = {
         name: (info.annotation, info)
         for name, info in kind.fields().items()
-        if name != "params" and name in before
+        if name not in without and name in before
     }
     if not fields:
         text = json.dumps(before, indent=INDENT, ensure_ascii=False)

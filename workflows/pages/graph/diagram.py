@@ -23,6 +23,7 @@ from workflows.pages.graph.layout import (
     Size,
     lay_out,
 )
+from workflows.pages.graph.questions import without_unasked
 from workflows.pages.graph.text_width import text_width
 from workflows.pages.render.text import readable_name, wrap
 
@@ -56,7 +57,9 @@ KINDS = {
     "event": "event",
     "callback": "callback",
     "first_of": "first of several",
+    "ask": "question about a failed step",
 }
+ASKS = "asks a person if it fails"
 ORDER = {"": 0, "rejected": 1, "taken": 2}  # lines with higher numbers are on top
 UNCONDITIONAL = frozenset({"", "always", "otherwise"})
 
@@ -232,7 +235,9 @@ def draw(
     and index among the edges of the source. `count_room` is the width reserved for the
     count of an edge, in pixels.
     """
-    plan = _plan(json.dumps(graph, sort_keys=True), count_room)
+    asked = {name for name, state in (nodes or {}).items() if state.step_count}
+    shown = without_unasked(graph, asked)
+    plan = _plan(json.dumps(shown, sort_keys=True), count_room)
     shapes = [_edge(place, plan, edges or {}) for place in range(len(plan.edges))]
     return Diagram(
         width=plan.layout.width,
@@ -347,7 +352,8 @@ def _kind_text(shape: Mapping[str, Any]) -> str:
     """Return the kind of a node, with the number of persons who respond to an approval."""
     text = KINDS.get(shape.get("kind") or "node", "")
     votes = shape.get("votes") or 1
-    return f"{text} by {votes}" if text and votes != 1 else text
+    text = f"{text} by {votes}" if text and votes != 1 else text
+    return ", ".join(filter(None, [text, ASKS if shape.get("asks") else ""]))
 
 
 def _join(

@@ -39,6 +39,8 @@ BASE_SHAPES: Final[dict[str, str]] = {
     "conditional": f'<path d="M8 2l6 6-6 6-6-6z" {STROKE}/>',
     "approval": f'<circle cx="8" cy="5.2" r="3" {STROKE}/>'
     f'<path d="M2.6 14c.6-3 2.7-4.4 5.4-4.4s4.8 1.4 5.4 4.4" {STROKE}/>',
+    "ask": f'<circle cx="8" cy="8" r="6.2" {STROKE}/>'
+    f'<path d="M6 6.2a2 2 0 1 1 2.8 1.9c-.5.2-.8.6-.8 1.1v.3M8 11.4v.1" {STROKE}/>',
     "wait": f'<circle cx="8" cy="8" r="6" {STROKE}/><path d="M8 4.6V8l2.4 1.6" {STROKE}/>',
     "subworkflow": f'<rect x="2" y="3" width="12" height="10" rx="1.5" {STROKE}/>'
     f'<path d="M5 3v10M11 3v10" {STROKE}/>',

@@ -27,7 +27,6 @@ from workflows.pages import redaction
 from workflows.pages.access import RunPermissions
 from workflows.pages.catalog import installed_workflow
 from workflows.pages.forms.launch_form import uses_agents
-from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.graph import svg
 from workflows.pages.graph.diagram import Diagram
 from workflows.pages.graph.undo_and_end_nodes import ClosingNode, closing_nodes
@@ -48,6 +47,7 @@ from workflows.pages.run.sections import (
     MAX_ROWS,
     ActivitySection,
     ApprovalSection,
+    ResponseForm,
     ResultSection,
     response_form,
 )
@@ -70,7 +70,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
         self,
         run: Run,
         permissions: RunPermissions,
-        form: SchemaForm | None = None,
+        form: ResponseForm | None = None,
         view: RunView | None = None,
     ) -> None:
         """Use `form`, the submitted form, after a rejected response."""
@@ -229,7 +229,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
             one.sequence
             for one in self.events.approvals
             if one.status in {ApprovalStatus.ANSWERED, ApprovalStatus.EXPIRED}
-            and one.kind == ApprovalKind.NODE
+            and one.kind != ApprovalKind.BUDGET
             and one.votes_needed == 1
             and one.sequence not in several
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.urls import reverse
@@ -18,6 +18,7 @@ from workflows.access.permissions import documents_for
 from workflows.audit.file_verification import ADD_FILE
 from workflows.models import (
     Approval,
+    ApprovalKind,
     ApprovalStatus,
     ApprovalVote,
     Attempt,
@@ -34,6 +35,7 @@ from workflows.pages import redaction
 from workflows.pages.access import RunPermissions
 from workflows.pages.documents import evidence
 from workflows.pages.documents.evidence import Evidence
+from workflows.pages.forms.failure_responses import FailureResponseForm
 from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.lists.event_waits import waits_of
 from workflows.pages.render.json_tree import VIEWER
@@ -50,6 +52,7 @@ from workflows.services.golden_runs import is_markable
 
 # audit events of a run from which another one was forked
 FORKING = frozenset({"rerun", "override decision", "change response"})
+ResponseForm: TypeAlias = SchemaForm | FailureResponseForm
 RESPONSE_PREFIX = "response"  # of the form fields of a response
 MAX_ROWS = 500  # of attempts, audit events, notes, children and retries
 MAX_ID_DEPTH = 6  # nesting of JSON values that are searched for document ids
@@ -86,7 +89,7 @@ class Section:
 class ApprovalSection(Section):
     """The newest approval of a run, with the form of the response."""
 
-    _form: SchemaForm | None = None  # after a rejected response: the submitted form
+    _form: ResponseForm | None = None  # after a rejected response: the submitted form
 
     @cached_property
     def approval(self) -> Approval | None:
@@ -153,16 +156,26 @@ class ApprovalSection(Section):
         """The evidence of the approval."""
         return evidence.read(self.approval.evidence if self.approval else {})
 
+    @property
+    def failed_step(self) -> Mapping[str, Any] | None:
+        """The failure that the approval is about, None for other approvals."""
+        if self.approval is None or self.approval.kind != ApprovalKind.FAILURE:
+            return None
+        found: Mapping[str, Any] | None = self.approval.evidence.get("failure")
+        return found
+
     @cached_property
-    def form(self) -> SchemaForm | None:
+    def form(self) -> ResponseForm | None:
         """The form of the response, None for viewers who may not respond."""
         if self._form is not None or not self.has_open_approval or not self.can_respond:
             return self._form
         return response_form(self.approval) if self.approval else None
 
 
-def response_form(approval: Approval, **options: Any) -> SchemaForm:
+def response_form(approval: Approval, **options: Any) -> ResponseForm:
     """Return the form of a response to an approval."""
+    if approval.kind == ApprovalKind.FAILURE:
+        return FailureResponseForm(approval, prefix=RESPONSE_PREFIX, **options)
     return SchemaForm(
         approval.form,
         prefix=RESPONSE_PREFIX,

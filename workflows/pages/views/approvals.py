@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.http import HttpResponse
 
-    from workflows.pages.forms.schema_form import SchemaForm
     from workflows.pages.requests import HtmxRequest
+    from workflows.pages.run.sections import ResponseForm
 
 
 @require_safe
@@ -103,7 +103,7 @@ def open_approval(found: Run, sequence: str) -> Approval:
     raise AlreadyAnswered("This approval is no longer open.")
 
 
-def submit(request: HtmxRequest, found: Run, form: SchemaForm) -> bool:
+def submit(request: HtmxRequest, found: Run, form: ResponseForm) -> bool:
     """Record the decision; return False, with errors on the form, if it is invalid."""
     try:
         system.respond(
