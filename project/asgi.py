@@ -23,6 +23,7 @@ from workflows.api.context_protocol import PATH  # noqa: E402 - needs apps
 from workflows.pages.live.close_codes import close_on_outage  # noqa: E402 - needs apps
 from workflows.pages.live.socket_limits import SocketLimits  # noqa: E402 - needs apps
 from workflows.pages.live.websocket_urls import websocket_urlpatterns  # noqa: E402 - needs apps
+from workflows.pages.sessions.view_as import without_sockets  # noqa: E402 - needs apps
 
 QUEUE_SECONDS = 3.0  # in which a queued page gets a place
 FILES, FILES_QUEUE = 4, 400
@@ -86,7 +87,9 @@ socket_limits = SocketLimits(
     per_person=settings.MAX_SOCKETS_PER_PERSON,
     messages_per_second=settings.MAX_MESSAGES_PER_SECOND,
 )
-sockets: Any = AuthMiddlewareStack(socket_limits.of_people(URLRouter(routes)))
+sockets: Any = AuthMiddlewareStack(
+    without_sockets(socket_limits.of_people(URLRouter(routes)))
+)
 http = _admission(pages)
 application: Any = ProtocolTypeRouter(
     {

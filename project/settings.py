@@ -86,6 +86,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "workflows.pages.sessions.view_as.show_as_member",
     "axes.middleware.AxesMiddleware",
     "workflows.pages.sessions.ended_sessions.preserve_unsaved_input",
 ]

@@ -2,7 +2,8 @@
 
 RequestError
 ├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound,
-│                            JobNotFound, TokenNotFound, ScheduleNotFound,
+│                            JobNotFound, TokenNotFound, MemberNotFound,
+│                            ScheduleNotFound,
 │                            DocumentNotFound, PageNotFound, DestinationNotFound,
 │                            SubscriptionNotFound, AlertNotFound,
 │                            DeliveryNotFound, WebhookNotFound,
@@ -580,6 +581,10 @@ class DeliveryNotFound(NotFound):
 
 class TokenNotFound(NotFound):
     """Token not found. It may have been revoked."""
+
+
+class MemberNotFound(NotFound):
+    """Member not found. The account may have been deleted."""
 
 
 class DocumentNotFound(NotFound):

@@ -161,6 +161,7 @@ def path_of(name: str, world: World) -> str:
         "<uuid:job_id>": world.job.pk,
         "<int:number>": 1,
         "<int:token_id>": world.token.pk,
+        "<int:member_id>": world.owner.pk,
         "<int:agent_id>": world.agent.pk,
         "<int:provider_id>": world.provider.pk,
         "<int:budget_id>": world.budget.pk,

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.template import Template
 from django.template.loader import render_to_string
@@ -524,6 +525,15 @@ def check_empty_pages(world: World, inspector: Inspector, _client: Client) -> No
         )
 
 
+def check_view_as(world: World, inspector: Inspector, client: Client) -> None:
+    """Check the banner of pages that are shown as another member."""
+    member = User.objects.create(username=f"{world.payload[:140]} member")
+    address = reverse("view-as", args=[member.pk])
+    inspector.check_response("view as", client.post(address))
+    inspector.check_response("the banner", client.get("/workers/"), 403)
+    inspector.check_response("view as", client.post(reverse("view-as-end")))
+
+
 # Tests ------------------------------------------------------------------------------
 
 CHECKS = (  # forms last, because they change the rows
@@ -534,6 +544,7 @@ CHECKS = (  # forms last, because they change the rows
     check_files,
     check_failures,
     check_empty_pages,
+    check_view_as,
     check_lockout,
     check_ended_sessions,
     check_responses,

@@ -32,6 +32,7 @@ ARGUMENTS = {
     "budget_id": 1,
     "price_id": 1,
     "token_id": 1,
+    "member_id": 0,
     "schedule_id": UUID(int=4),
     "webhook_id": UUID(int=5),
     "webhook_delivery_id": UUID(int=6),

@@ -200,6 +200,7 @@ class World:
             "profile_id": self.profile.pk,
             "budget_id": Budget.objects.get().pk,
             "price_id": Price.objects.get().pk,
+            "member_id": self.user.pk,
             "token_id": ApiToken.objects.get().pk,
             "schedule_id": self.schedule.pk,
             "webhook_id": WebhookEndpoint.objects.get().pk,

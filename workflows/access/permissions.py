@@ -455,6 +455,16 @@ def can_give_roles(person: Person) -> bool:
     )
 
 
+def can_view_members(person: Person) -> bool:
+    """Return whether this person may see accounts, groups and their permissions."""
+    return _has_any(person, "auth.view_user", "auth.change_user")
+
+
+def can_manage_members(person: Person) -> bool:
+    """Return whether this person may change accounts."""
+    return _has_any(person, "auth.change_user")
+
+
 def _has_any(person: Person, *names: str) -> bool:
     """Return whether a person has one of these permissions of Django.
 

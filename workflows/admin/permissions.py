@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from workflows.access import permissions
 from workflows.access.escalation import Power, prevented
-from workflows.access.roles import ADDS_NOTHING_WHEN_OPEN
+from workflows.access.grants import effect_of
 from workflows.admin.audited import AuditedAdmin
 from workflows.errors import NotAllowed
 from workflows.models import WorkflowPermission
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponseBase
 
 FLAGS = ("can_view", "can_launch", "can_operate", "can_approve", "can_read")
-MAX_NAMED_PERMISSIONS = 3  # of a group in the list
 GRANT, REVOKE = "grant permission", "revoke permission"  # audit actions
 SUPERUSER_FIELDS = ("is_superuser", "user_permissions")  # editable by superusers only
 MESSAGES = "_messages"  # attribute of requests, of django.contrib.messages
@@ -210,29 +209,7 @@ class RoleAdmin(GrantingAdmin, GroupAdmin):
         """Describe the effect of membership under the current settings."""
         if not group.pk:  # one that is being added
             return "None yet."
-        rows = list(group.workflow_permissions.all())
-        named = sorted({row.workflow_name for row in rows})
-        own = f"Workflow permissions for {', '.join(named)}." if named else ""
-        return f"{self._by_role(group)} {own}".strip()
-
-    def _by_role(self, group: Group) -> str:
-        given = list(group.permissions.all())
-        if not given:
-            return "" if group.workflow_permissions.all() else "None."
-        if not permissions.are_open():
-            return "By its permissions."
-        adding = [one for one in given if one.codename not in ADDS_NOTHING_WHEN_OPEN]
-        if not adding:
-            return "None while permissions are open: all users have these permissions."
-        names = ", ".join(
-            sorted(one.name.lower() for one in adding)[:MAX_NAMED_PERMISSIONS]
-        )
-        more = (
-            f" and {len(adding) - MAX_NAMED_PERMISSIONS} more"
-            if len(adding) > MAX_NAMED_PERMISSIONS
-            else ""
-        )
-        return f"While permissions are open, only: {names}{more}."
+        return effect_of(group)
 
 
 class AccountForm(UserChangeForm):  # type: ignore[type-arg] # generic for type checkers only

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from workflows.audit import seal_rows, snapshots
-from workflows.errors import ReasonMissing, ReasonTooLong
+from workflows.errors import NotAllowed, ReasonMissing, ReasonTooLong
 from workflows.models import AuditEvent
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "Accounts": (
         *("change password", "create token", "revoke token"),
         "create service account",
+        *("start view as", "end view as"),
     ),
     "Schedules": tuple(
         f"{verb} schedule"
@@ -76,11 +77,15 @@ ACTIONS: dict[str, tuple[str, ...]] = {
 """Every recorded action by subject. A renamed one gets a row in RENAMED_ACTIONS."""
 SUBJECTS = {  # names of subjects that differ from the last word of the action
     "password": "account",
+    "view as": "account",
     "user": "account",
     "group": "role",
     "job": "bulk operation",
     "webhook secret": "webhook",
 }
+READ_ONLY = "Not done: you view pages as another member, which is read-only."
+VIEWED_ATTRIBUTE = "_signalbox_viewed_by"
+"""Of a user object that an administrator views pages as: no action is recorded for it."""
 MAX_REASON_LENGTH = 2_000  # characters
 FIRST = ("launch", "fork")  # actions with which a run begins
 MAX_ADDRESS_LENGTH = 45  # characters: the longest IPv6 address as text
@@ -236,6 +241,8 @@ def _new_event(
 ) -> AuditEvent:
     if not is_declared(action):  # the filter would not offer it
         raise ValueError(f"“{action}” is not a declared audit action.")
+    if getattr(by, VIEWED_ATTRIBUTE, None) is not None:
+        raise NotAllowed(READ_ONLY)
     before, after = changed or (None, None)
     return AuditEvent(
         actor_id=by.pk if by else None,

@@ -18,6 +18,7 @@ from workflows.pages.views import (
     golden_runs,
     history,
     home,
+    members,
     notifications,
     profiles,
     run_list,
@@ -43,6 +44,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         tokens.new_service_account,
         name="service-account-new",
     ),
+    # members/
+    path("members/", members.list_members, name="members"),
+    path("members/view-as/end/", members.end_view_as, name="view-as-end"),
+    path("members/<int:member_id>/", members.member, name="member"),
+    path("members/<int:member_id>/view-as/", members.view_as, name="view-as"),
     # workflows/
     path("workflows/", workflows.list_workflows, name="workflows"),
     path("workflows/<str:name>/", workflows.workflow, name="workflow"),

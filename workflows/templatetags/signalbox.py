@@ -255,6 +255,12 @@ def grants_permissions(opts: Options[Any] | str) -> bool:
 
 
 @register.filter
+def can_view_members(user: User) -> bool:
+    """Return whether a user may see accounts, groups and their permissions."""
+    return permissions.can_view_members(user)
+
+
+@register.filter
 def can_view_destinations(user: User) -> bool:
     """Return whether a user may see webhook destinations."""
     return permissions.can_view_destinations(user)
