@@ -229,7 +229,8 @@
   // filters apply on change; the button is for pages without scripts
   document.addEventListener("change", (event) => {
     const form = event.target.closest?.("form[data-filters]");
-    if (form) form.requestSubmit();
+    const isWritten = "complete" in event.target.dataset; // Enter submits an expression
+    if (form && !isWritten) form.requestSubmit();
   });
 
   // leave empty filters out of the address

@@ -288,7 +288,7 @@ def test_ids_of_lists_are_read_back_or_refused(content: bytes, text: str) -> Non
 def test_a_list_sends_each_content_of_a_row_once(admin: User) -> None:
     from workflows.api.filters import RunQuery
 
-    page = list_source.runs_page(RunQuery(status=Status.FAILED), 2)
+    page = list_source.runs_page(RunQuery(status=Status.FAILED), 2, Viewer(admin))
 
     def source(last: str) -> list_source.ListSource:
         return list_source.ListSource("runs", page, Viewer(admin), last)

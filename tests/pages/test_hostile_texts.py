@@ -143,10 +143,14 @@ def views_of(world: World) -> Iterator[str]:
     names = (
         *("q", "status", "where", "text", "label", "by", "workflow", "when", "from"),
         *("to", "column", "fields", "before", "node", "edge", "outcome", "who", "run"),
+        *("sort", "skip"),
     )
     all_fields = "&".join(f"{name}={payload}" for name in names)
     for name in ("runs", "decisions", "documents", "approvals", "workers", "home"):
         yield f"{reverse(name)}?{all_fields}"
+    yield f"{reverse('search')}?q={payload}"
+    yield f"{reverse('search-palette')}?q={payload}"
+    yield f"{reverse('search-complete')}?q=label+%3D+{payload}&at=900"
     for name in names:
         yield f"{reverse('runs')}?{name}={payload}"
         yield f"{reverse('decisions')}?{name}={payload}"

@@ -6,11 +6,12 @@ import datetime as dt
 from typing import Any, Literal
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from ninja import Schema
 from pydantic import AwareDatetime, Field
 
 from workflows.api.schemas import Input
-from workflows.errors import InvalidParams
+from workflows.errors import InvalidParams, NotAllowed
 from workflows.models import Status
 from workflows.models.id_ranges import run_id_at
 from workflows.pages.lists.audit_filters import AuditFilters
@@ -36,9 +37,15 @@ class RunSelection(Input):
     )
     title: str = Field("", max_length=200, description="A part of the title.")
     text: str = Field("", max_length=200, description="Text in the error message.")
+    q: str = Field(
+        "",
+        max_length=MAX_TEXT,
+        description="An expression, such as “status = failed and (title ~ invoice or"
+        " params.amount > 1000)”; or a text in id, title, labels or error.",
+    )
 
-    def filters(self) -> RunFilters:
-        """Return the filters of the page. Raises InvalidParams."""
+    def filters(self, by: User) -> RunFilters:
+        """Return the filters of the page. Raises InvalidParams, NotAllowed."""
         filters = RunFilters.read(
             {
                 "workflow": self.workflow,
@@ -49,10 +56,15 @@ class RunSelection(Input):
                 "where": self.where,
                 "title": self.title,
                 "text": self.text,
+                "q": self.q,
             }
         )
         if filters.error:
             raise InvalidParams({"where": [filters.error]})
+        if filters.q_error:
+            raise InvalidParams({"q": [filters.q_error]})
+        if refusal := filters.refusal(by):
+            raise NotAllowed(refusal)
         return filters
 
 

@@ -25,6 +25,7 @@ from workflows.pages.views import (
     runs,
     saved,
     schedules,
+    search,
     states,
     tokens,
     webhooks,
@@ -35,6 +36,10 @@ from workflows.pages.views import (
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", home.home, name="home"),
     path("favicon.ico", home.favicon),
+    # search/
+    path("search/", search.search_page, name="search"),
+    path("search/palette/", search.palette, name="search-palette"),
+    path("search/complete/", search.complete, name="search-complete"),
     # accounts/
     path("accounts/tokens/", tokens.list_tokens, name="tokens"),
     path("accounts/tokens/new/", tokens.new_token, name="token-new"),

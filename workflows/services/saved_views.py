@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MAX_QUERY_LENGTH = 4_000  # characters
 MAX_VIEWS = 50  # views of one person
 OF_VALUES = (
+    "q",
+    "title",
     "where",
     "text",
     "label",

@@ -77,9 +77,12 @@ class ListSource:
         return True
 
 
-def runs_page(query: RunQuery, size: int) -> Callable[[Viewer], Page]:
-    """Return a function that reads the newest runs that match. Raises InvalidParams."""
-    filters = query.filters()
+def runs_page(query: RunQuery, size: int, viewer: Viewer) -> Callable[[Viewer], Page]:
+    """Return a function that reads the newest runs that match.
+
+    Raises InvalidParams, NotAllowed.
+    """
+    filters = query.filters(viewer.user)
 
     def read(viewer: Viewer) -> Page:
         runs = query.between(filters.by_index(viewer.user).prefetch_related("labels"))

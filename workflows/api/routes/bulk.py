@@ -37,7 +37,7 @@ router = Router(tags=["bulk actions"])
 CONFIRMATION = "api-bulk-confirmation"  # salt of its signature
 
 
-@router.post("/preview", response={200: BulkPreview, **errors(400)})
+@router.post("/preview", response={200: BulkPreview, **errors(400, 403)})
 def preview_bulk_action(request: ApiRequest, body: BulkSelection) -> Any:
     """Count the runs that a bulk action would be applied to; nothing is changed."""
     found = bulk_operations.preview(
@@ -123,7 +123,7 @@ def _selected(
     if body.runs is not None:
         return bulk_operations.selected(request.user, body.runs)
     assert body.filters is not None  # noqa: S101 - for the type checker
-    query = body.filters.filters().encoded
+    query = body.filters.filters(request.user).encoded
     return bulk_operations.matching(request.user, query, newest)
 
 

@@ -48,7 +48,7 @@ class ColumnsQuery(Schema):
     )
 
 
-@router.get("/runs", response=errors(400), openapi_extra=DOCUMENTED)
+@router.get("/runs", response=errors(400, 403), openapi_extra=DOCUMENTED)
 def export_runs(
     request: ApiRequest,
     query: Query[RunQuery],
@@ -56,7 +56,7 @@ def export_runs(
     output: Query[FormatQuery],
 ) -> HttpResponseBase:
     """Export the runs that match, newest first; JSON with params and results."""
-    filters = query.filters()
+    filters = query.filters(request.user)
     file = Export(
         query.between(filters.by_index(request.user)),
         filters.by_value(),
@@ -91,12 +91,12 @@ class StageRow(StageOut):
     workflow: str
 
 
-@router.get("/stages", response=errors(400), openapi_extra=DOCUMENTED)
+@router.get("/stages", response=errors(400, 403), openapi_extra=DOCUMENTED)
 def export_stages(
     request: ApiRequest, query: Query[RunQuery], output: Query[FormatQuery]
 ) -> HttpResponseBase:
     """Export the stages of the runs that match, the newest runs first."""
-    filters = query.filters()
+    filters = query.filters(request.user)
     runs = query.between(filters.by_index(request.user))
     runs = runs.select_related(None).defer(None).only(*NEEDED)
     read = permissions.permissions_for(request.user).read

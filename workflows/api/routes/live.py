@@ -71,7 +71,7 @@ RUN["responses"][204] = {
 
 @runs_router.get(
     "/events",
-    response={**errors(400)},
+    response={**errors(400, 403)},
     openapi_extra=_documented("runs", "RunListEvent"),
 )
 def stream_runs(
@@ -82,7 +82,7 @@ def stream_runs(
 ) -> Any:
     """Stream the newest runs of a filter: one event for each change of the first page."""
     viewer, position = Viewer.of(request), frames.position_in(last_event_id)
-    page = runs_page(query, window.limit)
+    page = runs_page(query, window.limit, viewer)
     return streams.respond(request, ListSource("runs", page, viewer, position), viewer)
 
 

@@ -45,7 +45,7 @@ from workflows.system import system
 router = Router(tags=["runs"])
 
 
-@router.get("", response={200: RunPage, **errors(400)})
+@router.get("", response={200: RunPage, **errors(400, 403)})
 def list_runs(
     request: ApiRequest,
     response: HttpResponse,
@@ -53,7 +53,7 @@ def list_runs(
     paging: Query[Paging],
 ) -> Any:
     """List runs, newest first."""
-    filters = query.filters()
+    filters = query.filters(request.user)
     runs = query.between(filters.by_index(request.user).prefetch_related("labels"))
     page = keyset_page(
         runs,

@@ -69,7 +69,7 @@ def list_views(request: ApiRequest) -> Any:
 def save_view(request: ApiRequest, body: NewView) -> Any:
     """Save filters of runs under a name."""
     _require_person(request)
-    query = encoded_query(body.filters.filters(), Columns.read({}))
+    query = encoded_query(body.filters.filters(request.user), Columns.read({}))
     view = system.save_view(body.name, query, by=request.user, shared=body.shared)
     return Reply(201, _view(view, request))
 

@@ -213,18 +213,25 @@ class _Reader:
     def _operands(
         self, sign: str, value: str, is_quoted: bool, place: int
     ) -> tuple[str, ...]:
-        if sign == "~":
-            return (json.dumps(value.translate(LOWER)),)
-        if sign not in COMPARED:
-            return (json.dumps(value),) if is_quoted else _alternatives(value)
-        if not is_quoted and _is_number(value):
-            return (value,)
-        if instant(value) is not None:
-            return (json.dumps(value),)
-        raise self._error(
-            f"“{sign}” needs a number or a date such as 2026-07-01, not “{value}”.",
-            place,
-        )
+        try:
+            return operands_of(sign, value, is_quoted)
+        except ValueError as error:
+            raise self._error(str(error), place) from error
+
+
+def operands_of(sign: str, value: str, is_quoted: bool) -> tuple[str, ...]:
+    """Return the operands of a test. Raises ValueError with a sentence."""
+    if sign == "~":
+        return (json.dumps(value.translate(LOWER)),)
+    if sign not in COMPARED:
+        return (json.dumps(value),) if is_quoted else _alternatives(value)
+    if not is_quoted and _is_number(value):
+        return (value,)
+    if instant(value) is not None:
+        return (json.dumps(value),)
+    raise ValueError(
+        f"“{sign}” needs a number or a date such as 2026-07-01, not “{value}”."
+    )
 
 
 def _is_number(text: str) -> bool:

@@ -17,10 +17,11 @@ from workflows.pages.lists import bulk_operations, open_approvals, schedules
 from workflows.pages.lists.columns import Columns, Row
 from workflows.pages.lists.decision_filters import DecisionFilters
 from workflows.pages.lists.overview import overview
-from workflows.pages.lists.pagination import keyset_page
+from workflows.pages.lists.pagination import merged_page
 from workflows.pages.lists.run_filters import RunFilters
+from workflows.pages.lists.run_sorting import Order, counted, headings, listed
 from workflows.pages.lists.workers import workers_for
-from workflows.pages.query_string import clean_text, int_in, uuid_in
+from workflows.pages.query_string import clean_text, int_in
 from workflows.pages.redaction import by_workflow
 from workflows.pages.render.regions import render_regions
 from workflows.pages.render.zones import zone_in
@@ -82,28 +83,39 @@ def redacted_for(user: User, rows: Iterable[Shown]) -> list[Shown]:
 def runs_context(query: Mapping[str, str], person: User) -> Context:
     """Return a page of the matching runs."""
     filters, columns = RunFilters.read(query), Columns.read(query)
-    before = uuid_in(query.get("before", ""))
-    found = keyset_page(
-        columns.fill(filters.by_index(person)),
-        filters.by_value(),
-        before=before,
-        indexed=filters.is_indexed,
+    order, condition = Order.read(query), filters.by_value()
+    runs = filters.by_index(person)
+    if order.needs_data:
+        runs = permissions.visible(person, runs, read=True)
+    found = listed(
+        columns.fill(runs), condition, order, query, indexed=filters.is_indexed
     )
+    unsorted = encoded_query(filters, columns)
     return {
         "filters": filters,
+        "refusal": filters.refusal(person),
+        "leaves_out": filters.leaves_out(person, also=order.needs_data),
         "columns": columns,
-        "query": encoded_query(filters, columns),
-        "found": found,
-        "rows": rows_of(found.rows, columns, person),
-        "before": before,
+        "order": order,
+        "headings": list(headings(columns, order, unsorted)),
+        "query": encoded_query(filters, columns, order),
+        "listed": found,
+        "found": found.page,
+        "count": counted(runs, condition, found),
+        "rows": rows_of(found.page.rows, columns, person),
+        "before": found.before,
+        "is_live": filters.is_live and order.is_default,
         "me": person,
         "can_launch_any": permissions.can_launch_any(person),
     }
 
 
-def encoded_query(filters: RunFilters, columns: Columns) -> str:
-    """Return filters and columns as a query string in canonical form."""
-    return urlencode({**filters.query, **columns.query})
+def encoded_query(
+    filters: RunFilters, columns: Columns, order: Order | None = None
+) -> str:
+    """Return filters, columns and order as a query string in canonical form."""
+    sort = order.query if order else {}
+    return urlencode({**filters.query, **columns.query, **sort})
 
 
 def views_of(person: User) -> list[SavedView]:
@@ -122,7 +134,11 @@ def known_labels(person: User) -> list[str]:
 def home_context(query: Mapping[str, str], person: User) -> Context:
     """Return open approvals, active and recent runs, recent failures and totals."""
     runs = list_visible_runs(person)
-    active = runs.filter(status__in=(Status.PENDING, Status.RUNNING))
+    # each by its index: one query for both scans all runs on SQLite if few are active
+    active = merged_page(
+        [runs.filter(status=status) for status in (Status.PENDING, Status.RUNNING)],
+        size=SHORT_LIST,
+    )
     failed = runs.filter(status=Status.FAILED)
     granted = permissions.permissions_for(person)
     waiting = open_approvals.count_open(granted, person.pk)
@@ -131,7 +147,7 @@ def home_context(query: Mapping[str, str], person: User) -> Context:
         "more": waiting > SHORTEST_LIST,
         "waiting": waiting,
         "pauses": redacted_for(person, pauses.visible_pauses(person)),
-        "running": redacted_for(person, active[:SHORT_LIST]),
+        "running": redacted_for(person, active.rows),
         "failed": redacted_for(person, failed[:SHORTEST_LIST]),
         "lately": redacted_for(person, runs[:SHORT_LIST]),
         "overview": overview(person, zone_in(query)),

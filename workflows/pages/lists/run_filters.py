@@ -10,7 +10,7 @@ from django.db.models import Q
 from workflows.access import permissions
 from workflows.models import RESUMABLE, Status
 from workflows.models.id_ranges import run_id_at
-from workflows.pages.lists import json_conditions
+from workflows.pages.lists import json_conditions, run_expression
 from workflows.pages.lists.filters import Filters, id_of_person, without_empty
 from workflows.pages.lists.period import ANY_TIME, Period
 from workflows.pages.query_string import text_in
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
+    from workflows.access.permissions import Permissions
     from workflows.models import Run
 
 COLUMNS = ("params", "result")
@@ -39,15 +40,25 @@ class RunFilters(Filters):
     where: str = ""  # conditions on params and result, as written
     title: str = ""  # a part of the title
     text: str = ""  # in the error
+    q: str = ""  # an expression, as written
     conditions: tuple[json_conditions.Condition, ...] = ()
+    expression: run_expression.Expression | None = None
     error: str = ""  # why `where` is invalid: then no run matches
+    q_error: str = ""  # why `q` is invalid: likewise
+    q_error_at: int | None = None  # the character of the error, from 0
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> RunFilters:
         """Read the filters of a query, ignoring invalid values."""
         status, where = query.get("status", ""), text_in(query, "where")
         conditions, error = json_conditions.read_or_error(where, COLUMNS)
+        q = text_in(query, "q")
+        expression, problem = run_expression.read_or_error(q)
         return cls(
+            q=q,
+            expression=expression,
+            q_error=str(problem or ""),
+            q_error_at=problem.place if problem else None,
             workflow=text_in(query, "workflow"),
             status=status if status in Status.values else "",
             who=text_in(query, "who"),
@@ -64,6 +75,7 @@ class RunFilters(Filters):
     def query(self) -> dict[str, str]:
         """Return the filters that are set, as fields of a query string."""
         fields = {
+            "q": self.q,
             "workflow": self.workflow,
             "status": self.status,
             "who": self.who,
@@ -76,15 +88,26 @@ class RunFilters(Filters):
         return without_empty(fields)
 
     @property
+    def q_marked(self) -> tuple[str, str, str]:
+        """Return the expression around the place of its error: before, at and after it."""
+        at = min(self.q_error_at or 0, len(self.q))
+        return self.q[:at], self.q[at : at + 1] or "\u2423", self.q[at + 1 :]
+
+    @property
     def is_live(self) -> bool:
-        """Return whether the list is updated live: not while it scans titles or error messages."""
-        return not (self.title or self.text)
+        """Return whether the list is updated live: not while it scans texts."""
+        scans = self.expression is not None and self.expression.scans_texts
+        return not (self.title or self.text or scans)
 
     @property
     def is_indexed(self) -> bool:
         """Return whether PostgreSQL's index of values covers a part of `by_value`."""
         scans = self.title or self.text
-        return not scans and any(one.is_indexed for one in self.conditions)
+        if scans:
+            return False
+        if self.expression is not None and self.expression.is_in_value_index:
+            return True
+        return any(one.is_indexed for one in self.conditions)
 
     @property
     def is_rare(self) -> bool:
@@ -92,16 +115,61 @@ class RunFilters(Filters):
         more = self.label or self.where or self.text
         return bool(more or self.period.first or self.period.last)
 
+    @property
+    def needs_data(self) -> bool:
+        """Return whether the data of runs is searched, not only what everyone sees."""
+        in_expression = self.expression is not None and self.expression.needs_data
+        return in_expression or bool(
+            self.label or self.title or self.where or self.text
+        )
+
+    def refusal(self, person: User) -> str:
+        """Return why a user can't search this; "" if they can.
+
+        Matches would reveal data, so that only runs whose data a person may view are
+        searched. Where these are none, an empty list would seem to be an answer.
+        """
+        if not self.needs_data:
+            return ""
+        granted = permissions.permissions_for(person)
+        hidden = sorted(self.workflows - _readable(granted, self.workflows))
+        if hidden:
+            return (
+                f"You don’t have permission to view the data of {_named(hidden)}, so"
+                " titles, labels, errors, parameters and results can’t be searched."
+            )
+        if not granted.read.is_any and granted.view.is_any:
+            return (
+                "You don’t have permission to view the data of runs, so titles,"
+                " labels, errors, parameters and results can’t be searched."
+            )
+        return ""
+
+    def leaves_out(self, person: User, *, also: bool = False) -> bool:
+        """Return whether runs are left out because their data is hidden from a user.
+
+        `also` is whether something else, such as the order, reads the data.
+        """
+        granted = permissions.permissions_for(person)
+        return (self.needs_data or also) and not granted.view.is_within(granted.read)
+
+    @property
+    def workflows(self) -> frozenset[str]:
+        """Return the workflows that the filters are limited to; empty for no limit."""
+        named = frozenset({self.workflow} if self.workflow else ())
+        return named or (self.expression.workflows if self.expression else named)
+
     def by_index(self, person: User) -> QuerySet[Run]:
         """Return the runs that match the conditions with an index, newest first.
 
         Labels, titles, values and errors are matched only in runs whose data the user may view.
         """
         runs = system.list_runs(workflow=self.workflow, status=self.status)
-        needs_data = bool(self.label or self.title or self.where or self.text)
-        runs = permissions.visible(person, runs, read=needs_data)
-        if self.error:
+        runs = permissions.visible(person, runs, read=self.needs_data)
+        if self.error or self.q_error or self.refusal(person):
             return runs.none()
+        if self.expression is not None:
+            runs = runs.filter(self.expression.by_index())
         if self.who:
             runs = runs.filter(launched_by_id=id_of_person(self.who))
         if self.label:
@@ -114,7 +182,7 @@ class RunFilters(Filters):
 
     def by_value(self) -> Q:
         """Return the other conditions: on title, params, result and error messages."""
-        wanted = Q()
+        wanted = Q() if self.expression is None else self.expression.by_value()
         for condition in self.conditions:
             wanted &= condition.q()
         if self.title:
@@ -122,3 +190,14 @@ class RunFilters(Filters):
         if self.text:
             wanted &= Q(error_message__icontains=self.text)
         return wanted
+
+
+def _readable(granted: Permissions, names: frozenset[str]) -> frozenset[str]:
+    """Return those of the workflows whose data is not hidden from a person who sees them."""
+    return frozenset(
+        name for name in names if name in granted.read or name not in granted.view
+    )
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(f"“{name}”" for name in names)

@@ -14,6 +14,7 @@ from workflows.pages.access import members_only
 from workflows.pages.lists.columns import Columns
 from workflows.pages.lists.live_lists import encoded_query, views_of
 from workflows.pages.lists.run_filters import RunFilters
+from workflows.pages.lists.run_sorting import Order
 from workflows.pages.post_only_views import posts_only
 from workflows.pages.query_string import parse_query
 from workflows.pages.request_errors import answers_request_errors
@@ -30,7 +31,9 @@ def views(request: HtmxRequest) -> HttpResponse:
     """Show the user's own and shared views; save a new one on POST."""
     if request.method == "POST":
         fields = parse_query(request.POST.get("query", ""))
-        query = encoded_query(RunFilters.read(fields), Columns.read(fields))
+        query = encoded_query(
+            RunFilters.read(fields), Columns.read(fields), Order.read(fields)
+        )
         name, shared = request.POST.get("name", ""), _shared(request)
         view = system.save_view(name, query, by=request.user, shared=shared)
         messages.success(request, f"View “{view.name}” saved.")

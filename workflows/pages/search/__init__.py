@@ -1,0 +1,1 @@
+"""The search box of the header, the palette of pages and actions, and completions."""
