@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 
 from tests.support import recorded_runs
 from tests.support.recorded_runs import NAME, make_runs
-from workflows.models import Checkpoint, Run, RunLabel
+from workflows.models import Checkpoint, GoldenRun, Run, RunLabel
 from workflows.registry import registry
 
 pytestmark = pytest.mark.django_db
@@ -125,6 +125,19 @@ def test_the_check_covers_the_selected_runs_only(tmp_path: Path) -> None:
     assert called("check_routing", str(high))[2] == 0
     assert called("check_routing", str(low))[2] == 1
     assert called("check_routing", "--since", "1h")[2] == 2
+
+
+def test_the_check_covers_golden_runs_of_a_dataset(tmp_path: Path) -> None:
+    low, high = make_runs([0.1, 0.9])
+    assert called("check_routing", "--golden")[2] == 2  # there are none
+    for run, dataset in ((low, "edge cases"), (high, "main")):
+        GoldenRun.objects.create(run_id=run, workflow_name=NAME, dataset=dataset)
+    assert called("check_routing", "--golden")[2] == 0
+    replace_workflow(">= state.params", "> 0.05 + 0 * state.params", tmp_path)
+    assert called("check_routing", "--golden", "main")[2] == 0
+    out, _, code = called("check_routing", "--golden")
+    assert code == 1
+    assert f"/runs/{low}/?at=1" in out
 
 
 def test_a_check_that_evaluates_nothing_or_not_everything_does_not_pass() -> None:

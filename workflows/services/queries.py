@@ -207,18 +207,19 @@ class Queries:
         routing = routing_of(self.find_workflow(name), {})
         return WhatIf(routing, runs.filter(workflow_name=name))
 
-    def select_runs(
+    def select_runs(  # noqa: PLR0913 - conditions, all by name
         self,
         *,
         ids: Sequence[UUID] = (),
         workflow: str = "",
         label: str = "",
+        golden: str | None = None,
         since: dt.datetime | None = None,
         until: dt.datetime | None = None,
     ) -> QuerySet[Run]:
         """Return the runs launched from `since` to before `until`, in no order.
 
-        Regardless of permissions: for commands, and for one workflow that was checked.
+        With `golden` only golden runs, of this dataset unless it is "". Regardless of permissions: for commands, and for one workflow that was checked.
         """
         runs: QuerySet[Run] = Run.objects.order_by()
         if ids:
@@ -227,6 +228,10 @@ class Queries:
             runs = runs.filter(workflow_name=workflow)
         if label:
             runs = runs.filter(labels__name=label)
+        if golden is not None:
+            runs = runs.filter(golden__isnull=False)
+        if golden:
+            runs = runs.filter(golden__dataset=golden)
         if since is not None:
             runs = runs.filter(pk__gte=run_id_at(since))
         if until is not None:

@@ -35,6 +35,13 @@ class Command(BaseCommand):
         parser.add_argument("run", nargs="*", type=UUID, help="full IDs of runs")
         parser.add_argument("--workflow", help="only runs of this workflow")
         parser.add_argument("--label", help="only runs with this label")
+        parser.add_argument(
+            "--golden",
+            nargs="?",
+            const="",
+            metavar="DATASET",
+            help="only golden runs, of one dataset or of all",
+        )
         add_period(parser)
         parser.add_argument(
             "--json", action="store_true", help="one JSON object per line"
@@ -46,6 +53,7 @@ class Command(BaseCommand):
             ids=options["run"],
             workflow=options["workflow"] or "",
             label=options["label"] or "",
+            golden=options["golden"],
             since=options["since"],
             until=options["until"],
         )
