@@ -418,9 +418,9 @@ class TooManyDownloads(RequestError):
     status = 429
     seconds = 10  # after which a client may try again
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "exports") -> None:
         super().__init__(
-            "Too many exports are in progress. Try again when one of them is finished."
+            f"Too many {what} are in progress. Try again when one of them is finished."
         )
 
 

@@ -29,6 +29,7 @@ from workflows.api.routes import (
     settings,
     variables,
     webhooks,
+    what_if,
     workflows,
 )
 
@@ -75,6 +76,7 @@ api.add_router("/schedules", schedules.router)
 api.add_router("/workflows", schedules.of_workflow_router)
 api.add_router("/webhooks", webhooks.router)
 api.add_router("/workflows", batches.router)
+api.add_router("/workflows", what_if.router)
 api.add_router("/workflows", webhooks.of_workflow_router)
 api.add_router("/destinations", destinations.router)
 api.add_router("/agents", settings.agents_router)

@@ -18,6 +18,7 @@ from workflows.api.example_values import (
 from workflows.api.examples_events import EVENT_SCHEMAS
 from workflows.api.examples_messages import MESSAGE_SCHEMAS
 from workflows.api.examples_reviews import REVIEW_SCHEMAS
+from workflows.api.examples_what_if import WHAT_IF_SCHEMAS
 
 _workflow: dict[str, Any] = {
     "name": WORKFLOW,
@@ -335,6 +336,7 @@ SCHEMAS: Final[dict[str, Any]] = {
     **MESSAGE_SCHEMAS,
     **EVENT_SCHEMAS,
     **REVIEW_SCHEMAS,
+    **WHAT_IF_SCHEMAS,
     "AgentOut": {
         "name": "default",
         "model": "small-1",

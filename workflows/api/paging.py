@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
 
 from ninja import Schema
 from pydantic import Field
@@ -83,7 +82,8 @@ def link_next(request: HttpRequest, response: HttpResponse, after: Any) -> str |
     if after is None:
         return None
     cursor = encode(after)
-    query = {**request.GET.dict(), "cursor": cursor}
-    address = request.build_absolute_uri(f"{request.path}?{urlencode(query)}")
+    query = request.GET.copy()  # with every value of a repeated parameter
+    query["cursor"] = cursor
+    address = request.build_absolute_uri(f"{request.path}?{query.urlencode()}")
     response["Link"] = f'<{address}>; rel="next"'
     return cursor

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workflows.access import permissions
+from workflows.engine import Workflow
 from workflows.errors import WorkflowNotFound
 from workflows.pages.render.text import readable_name
 from workflows.system import system
@@ -58,6 +59,13 @@ def installed_workflow(name: str) -> AnyWorkflow | None:
 def title_for(person: User, name: str) -> str:
     """Return the title of a workflow that a user may see, else its name for display."""
     return title_of(name) if permissions.can_view(person, name) else readable_name(name)
+
+
+def can_evaluate(person: User, name: str) -> bool:
+    """Return whether what-if reports of a workflow are offered to a user."""
+    return permissions.can_read(person, name) and isinstance(
+        installed_workflow(name), Workflow
+    )
 
 
 def entries(person: User) -> list[Entry]:

@@ -33,14 +33,15 @@ Result = TypeVar("Result")
 class Slots:
     """How many downloads of this process are in progress, or how many pages."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, what: str = "exports") -> None:
         self._limit, self._lock, self.used = limit, threading.Lock(), 0
+        self._what = what
 
     def acquire(self) -> None:
         """Count one more. Raises TooManyDownloads."""
         with self._lock:
             if self.used >= self._limit:
-                raise TooManyDownloads
+                raise TooManyDownloads(self._what)
             self.used += 1
 
     def release(self) -> None:

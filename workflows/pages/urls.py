@@ -29,6 +29,7 @@ from workflows.pages.views import (
     states,
     tokens,
     webhooks,
+    what_if,
     workers,
     workflows,
 )
@@ -72,6 +73,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="profile-delete",
     ),
     path("workflows/<str:name>/schedules/new/", schedules.new, name="schedule-new"),
+    path("workflows/<str:name>/what-if/", what_if.report, name="what-if"),
     path("workflows/<str:name>/batch/", batches.launch_many, name="launch-many"),
     path("workflows/<str:name>/webhooks/new/", webhooks.new, name="webhook-new"),
     # runs/

@@ -219,7 +219,8 @@ class Queries:
     ) -> QuerySet[Run]:
         """Return the runs launched from `since` to before `until`, in no order.
 
-        With `golden` only golden runs, of this dataset unless it is "". Regardless of permissions: for commands, and for one workflow that was checked.
+        With `golden` only golden runs, of this dataset unless it is "". Regardless of
+        permissions: for commands, and for one workflow that was checked.
         """
         runs: QuerySet[Run] = Run.objects.order_by()
         if ids:

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from workflows.pages.access import members_only
-from workflows.pages.catalog import title_for, title_of
+from workflows.pages.catalog import can_evaluate, title_for, title_of
 from workflows.pages.lists import edges, period
 from workflows.pages.lists.edge_shares import shares_of
 from workflows.pages.lists.live_lists import LISTS
@@ -49,6 +49,7 @@ def list_decisions(request: HtmxRequest) -> HttpResponse:
         nodes = shares_of(request.user, filters.workflow, filters.period, zone)
         context |= {
             "leaving": nodes,
+            "can_evaluate": can_evaluate(request.user, filters.workflow),
             "choices": any(node.is_choice for node in nodes),
         }
     return render(request, "decisions/list.html", context)

@@ -23,7 +23,7 @@ from workflows.errors import (
 )
 from workflows.models import Run
 from workflows.pages.access import members_only
-from workflows.pages.catalog import entry
+from workflows.pages.catalog import can_evaluate, entry
 from workflows.pages.forms.launch_form import (
     PREFIX,
     AgentForm,
@@ -104,6 +104,7 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     context |= {"workflow": shown, "form": form, "once": once, "usage": usage}
     context |= {"schedules": of_workflow(request.user, name)}
     context |= {"webhooks": webhooks.of_workflow(request.user, name)}
+    context |= {"can_evaluate": can_evaluate(request.user, name)}
     context |= {"can_launch": can_launch, "again": request.GET.get("again", "")}
     needs_agents = any(not prompt.is_optional for prompt in found.prompts.values())
     context |= {
