@@ -15,6 +15,9 @@ from signalbox.events import Follower
 from signalbox.failures import Failure
 from signalbox.session import Json, Reason, RunId, api_of, reports_failures
 
+Replay = Annotated[
+    bool, typer.Option("--replay", help="Use recorded answers of agents.")
+]
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -158,6 +161,7 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     state_file: Annotated[
         Path | None, typer.Option(help="JSON file with the state before the step.")
     ] = None,
+    replay: Replay = False,
     json: Json = False,
 ) -> None:
     """Launch a run again, from the start or from one of its steps."""
@@ -170,6 +174,8 @@ def rerun(  # noqa: PLR0913, PLR0917 - options of a command
         body["params"] = given
     if state_file is not None:
         body["state"] = values.json_file(state_file)
+    if replay:
+        body["answers"] = "recorded"
     _act(context, run, "rerun", body, json)
 
 
@@ -180,10 +186,14 @@ def override(  # noqa: PLR0913, PLR0917 - arguments of a command
     step: Annotated[int, typer.Argument(min=1, help="Number of the step.")],
     edge: Annotated[int, typer.Argument(min=0, help="Index of the edge to take.")],
     reason: Reason,
+    replay: Replay = False,
     json: Json = False,
 ) -> None:
     """Take another edge after a step, in a new run that shares the steps until then."""
-    _act(context, run, "override", {"step": step, "edge": edge, "reason": reason}, json)
+    body: dict[str, Any] = {"step": step, "edge": edge, "reason": reason}
+    if replay:
+        body["answers"] = "recorded"
+    _act(context, run, "override", body, json)
 
 
 @reports_failures

@@ -388,12 +388,13 @@ def test_a_dry_run_reports_rows_and_bytes_and_removes_nothing() -> None:
     out = StringIO()
     call_command("prune", "--dry-run", stdout=out)
     lines = out.getvalue().splitlines()
-    assert lines[0].startswith(
+    assert lines[0].startswith("sum: prompts and answers of agents (never): 0 runs")
+    assert lines[1].startswith(
         "sum: params, results, states, logs, files (after 30 days): 1 runs, 3 rows, about"
     )
-    assert lines[1].startswith("sum: runs (after 60 days): 1 runs, ")
+    assert lines[2].startswith("sum: runs (after 60 days): 1 runs, ")
     assert (
-        lines[2] == "sum: stages and decisions (never): 0 runs, 0 rows, about 0 bytes"
+        lines[3] == "sum: stages and decisions (never): 0 runs, 0 rows, about 0 bytes"
     )
     assert lines[-1] == "bulk operations: 0"
     assert Run.objects.get(pk=run.pk).params

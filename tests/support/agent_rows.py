@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from tests.support.openai_server import ModelServer
+from workflows.agents import call_content
+from workflows.agents.call_content import Exchange
+from workflows.agents.call_requests import CallRequest
 from workflows.agents.provider import Call, DatabaseAgents
 from workflows.agents.provider_api import Clients
+from workflows.agents.recordings import NoMasks
 from workflows.agents.run_keys import RunKey
 from workflows.models import Agent, AgentCall, CallStatus, Kind, Provider, Run
 from workflows.runtime.protocols import NodeContext
@@ -56,6 +60,17 @@ def make_call(run: Run | None = None, **fields: Any) -> AgentCall:
     return AgentCall.objects.create(**{**values, **fields})
 
 
+def make_content(call: AgentCall, prompt: str, answer: str) -> None:
+    """Store a prompt and an answer of a call of a run."""
+    request = CallRequest("chat", "writer", prompt)
+    exchange = Exchange.begin(request, [{"role": "user", "content": prompt}])
+    exchange.answer = answer
+    content = call_content.pack(exchange, NoMasks())
+    content.call, content.run = call, cast("Run", call.run)
+    content.node_name = "work"
+    content.save(force_insert=True)
+
+
 @dataclass
 class RecordedText:
     """A stream preview that records the streamed response."""
@@ -77,6 +92,7 @@ class RecordingLedger:
     calls: list[Call] = field(default_factory=list)
     shown: list[RecordedText] = field(default_factory=list)
     stop: BaseException | None = None
+    keeps_content: bool = False
 
     async def allow(self, _context: NodeContext | None) -> None:
         """Raise `stop` if it is set."""

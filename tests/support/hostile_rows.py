@@ -18,6 +18,7 @@ from django.contrib.auth.models import Group, User
 from django.db import models
 from django.utils import timezone
 
+from tests.support.agent_rows import make_content
 from tests.support.factories import (
     make_approval,
     make_attempt,
@@ -47,6 +48,7 @@ from workflows.models import (
     BudgetRaise,
     BulkItem,
     BulkJob,
+    CallContent,
     CallStatus,
     Checkpoint,
     ChildGroup,
@@ -247,7 +249,7 @@ def make_world(payload: str) -> World:
     document = make_document(content_type="image/svg+xml", uploaded_by=user)
     _evidence(runs[Status.COMPLETED], document, payload)
     asked = _questions(runs, document, user, payload)
-    provider, agent = _agents(rich, user)
+    provider, agent = _agents(rich, user, payload)
     profile = _profiles(runs[Status.COMPLETED], user, payload)
     view = SavedView.objects.create(owner=user, name="a", query="q=1", shared=True)
     _operations(runs, user, graph["entry"])
@@ -463,14 +465,14 @@ def _questions(
     return make_approval(runs[Status.WAITING], node_name="review", **shown)
 
 
-def _agents(run: Run, user: User) -> tuple[Provider, Agent]:
+def _agents(run: Run, user: User, payload: str) -> tuple[Provider, Agent]:
     provider = Provider.objects.create(
         name="p", base_url="http://localhost/v1", tries=1, is_enabled=False
     )
     agent = Agent.objects.create(name="a", provider=provider, model="m")
     Price.objects.create(model="m", per_million_in=1, per_million_out=1)
     for status in CallStatus.values:
-        AgentCall.objects.create(
+        call = AgentCall.objects.create(
             run=run,
             attempt=1,
             sequence=2,
@@ -483,6 +485,8 @@ def _agents(run: Run, user: User) -> tuple[Provider, Agent]:
             cost=Decimal(1),
             person=user,
         )
+        make_content(call, payload, payload)
+        CallContent.objects.filter(pk=call.pk).update(problem=payload)
     running = Run.objects.filter(status=Status.RUNNING)[0]
     LiveText.objects.create(
         id=AgentCall().pk, run=running, attempt=1, sequence=2, agent_name="a"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.auth.models import Group
 from django.utils import timezone
 
+from tests.support.agent_rows import make_content
 from tests.support.factories import (
     make_approval,
     make_attempt,
@@ -449,6 +450,7 @@ def _agents(runs: dict[str, Run]) -> tuple[Provider, Agent]:
         latency_ms=1,
         status=CallStatus.values[0],
     )
+    make_content(call, WORD, WORD)
     LiveText.objects.create(
         id=call.pk, run=run, attempt=1, sequence=2, agent_name="a", text=WORD
     )

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
 
+DAYS = ("payload_days", "run_days", "decision_days")
+
+
 class RetentionForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type checkers only
     """A rule; offers the known workflows."""
 
@@ -28,7 +31,7 @@ class RetentionForm(forms.ModelForm):  # type: ignore[type-arg] # generic for ty
 
     class Meta:
         model = Retention
-        fields = ("workflow_name", "payload_days", "run_days", "decision_days")
+        fields = ("workflow_name", "content_days", *DAYS)
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """Set the choices: workflows that are installed or have ever run."""
@@ -48,7 +51,7 @@ class RetentionAdmin(AuditedAdmin):
     """Retention rules."""
 
     form = RetentionForm
-    list_display = ("__str__", "payload_days", "run_days", "decision_days")
+    list_display = ("__str__", "content_days", *DAYS)
     change_list_template = "admin/workflows/retention/change_list.html"
 
     def get_urls(self) -> list[Any]:

@@ -13,6 +13,7 @@ from workflows.runtime.errors import InvalidResponse
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
+MAX_REPAIRS = 1  # requests to an agent to repair an invalid response
 MAX_PROBLEMS = 8  # reported to an agent that repairs its response
 _CODE_FENCE = re.compile(r"```[A-Za-z0-9_-]*[ \t]*\r?\n(.*?)```", re.DOTALL)
 _decoder = json.JSONDecoder()
@@ -44,6 +45,16 @@ def parse_answer(text: str, kind: type[Answer]) -> Answer:
         return kind.model_validate(value)
     except ValidationError as error:
         raise InvalidResponse(problems_of(error)) from error
+
+
+def invalid_answer(
+    agent: str, answer: type[BaseModel], wrong: InvalidResponse
+) -> InvalidResponse:
+    """Return the error of an answer that is still invalid after its repair."""
+    return InvalidResponse(
+        f"The agent “{agent}” returned no valid {answer.__name__}, after a second request:"
+        f" {wrong}"
+    )
 
 
 def problems_of(error: ValidationError) -> str:

@@ -145,6 +145,7 @@ def row_of(call: Call) -> AgentCall:
         error_code=error.code if error else "",
         error_message=clean(str(error)) if error else "",
         created_at=timezone.now() - duration,
+        replay=call.replay,
     )
 
 

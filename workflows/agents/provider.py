@@ -10,16 +10,19 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from workflows.agents.call_content import Exchange
+from workflows.agents.call_requests import CallRequest
 from workflows.agents.call_spans import CallSpan
-from workflows.agents.json_output import parse_answer
+from workflows.agents.json_output import MAX_REPAIRS, invalid_answer, parse_answer
 from workflows.agents.lookup import find_service, require_capability
 from workflows.agents.provider_api import CallUsage, pooled
 from workflows.agents.provider_api.messages import (
     conversation,
     functions,
+    raw_tool_calls,
     request_body,
     tool_calls,
     with_images,
@@ -27,7 +30,7 @@ from workflows.agents.provider_api.messages import (
 from workflows.agents.run_keys import NO_KEY, RunKey
 from workflows.infra.addresses import origin_of
 from workflows.infra.database_threads import run_in_db_retrying
-from workflows.models import CallStatus, Capability
+from workflows.models import CallReplay, CallStatus, Capability
 from workflows.runtime.conversations import Prompt, Reply, Tool
 from workflows.runtime.errors import (
     Invalid,
@@ -40,8 +43,6 @@ from workflows.runtime.protocols import Answer, NodeContext
 if TYPE_CHECKING:
     from workflows.agents.provider_api import Clients, Service
 
-MAX_REPAIRS = 1  # requests to an agent to repair an invalid response
-
 
 @dataclass(slots=True)
 class Call:
@@ -53,10 +54,16 @@ class Call:
     context: NodeContext | None
     status: str = CallStatus.COMPLETED
     error: ProviderError | None = None
+    exchange: Exchange = field(default_factory=Exchange)
+    replay: CallReplay | None = None  # why no recorded answer was used, in a replay
 
 
 class CallRecorder(Protocol):
     """Permits and records the calls of a run."""
+
+    @property
+    def keeps_content(self) -> bool:
+        """Whether prompts and answers are stored, not only those that cannot be parsed."""
 
     async def allow(self, context: NodeContext | None) -> None:
         """Return when the next call is permitted. Raises Paused while a budget is used up."""
@@ -86,6 +93,7 @@ class DatabaseAgents:
     key: RunKey = NO_KEY  # replaces the stored keys
     clients: Callable[[], Clients] = pooled
     context: NodeContext | None = None
+    replay: CallReplay | None = None  # recorded with each call
 
     def at(self, context: NodeContext) -> DatabaseAgents:
         """Return agents bound to a node, so that its calls are recorded with its stage."""
@@ -95,29 +103,36 @@ class DatabaseAgents:
         self, agent: str, prompt: Prompt, *, token: str | None = None, **options: Any
     ) -> Reply:
         """Return the response. Raises ProviderError."""
+        request = CallRequest("chat", agent, prompt, options=options)
         service = await self._service(agent, Capability.CHAT, token)
         messages = conversation(prompt, service.system_prompt)
         body = request_body(service.options, options)
-        async with self._recorded("chat", service) as call:
+        async with self._recorded(request, service, messages) as call:
             message = await service.chat(self.clients(), messages, body, call.usage)
+            call.exchange.answer = message.content or ""
         return reply_of(message, call)
 
     async def chat_stream(
         self, agent: str, prompt: Prompt, *, token: str | None = None, **options: Any
     ) -> AsyncGenerator[str, None]:
         """Yield the response as it streams; the run's page shows a preview."""
+        request = CallRequest("chat_stream", agent, prompt, options=options)
         service = await self._service(agent, Capability.CHAT, token)
         messages = conversation(prompt, service.system_prompt)
         body = request_body(service.options, options)
-        async with self._recorded("chat_stream", service) as call:
+        kept: list[str] = []
+        async with self._recorded(request, service, messages) as call:
             preview = self.call_recorder.preview(call)
             pieces = service.stream(self.clients(), messages, body, call.usage)
             try:
                 async with aclosing(pieces):
                     async for piece in pieces:
                         preview.add(piece)
+                        if self.call_recorder.keeps_content:
+                            kept.append(piece)
                         yield piece
             finally:
+                call.exchange.answer = "".join(kept)
                 await asyncio.shield(preview.end())
 
     async def vision(
@@ -130,12 +145,14 @@ class DatabaseAgents:
         **options: Any,
     ) -> Reply:
         """Return the response to a prompt with at least one image."""
+        request = CallRequest("vision", agent, prompt, images=images, options=options)
         service = await self._service(agent, Capability.VISION, token)
         base = conversation(prompt, service.system_prompt)
         messages = with_images(base, images, service.agent)
         body = request_body(service.options, options)
-        async with self._recorded("vision", service) as call:
+        async with self._recorded(request, service, messages) as call:
             message = await service.chat(self.clients(), messages, body, call.usage)
+            call.exchange.answer = message.content or ""
         return reply_of(message, call)
 
     async def tools(
@@ -148,12 +165,21 @@ class DatabaseAgents:
         **options: Any,
     ) -> Reply:
         """Return the response with the calls of tools that the model requests."""
+        request = CallRequest("tools", agent, prompt, tools=tools, options=options)
         service = await self._service(agent, Capability.TOOLS, token)
         messages = conversation(prompt, service.system_prompt)
         body = {**request_body(service.options, options), "tools": functions(tools)}
-        async with self._recorded("tools", service) as call:
+        async with self._recorded(request, service, messages) as call:
             message = await service.chat(self.clients(), messages, body, call.usage)
-            calls = tool_calls(message, tools)
+            exchange = call.exchange
+            exchange.answer = message.content or ""
+            try:
+                calls = tool_calls(message, tools)
+            except InvalidResponse as wrong:
+                exchange.tool_calls = raw_tool_calls(message)
+                exchange.problem = str(wrong)
+                raise
+            exchange.add_tool_calls(calls)
         return replace(reply_of(message, call), calls=calls)
 
     async def embed(
@@ -165,14 +191,19 @@ class DatabaseAgents:
         **options: Any,
     ) -> tuple[tuple[float, ...], ...]:
         """Return one vector per text."""
+        request = CallRequest("embed", agent, texts=texts, options=options)
         service = await self._service(agent, Capability.EMBED, token)
         if not texts:
             return ()
         if not all(texts):
             raise Invalid("An empty text cannot be embedded.")
         body = request_body(service.options, options)
-        async with self._recorded("embed", service) as call:
-            return await service.embed(self.clients(), texts, body, call.usage)
+        messages = [{"role": "input", "content": text} for text in texts]
+        async with self._recorded(request, service, messages) as call:
+            vectors = await service.embed(self.clients(), texts, body, call.usage)
+            if self.call_recorder.keeps_content:
+                call.exchange.answer = json.dumps(vectors)
+        return vectors
 
     async def ask(
         self,
@@ -187,23 +218,23 @@ class DatabaseAgents:
 
         Each request is a separate call. Raises InvalidResponse if the repaired response is invalid.
         """
+        request = CallRequest("ask", agent, prompt, answer=answer, options=options)
         service = await self._service(agent, Capability.CHAT, token)
         messages = conversation(prompt, service.system_prompt)
         messages.insert(0, {"role": "system", "content": schema_instruction(answer)})
         body = request_body(service.options, options)
-        for left in range(MAX_REPAIRS, -1, -1):
-            async with self._recorded("ask", service) as call:
+        for repairs in range(MAX_REPAIRS + 1):
+            async with self._recorded(request, service, messages, repairs) as call:
                 message = await service.chat(self.clients(), messages, body, call.usage)
-            text = message.content or ""
-            try:
-                return parse_answer(text, answer)
-            except InvalidResponse as wrong:
-                if not left:
-                    raise InvalidResponse(
-                        f"The agent “{service.agent}” returned no valid"
-                        f" {answer.__name__}, after a second request: {wrong}"
-                    ) from wrong
-                messages.extend(repair_messages(text, wrong))
+                text = call.exchange.answer = message.content or ""
+                try:
+                    return parse_answer(text, answer)
+                except InvalidResponse as error:
+                    wrong = error
+                    call.exchange.problem = str(wrong)
+            if repairs == MAX_REPAIRS:
+                raise invalid_answer(service.agent, answer, wrong) from wrong
+            messages.extend(repair_messages(text, wrong))
         raise AssertionError("the last round returns or raises")
 
     # -- inside -----------------------------------------------------------------------
@@ -226,13 +257,21 @@ class DatabaseAgents:
 
     @asynccontextmanager
     async def _recorded(
-        self, kind: str, service: Service
+        self,
+        request: CallRequest,
+        service: Service,
+        messages: Sequence[Mapping[str, Any]],
+        repairs: int = 0,
     ) -> AsyncGenerator[Call, None]:
         """Wait until a call is permitted, yield it and record its outcome."""
         await self.call_recorder.allow(self.context)
-        call = Call(kind, service, CallUsage(), self.context)
+        kept = Exchange()
+        if self.call_recorder.keeps_content:
+            kept = await asyncio.to_thread(Exchange.begin, request, messages, repairs)
+        call = Call(request.kind, service, CallUsage(), self.context, exchange=kept)
+        call.replay = self.replay
         call.status = CallStatus.CANCELLED  # unless it completes or fails
-        call_span = CallSpan.of(kind, service, call.usage)
+        call_span = CallSpan.of(request.kind, service, call.usage)
         try:
             yield call
             call.status = CallStatus.COMPLETED

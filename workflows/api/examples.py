@@ -15,6 +15,7 @@ from workflows.api.example_values import (
     T3,
     WORKFLOW,
 )
+from workflows.api.examples_calls import CALL_SCHEMAS
 from workflows.api.examples_events import EVENT_SCHEMAS
 from workflows.api.examples_messages import MESSAGE_SCHEMAS
 from workflows.api.examples_reviews import REVIEW_SCHEMAS
@@ -173,6 +174,9 @@ _call: dict[str, Any] = {
     "error_code": "",
     "error": "",
     "created_at": T2,
+    "replay": None,
+    "replayed_from": None,
+    "content": None,
 }
 _document: dict[str, Any] = {
     "id": DOCUMENT,
@@ -469,6 +473,7 @@ SCHEMAS: Final[dict[str, Any]] = {
         ],
     },
     "CallPage": _page(_call),
+    **CALL_SCHEMAS,
     "DocumentOut": _document,
     "DocumentPage": _page(_document),
     "RunFileOut": _run_file,

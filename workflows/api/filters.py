@@ -151,6 +151,7 @@ class HistoryQuery(Schema):
     run: UUID | None = None
     since: AwareDatetime | None = Field(None, description="Begun at or after.")
     until: AwareDatetime | None = Field(None, description="Begun before.")
+    content: bool = Field(False, description="With stored prompts and answers.")
 
     def between(self, rows: Any) -> Any:
         """Return the rows of a query set that match. Raises InvalidParams."""

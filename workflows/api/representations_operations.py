@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from django.urls import reverse
 
+from workflows.agents import call_content
 from workflows.api.representations import run_summaries
 from workflows.api.schemas_operations import (
     AuditEventOut,
     BulkItemOut,
     BulkOut,
+    CallContentOut,
     CallOut,
     DocumentOut,
     QueueOut,
@@ -18,9 +20,9 @@ from workflows.api.schemas_operations import (
     WorkerOut,
     WorkersOut,
 )
-from workflows.models import CallStatus
+from workflows.models import CallReplay, CallStatus
 from workflows.pages.lists.audit_filters import can_read
-from workflows.pages.redaction import HIDDEN
+from workflows.pages.redaction import HIDDEN, is_redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,8 +42,11 @@ if TYPE_CHECKING:
     from workflows.pages.lists.workers import ActiveWorker, Workers
 
 
-def call(row: AgentCall) -> CallOut:
-    """Return an agent call; redact it first if the viewer may not read its data."""
+def call(row: AgentCall, *, content: bool = False) -> CallOut:
+    """Return an agent call; redact it first if the viewer may not read its data.
+
+    With `content`, select the related content with the rows.
+    """
     return CallOut(
         id=row.pk,
         run=row.run_id,
@@ -63,7 +68,17 @@ def call(row: AgentCall) -> CallOut:
         error_code=row.error_code,
         error=row.error_message,
         created_at=row.created_at,
+        replay=CallReplay(row.replay) if row.replay else None,
+        replayed_from=row.replayed_from,
+        content=_content(row) if content and not is_redacted(row) else None,
     )
+
+
+def _content(row: AgentCall) -> CallContentOut | None:
+    stored = getattr(row, "content", None)
+    if stored is None:
+        return None
+    return CallContentOut.model_validate(call_content.read(stored).as_json())
 
 
 def document(row: Document) -> DocumentOut:

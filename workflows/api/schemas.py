@@ -224,8 +224,17 @@ class Resume(Reason):
     token: str = Field("", max_length=500, description="Secret for the nodes.")
 
 
-class Rerun(Reason):
-    """A rerun, from the start or from a step."""
+class ForkOptions(Reason):
+    """Options of every fork."""
+
+    answers: Literal["new", "recorded"] = Field(
+        "new",
+        description="Call agents again, or use recorded answers where prompts are equal.",
+    )
+
+
+class Rerun(ForkOptions):
+    """A rerun, from the start or from a step. `answers: recorded` requires a step."""
 
     from_step: int | None = Field(
         None,
@@ -240,14 +249,14 @@ class Rerun(Reason):
     token: str = Field("", max_length=500, description="Secret for the nodes.")
 
 
-class OverrideDecision(Reason):
+class OverrideDecision(ForkOptions):
     """An edge to take instead of the one that the run took."""
 
     step: int = Field(ge=1, le=2**31 - 1, description="The step after which it leaves.")
     edge: int = Field(ge=0, le=2**31 - 1, description="Its `edge_index`.")
 
 
-class ChangedResponse(Reason):
+class ChangedResponse(ForkOptions):
     """Another response to an approval."""
 
     step: int = Field(ge=1, le=2**31 - 1, description="The step of the approval.")

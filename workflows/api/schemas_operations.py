@@ -12,7 +12,7 @@ from pydantic import Field
 from workflows.api.filters import RunSelection
 from workflows.api.schemas import Input, RunSummary
 from workflows.bulk import BULK_ACTIONS, MAX_RUNS
-from workflows.models import CallStatus, Status
+from workflows.models import CallReplay, CallStatus, Status
 
 # Trees and comparisons ------------------------------------------------------------------
 
@@ -70,8 +70,30 @@ class ComparisonOut(Schema):
 # Agents ---------------------------------------------------------------------------------
 
 
+class PromptMessage(Schema):
+    """A message of a stored prompt."""
+
+    role: str
+    text: str
+    tool_calls: str = Field(description="JSON; empty without calls of tools.")
+    images: list[str] = Field(description="A description of each image.")
+    cut: str = Field(description="A mark if the text is cut; empty if it is whole.")
+
+
+class CallContentOut(Schema):
+    """What a call sent and what came back, with secrets masked."""
+
+    prompt: list[PromptMessage]
+    messages_left_out: int = Field(description="At the end of a prompt too long.")
+    answer: str | None
+    answer_cut: str = Field(description="A mark if it is cut; empty if it is whole.")
+    tool_calls: str = Field(description="Calls of tools as JSON; empty without any.")
+    tool_calls_cut: str
+    problem: str = Field(description="Why the answer could not be parsed, or empty.")
+
+
 class CallOut(Schema):
-    """A call of an agent, without its content."""
+    """A call of an agent."""
 
     id: UUID
     run: UUID | None
@@ -93,6 +115,13 @@ class CallOut(Schema):
     error_code: str
     error: str
     created_at: dt.datetime
+    replay: CallReplay | None = Field(
+        description="In a fork that replays: whether the recorded answer was used."
+    )
+    replayed_from: UUID | None = Field(description="The call with that answer.")
+    content: CallContentOut | None = Field(
+        description="With `content=true`, where it is stored and you may read it."
+    )
 
 
 class CallPage(Schema):

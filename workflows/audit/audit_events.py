@@ -71,7 +71,10 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         "cancel job",
         "launch batch",
     ),
-    "Retention": ("purge data", "purge run", "purge history"),
+    "Retention": (
+        *("purge call content", "purge data"),
+        *("purge run", "purge history"),
+    ),
     IN_ADMIN: (),  # declared by its pages
 }
 """Every recorded action by subject. A renamed one gets a row in RENAMED_ACTIONS."""

@@ -38,6 +38,7 @@ class FactoryWorkflow:
     children: Sequence[Any] = ()  # unknown before its graph is built
     prompts: Mapping[str, Any] = MappingProxyType({})  # a factory declares none
     resources: tuple[Resource[Any], ...] = ()  # likewise
+    call_content = False  # likewise
     has_fixed_start = False  # its code decides the initial state, and the first node
     has_personal_approvals = True  # unknown: its code decides the nodes
 

@@ -77,6 +77,7 @@ class Workflow(Generic[S]):
         migrations: Mapping[str, Migration] | Iterable[tuple[str, Migration]] = (),
         prompts: Mapping[str, Any] | None = None,
         resources: Iterable[Resource[Any]] = (),
+        call_content: bool = False,
     ) -> None:
         """Check the routes and name unnamed nodes after the caller's variables.
 
@@ -93,6 +94,7 @@ class Workflow(Generic[S]):
         - `migrations`: by fingerprint, functions that convert the data of such runs.
         - `prompts`: by name, prompts for language models; profiles may replace them.
         - `resources`: opened once per worker, before its first run; `runtime.get(resource)`.
+        - `call_content`: store the prompt and the answer of each call of an agent.
         """
         self.name, self.limits = _checked_name(name), checked_limits(name, limits)
         self.title = title or name.replace("-", " ").replace("_", " ").capitalize()
@@ -108,7 +110,10 @@ class Workflow(Generic[S]):
         self._routes = {
             source: _branches(name, source, to) for source, to in routes.items()
         }
-        self.deadline = _checked_deadline(name, deadline)
+        self.deadline, self.call_content = (
+            _checked_deadline(name, deadline),
+            _checked_flag(name, "call_content", call_content),
+        )
         steps = [*(nodes := self._all_nodes()), *_nodes_of_branches(nodes)]
         self._undo = undo_table(name, steps, undo)
         self._on_end, self.resources = on_end, _checked_resources(name, resources)
@@ -259,6 +264,14 @@ class Workflow(Generic[S]):
     def has_closing(self) -> bool:
         """Whether nodes run after the end of a run was decided."""
         return bool(self._undo) or self._on_end is not None
+
+
+def _checked_flag(workflow: str, option: str, given: object) -> bool:
+    if not isinstance(given, bool):
+        raise DefinitionError(
+            f"Workflow “{workflow}”: {option}={given!r} is neither True nor False."
+        )
+    return given
 
 
 def _checked_resources(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from workflows.agents.provider import DatabaseAgents
+from workflows.agents.recordings import ReplayingAgents
 from workflows.agents.run_keys import NO_KEY, RunKey
 from workflows.documents.images import StoredImages
 from workflows.documents.run_files import RunFiles
@@ -20,9 +21,11 @@ from workflows.runtime.profiles import ChosenProfile
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from workflows.agents.call_requests import CallRequest
+    from workflows.agents.recordings import Recordings
     from workflows.engine import Resource
     from workflows.execution.masking import Masker
-    from workflows.models import Run
+    from workflows.models import CallReplay, Run
     from workflows.runtime import NodeContext, Progress
 
 
@@ -99,12 +102,39 @@ def _formatted(message: str, args: tuple[object, ...]) -> str:
         return f"{message} {args!r}"
 
 
-def build_runtime(
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """How a run calls agents."""
+
+    keeps_content: bool = False
+    recordings: Recordings | None = None  # answers of its origin, to be replayed
+
+
+def _agents(
+    run: Run, handle: RecordHandle, key: RunKey, calls: CallOptions
+) -> DatabaseAgents | ReplayingAgents:
+    """Return the agents of a run, which record each call."""
+    recorder = RunCallRecorder(
+        run, handle.attach_write, handle.masker, keeps_content=calls.keeps_content
+    )
+    agents = DatabaseAgents(recorder, key)
+    if calls.recordings is None:
+        return agents
+
+    def call_again(_request: CallRequest, why: CallReplay) -> DatabaseAgents:
+        return replace(agents, replay=why)
+
+    return ReplayingAgents(calls.recordings, call_again, recorder.enter_replayed)
+
+
+def build_runtime(  # noqa: PLR0913 - what a run consists of
     run: Run,
     handle: RecordHandle,
     key: RunKey = NO_KEY,
     values: RunVariables = NO_VARIABLES,
     resources: Mapping[Resource[Any], Any] = NO_RESOURCES,
+    *,
+    calls: CallOptions = CallOptions(),
 ) -> Runtime:
     """Return the services for the nodes of one run.
 
@@ -112,9 +142,7 @@ def build_runtime(
     `resources` are open.
     """
     return Runtime(
-        agents=DatabaseAgents(
-            RunCallRecorder(run, handle.attach_write, handle.masker), key
-        ),
+        agents=_agents(run, handle, key, calls),
         documents=StoredDocuments(RunFiles(run, handle)),
         images=StoredImages(),
         profiles=ChosenProfile(run.profile_stages),

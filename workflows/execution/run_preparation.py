@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from workflows.agents.recordings import Recordings
 from workflows.agents.run_keys import RunKey
 from workflows.engine import CheckpointConfig, Graph, GraphConfig, State
 from workflows.engine.author_code import call_contained
@@ -13,13 +14,14 @@ from workflows.engine.errors import CheckpointMismatch
 from workflows.engine.failures import Failure
 from workflows.engine.resources import open_resources
 from workflows.execution import masking
-from workflows.execution.build_runtime import build_runtime
+from workflows.execution.build_runtime import CallOptions, build_runtime
 from workflows.execution.earlier_attempts import history_of
 from workflows.execution.masking import Masker
 from workflows.execution.params import check_params
 from workflows.execution.variables import variables_of
 from workflows.infra import clock
 from workflows.infra.database_threads import run_in_db_retrying
+from workflows.models import Fork
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -77,6 +79,16 @@ class PreparedRun:
         )
 
 
+def recordings_for(run: Run, masker: Masker) -> Recordings | None:
+    """Return the answers that a fork replays, None for any other run."""
+    if run.forked_from_id is None:
+        return None
+    fork = Fork.objects.filter(run=run.pk).first()
+    if fork is None or not fork.replays_answers:
+        return None
+    return Recordings.of_run(fork.origin_key, masker, shift=int(fork.is_edited))
+
+
 def seconds_until(deadline: dt.datetime) -> float:
     """Return the seconds until a deadline, by the time of the database."""
     return max((deadline - clock.now()).total_seconds(), 0.0)
@@ -96,7 +108,11 @@ async def prepare(run: Run, recorder: Recorder, workflows: Registry) -> Prepared
     workflow = _workflow_of(run, workflows)
     values = await variables_of(run.workflow_name, recorder.buffer.masker.add)
     resources = await open_resources().open(workflow.resources, str(run.pk))
-    runtime = build_runtime(run, recorder.buffer, key, values, resources)
+    calls = CallOptions(
+        workflow.call_content,
+        await run_in_db_retrying(recordings_for, run, recorder.buffer.masker),
+    )
+    runtime = build_runtime(run, recorder.buffer, key, values, resources, calls=calls)
     graph = _build_graph(workflow, recorder, workflows)
     recorder.step_limit = graph.config.max_iterations
     recorder.has_fixed_start = workflow.has_fixed_start

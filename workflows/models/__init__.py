@@ -3,6 +3,7 @@
 from workflows.models.agents import (
     Agent,
     AgentCall,
+    CallReplay,
     CallStatus,
     Capability,
     Kind,
@@ -13,6 +14,7 @@ from workflows.models.agents import (
 from workflows.models.alerts import AlertIncident, AlertMetric, AlertRule
 from workflows.models.approvals import Approval, ApprovalVote
 from workflows.models.bulk_operations import BulkItem, BulkJob, ItemResult
+from workflows.models.call_contents import CallContent
 from workflows.models.child_groups import ChildGroup, ChildItem, ItemStatus
 from workflows.models.current_stages import (
     ACTIVE_STATUSES,
@@ -122,6 +124,8 @@ __all__ = [
     "BudgetRaise",
     "BulkItem",
     "BulkJob",
+    "CallContent",
+    "CallReplay",
     "CallStatus",
     "Capability",
     "CatchUp",

@@ -192,8 +192,17 @@ class CallStatus(models.TextChoices):
     )  # the run was, or the node stopped reading the stream
 
 
+class CallReplay(models.TextChoices):
+    """What came of a call in a run that replays recorded answers."""
+
+    REPLAYED = "replayed", "Recorded answer"
+    PROMPT_DIFFERS = "prompt", "Called again: the prompt differs from the recorded one"
+    NOT_RECORDED = "missing", "Called again: no answer is recorded for this call"
+    NOT_WHOLE = "cut", "Called again: the recorded answer is cut or masked"
+
+
 class AgentCall(models.Model):
-    """One call of an agent: tokens, cost and time, without the content."""
+    """One call of an agent: tokens, cost and time. Its content is in CallContent, if kept."""
 
     id = models.UUIDField(primary_key=True, default=new_run_id, editable=False)
     # Run, attempt and sequence identify the stage. The row is kept when the run is
@@ -224,6 +233,8 @@ class AgentCall(models.Model):
     error_code = models.CharField(max_length=60, blank=True, default="")
     error_message = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)  # start of the call
+    replay = models.CharField(max_length=8, choices=CallReplay.choices, null=True)  # noqa: DJ001 - adding the column rebuilds no table
+    replayed_from = models.UUIDField(null=True)  # the call whose answer was used
 
     class Meta:
         ordering: ClassVar = ["id"]

@@ -40,7 +40,8 @@ class Fork(models.Model):
     # The node that runs first, and the number of the step before it. No edge is evaluated.
     entry = models.CharField(max_length=200, blank=True, default="")
     enters_after = models.PositiveIntegerField()
-    # what was changed: {"state": JSON Patch, "params": …, "edge": …, "response": …};
+    # what was changed: {"state": JSON Patch, "params": …, "edge": …, "response": …,
+    # "answers": "recorded" if those of agents are replayed};
     # null once retention deleted it
     change = ExactJSONField(null=True)
     reason = models.TextField(blank=True, default="")
@@ -65,6 +66,11 @@ class Fork(models.Model):
     def step(self) -> int:
         """The number of the first step of the origin that is not shared."""
         return self.kept + 1
+
+    @property
+    def replays_answers(self) -> bool:
+        """Return whether recorded answers of agents are used in place of new ones."""
+        return bool(self.change) and "answers" in self.change
 
     @property
     def is_edited(self) -> bool:

@@ -22,6 +22,13 @@ class Retention(models.Model):
         default="",
         help_text="Empty: all workflows without their own rule.",
     )
+    content_days = models.PositiveIntegerField(
+        "delete content of agent calls after (days)",
+        null=True,
+        blank=True,
+        validators=DAYS,
+        help_text="Deletes stored prompts and answers of agents. Empty: with the data.",
+    )
     payload_days = models.PositiveIntegerField(
         "delete data after (days)",
         null=True,
@@ -54,17 +61,17 @@ class Retention(models.Model):
         return self.workflow_name or "all others"
 
     def clean(self) -> None:
-        """Require data ≤ run ≤ history days. Raises ValidationError."""
+        """Require content ≤ data ≤ run ≤ history days. Raises ValidationError."""
         if self.decision_days and not self.run_days:
             raise ValidationError(
                 {
                     "run_days": "Required when history is deleted: history outlives its run."
                 }
             )
-        days = [self.payload_days, self.run_days, self.decision_days]
+        days = [self.content_days, self.payload_days, self.run_days, self.decision_days]
         periods = [period for period in days if period is not None]
         if periods != sorted(periods):
             raise ValidationError(
-                "Data is deleted first, then the run, then its history: the numbers of"
-                " days must not decrease."
+                "Content of agent calls is deleted first, then the data, the run, its"
+                " history: the numbers of days must not decrease."
             )

@@ -10,6 +10,7 @@ from django.db.models.functions import Cast, Coalesce, Length
 
 from workflows.models import (
     Attempt,
+    CallContent,
     Checkpoint,
     Decision,
     LogLine,
@@ -36,7 +37,10 @@ PAYLOAD: tuple[tuple[type[Model], str], ...] = (
     (StageItem, "data"),
     (LogLine, "message"),
     (RunFile, "size"),
+    (CallContent, "bytes"),
 )
+CONTENT: tuple[tuple[type[Model], str], ...] = ((CallContent, "bytes"),)
+SIZES = (RunFile, CallContent)  # whose column is a number of bytes
 HISTORY: tuple[tuple[type[Model], str], ...] = (
     (Decision, "reason"),
     (Stage, "error_message"),
@@ -58,6 +62,7 @@ class Preview:
     """The data of one workflow that would be deleted."""
 
     rule: Rule
+    contents: Part
     payloads: Part
     runs: Part
     histories: Part
@@ -67,6 +72,7 @@ class Preview:
         """The parts, each with its label and the days after which it is deleted."""
         rule = self.rule
         return [
+            ("prompts and answers of agents", rule.content_days, self.contents),
             ("params, results, states, logs, files", rule.payload_days, self.payloads),
             ("runs", rule.run_days, self.runs),
             ("stages and decisions", rule.decision_days, self.histories),
@@ -79,11 +85,13 @@ def preview(only: str = "", *, most: int = MAX_RUNS) -> list[Preview]:
 
 
 def _of(rule: Rule, most: int) -> Preview:
+    contents = _ids(rules.contents_due(rule), most)
     payloads = _ids(rules.payloads_due(rule), most)
     run_ids = _ids(rules.runs_due(rule), most)
     histories = _ids(rules.histories_due(rule), most)
     return Preview(
         rule,
+        _part(contents, most, CONTENT),
         _part(payloads, most, (*PAYLOAD, (Run, "params"), (Run, "result")), {Run}),
         _part(run_ids, most, (*PAYLOAD, (Attempt, "error_message"), (Run, "graph"))),
         _part(histories, most, HISTORY),
@@ -108,8 +116,7 @@ def _part(
         for model, column in tables:
             key = "pk__in" if model is Run else "run_id__in"
             found = model._default_manager.filter(**{key: some})  # noqa: SLF001 - Django's documented model API
-            is_file = model is RunFile  # its row has the bytes of the file
-            measure = F(column) if is_file else Length(Cast(column, TextField()))
+            measure = F(column) if model in SIZES else Length(Cast(column, TextField()))
             sums = found.aggregate(rows=Count("pk"), size=Coalesce(Sum(measure), 0))
             size += sums["size"]
             rows += 0 if uncounted and model in uncounted else sums["rows"]

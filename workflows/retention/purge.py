@@ -1,4 +1,4 @@
-"""Deletes what is due by rule: payloads first, runs later, their history last.
+"""Deletes what is due by rule: content of agent calls first, payloads, runs, history last.
 
 Each batch is a separate transaction, so that a purge can be interrupted at any time and
 continues later. Locked rows are skipped until the next purge: a worker or a person never
@@ -23,6 +23,7 @@ from workflows.models import (
     Approval,
     ApprovalVote,
     Attempt,
+    CallContent,
     Checkpoint,
     ChildItem,
     Decision,
@@ -55,6 +56,7 @@ VALUES_BATCH_SIZE: Final = 500  # decisions whose values are deleted in one stat
 class PurgeCounts:
     """The numbers of items that were deleted."""
 
+    contents: int = 0  # runs whose calls of agents had content
     payloads: int = 0  # runs
     runs: int = 0
     histories: int = 0
@@ -66,7 +68,7 @@ class PurgeCounts:
     def total(self) -> int:
         """The number of runs, jobs, deliveries and messages of which something was deleted."""
         rows = self.jobs + self.deliveries + self.messages
-        return self.payloads + self.runs + self.histories + rows
+        return self.contents + self.payloads + self.runs + self.histories + rows
 
 
 def purge_due(
@@ -75,6 +77,10 @@ def purge_due(
     """Delete all that is due, of one workflow or all, for as long as `more` returns True."""
     counts = PurgeCounts()
     for rule in rules.rules(only):
+        if rule.content_days is not None:
+            counts.contents += _in_batches(
+                more, rules.contents_due(rule), rule, _delete_contents
+            )
         counts.payloads += _in_batches(
             more, rules.payloads_due(rule), rule, _delete_payloads
         )
@@ -138,10 +144,21 @@ def _locked(due: QuerySet[Any]) -> QuerySet[Any]:
     return due  # the transaction has locked the whole file
 
 
+def _delete_contents(runs: Sequence[Run], rule: Rule) -> None:
+    """Delete what agents were sent and responded; tokens and cost of the calls stay."""
+    ids = [run.pk for run in runs]
+    CallContent.objects.filter(run__in=ids).delete()
+    reason = rule.reason(rule.content_days)
+    for run in runs:
+        audit_events.record(run, "purge call content", by=None, reason=reason)
+    Run.objects.filter(pk__in=ids).update(version=F("version") + 1)
+    notifications.changed_on_commit(*ids)
+
+
 def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
     """Delete params, states, logs and results of runs; keep their stages and decisions."""
     ids = [run.pk for run in runs]
-    for model in (Checkpoint, StageItem, LogLine):
+    for model in (CallContent, Checkpoint, StageItem, LogLine):
         model._default_manager.filter(run__in=ids).delete()  # noqa: SLF001 - Django's documented model API
     for values in _decisions_without_values(ids):
         Decision.objects.bulk_update(values, ["values", "values_digest"])

@@ -18,6 +18,7 @@ from workflows.models import (
     ENDED,
     BulkItem,
     BulkJob,
+    CallContent,
     EventMessage,
     EventWait,
     RemovedRun,
@@ -41,6 +42,7 @@ class Rule:
     payload_days: int | None = None
     run_days: int | None = None
     decision_days: int | None = None
+    content_days: int | None = None  # of the calls of agents
 
     def reason(self, days: int | None) -> str:
         """Return the reason for a deletion, for the audit event."""
@@ -59,7 +61,7 @@ def rules(only: str = "") -> list[Rule]:
     for name in names:
         row = rows.get(name) or rows.get("")
         if row is not None:
-            days = row.payload_days, row.run_days, row.decision_days
+            days = row.payload_days, row.run_days, row.decision_days, row.content_days
             found.append(Rule(name, *days))
     return found
 
@@ -77,6 +79,14 @@ def _names() -> Iterable[str]:
             last = first[0]
             names.add(last)
     return names
+
+
+def contents_due(rule: Rule) -> QuerySet[Run]:
+    """Return the runs with content of agent calls that is due."""
+    if rule.content_days is None:
+        return Run.objects.none()
+    stored = CallContent.objects.filter(run=OuterRef("pk"))
+    return _ended_before(rule, rule.content_days).filter(Exists(stored))
 
 
 def payloads_due(rule: Rule) -> QuerySet[Run]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from workflows.access import permissions
+from workflows.agents.recordings import recorded_calls
 from workflows.engine import GraphShape
 from workflows.engine.frozen import freeze
 from workflows.engine.json_patch import diff
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from workflows.engine.graph_shape import EdgeShape
     from workflows.registry import AnyWorkflow, Registry
 
+RECORDED: Final = "recorded"
 NO_RESPONSE: Final = "Step {} has no approval that a person responded to."
 SEVERAL_VOTES: Final = (
     "The approval of step {} takes {} responses: rerun from this step, so that they are"
@@ -54,6 +56,10 @@ SEVERAL_VOTES: Final = (
 ONE_OF_SEVERAL: Final = (
     "The approval of step {} was one of several waits: rerun from this step, so that the run"
     " waits for them again."
+)
+NO_ANSWERS: Final = (
+    "Run {} has no recorded answers of agents from step {} on: let the fork call the agents"
+    " again. A workflow records them with call_content=True."
 )
 UNDONE: Final = (
     "Steps before step {} were undone when run {} ended, so that the state after them is no"
@@ -73,6 +79,7 @@ class ForkRequest:
     params: Mapping[str, Any] | None = None  # if changed
     edge: int | None = None  # of an override: index among the edges of the node
     response: Mapping[str, Any] | None = None  # to the approval of the step
+    replay: bool = False  # use the recorded answers of agents
 
     @property
     def change(self) -> dict[str, Any]:
@@ -82,6 +89,7 @@ class ForkRequest:
             "params": self.params,
             "edge": self.edge,
             "response": self.response,
+            "answers": RECORDED if self.replay else None,
         }
         return {name: value for name, value in parts.items() if value is not None}
 
@@ -100,6 +108,7 @@ class ForkPlan:
     edge: EdgeShape | None = None  # of an override
     approval: Approval | None = None  # whose response is changed
     response: Mapping[str, Any] | None = None  # to it, as it is stored
+    recorded: int = 0  # answers of agents that can be replayed
 
     @property
     def origin(self) -> Run:
@@ -157,6 +166,9 @@ def plan(
         if request.response is not None:  # else it is a preview
             response = approvals.checked(workflows, approval, request.response)
     _require_not_undone(origin, history.kept)
+    recorded = recorded_answers(origin, history.kept)
+    if request.replay and not recorded:
+        raise ForkRefused(NO_ANSWERS.format(origin.short_id, history.kept + 1))
     snapshot = checkpoints.rebuild(origin.pk, at=history.kept)
     if snapshot is None or snapshot.sequence != history.kept:
         raise StepNotFound(origin, request.step)
@@ -172,7 +184,14 @@ def plan(
         edge=edge,
         approval=approval,
         response=response,
+        recorded=recorded,
     )
+
+
+def recorded_answers(origin: Run, kept: int) -> int:
+    """Return how many answers of agents are recorded after the last shared step."""
+    calls = recorded_calls(origin.pk)
+    return sum(one.row.sequence > kept for one in calls)
 
 
 def _require_forkable(origin: Run, workflows: Registry) -> AnyWorkflow:

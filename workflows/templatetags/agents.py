@@ -40,6 +40,12 @@ def run_usage(run: Run) -> Usage:
 
 
 @register.simple_tag
+def has_hidden_data(run: Run) -> bool:
+    """Return whether the viewer may not read the data of a run."""
+    return is_redacted(run)
+
+
+@register.simple_tag
 def workflow_usage(name: str) -> Usage:
     """Return the total agent usage of all runs of a workflow."""
     return usage.of_workflow(name)

@@ -133,6 +133,20 @@ def tool_calls(message: Any, tools: Sequence[Tool]) -> tuple[ToolCall, ...]:
     return tuple(_tool_call(call, known) for call in message.tool_calls or ())
 
 
+def raw_tool_calls(message: Any) -> str:
+    """Return the requested function calls as they came, as JSON."""
+    functions = [getattr(call, "function", None) for call in message.tool_calls or ()]
+    return json.dumps(
+        [
+            {
+                "name": str(getattr(one, "name", "")),
+                "arguments": str(getattr(one, "arguments", "")),
+            }
+            for one in functions
+        ]
+    )
+
+
 def _tool_call(call: Any, known: Mapping[str, Tool]) -> ToolCall:
     function = getattr(call, "function", None)
     name = getattr(function, "name", None) or ""

@@ -32,6 +32,7 @@ from workflows.pages.views.history import history_bundle
 router = Router(tags=["exports"])
 bundle_router = Router(tags=["exports"])
 MAX_FIELDS_LENGTH = 1_000  # characters
+CONTENT_CHUNK: Final = 10  # calls whose prompts and answers are in memory at once
 NEEDED: Final = (
     *("id", "workflow_name", "status", "cancel_reason"),
     *("created_at", "attempt", "current_stage"),
@@ -140,12 +141,18 @@ def export_calls(
     """Export the agent calls of runs that match, newest first; also of deleted runs."""
     rows = AgentCall.objects.exclude(workflow_name="")  # those are trials of people
     rows = query.between(permissions.visible(request.user, rows))
+    if query.content:
+        rows = rows.select_related("content")
 
     def represent(chunk: list[AgentCall]) -> list[CallOut]:
         found = redacted_for(request.user, chunk)
-        return [representations_operations.call(row) for row in found]
+        return [
+            representations_operations.call(row, content=query.content) for row in found
+        ]
 
-    file = RowExport(_chunks(rows, represent), CallOut, output.format)
+    size = CONTENT_CHUNK if query.content else CHUNK
+    chunks = _chunks(rows, represent, size=size)
+    file = RowExport(chunks, CallOut, output.format)
     return respond(request, "calls", output.format, file.parts)
 
 
@@ -184,7 +191,9 @@ def _chunks(
     rows: QuerySet[Any],
     represent: Callable[[list[Any]], Sequence[Schema]],
     condition: Q | None = None,
+    *,
+    size: int = CHUNK,
 ) -> Iterator[Sequence[Schema]]:
     """Yield the rows that match as schemas, in chunks that are read one by one."""
-    for chunk in iter_chunks(rows, condition, size=CHUNK):
+    for chunk in iter_chunks(rows, condition, size=size):
         yield represent(chunk)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.http import HttpResponse
 from ninja import Query, Router, Schema
+from pydantic import Field
 
 from workflows.api import representations, representations_operations
 from workflows.api.paging import Paging, link_next
@@ -30,6 +31,7 @@ from workflows.pages.visible_rows import visible_runs
 router = Router(tags=["runs"])
 compare_router = Router(tags=["runs"])
 MAX_TREE = 500  # runs of a tree in one response
+MAX_CONTENTS = 20  # calls with prompts and answers in one response
 MAX_ABOVE = 100  # runs above a run; deeper than any tree within the depth limit
 
 
@@ -89,21 +91,38 @@ def _tree_run(run: Run, parent: UUID | None, depth: int) -> TreeRun:
     )
 
 
+class ContentQuery(Schema):
+    """Whether prompts and answers are included."""
+
+    content: bool = Field(False, description="With stored prompts and answers.")
+
+
 @router.get(
     "/{uuid:run_id}/calls",
     response={200: CallPage, **errors(400, 404)},
     tags=["history"],
 )
 def list_calls(
-    request: ApiRequest, response: HttpResponse, run_id: UUID, paging: Query[Paging]
+    request: ApiRequest,
+    response: HttpResponse,
+    run_id: UUID,
+    paging: Query[Paging],
+    query: Query[ContentQuery],
 ) -> Any:
-    """List the calls of agents of a run with tokens, cost and time, oldest first."""
+    """List the calls of agents of a run with tokens, cost and time, oldest first.
+
+    With `content=true`, at most 20 at once.
+    """
     run = visible_run(request, run_id)
     rows = AgentCall.objects.filter(run=run_id)
-    page = forward_page(rows, after=paging.after_id, size=paging.limit)
+    limit = paging.limit
+    if query.content:
+        rows, limit = rows.select_related("content"), min(limit, MAX_CONTENTS)
+    page = forward_page(rows, after=paging.after_id, size=limit)
     return {
         "items": [
-            representations_operations.call(row) for row in redact_rows(run, page.rows)
+            representations_operations.call(row, content=query.content)
+            for row in redact_rows(run, page.rows)
         ],
         "next": link_next(request, response, page.after),
     }

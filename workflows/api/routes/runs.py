@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,7 @@ from workflows.api.requests import (
 from workflows.api.routes.workflows import IdempotencyKey
 from workflows.api.schemas import (
     ChangedResponse,
+    ForkOptions,
     LabelName,
     NoteOut,
     NoteText,
@@ -121,12 +123,15 @@ def rerun(
     """Launch a new run with the params of this one, from the start or from a step.
 
     From a step, the new run shares the history before it: those steps are not repeated, and
-    the run has to have ended. `state` requires `from_step`.
+    the run has to have ended. `state` and recorded answers require `from_step`.
     """
     if body.from_step is None:
         if body.state is not None:
             message = "Give the step before which this is the state: from_step."
             raise InvalidParams({"state": [message]})
+        if body.answers == "recorded":
+            message = "Give the step from which answers are replayed: from_step."
+            raise InvalidParams({"answers": [message]})
         run = system.rerun(
             run_id,
             by=request.user,
@@ -137,9 +142,7 @@ def rerun(
         )
         return _new_run(request, response, run)
     change = ForkRequest(body.from_step, state=body.state, params=body.params)
-    return _forked(
-        request, response, run_id, change, body.reason, idempotency_key, body.token
-    )
+    return _forked(request, response, run_id, change, body, idempotency_key, body.token)
 
 
 @router.post(
@@ -154,7 +157,7 @@ def override_decision(
 ) -> Any:
     """Launch a run that shares this one up to a step, and then takes another edge."""
     change = ForkRequest(body.step, ForkKind.OVERRIDE, edge=body.edge)
-    return _forked(request, response, run_id, change, body.reason, idempotency_key)
+    return _forked(request, response, run_id, change, body, idempotency_key)
 
 
 @router.post(
@@ -170,7 +173,7 @@ def change_response(
 ) -> Any:
     """Launch a run that shares this one up to an approval, and has another response to it."""
     change = ForkRequest(body.step, ForkKind.RESPONSE, response=body.value)
-    return _forked(request, response, run_id, change, body.reason, idempotency_key)
+    return _forked(request, response, run_id, change, body, idempotency_key)
 
 
 def _forked(  # noqa: PLR0913, PLR0917 - of a request
@@ -178,15 +181,15 @@ def _forked(  # noqa: PLR0913, PLR0917 - of a request
     response: HttpResponse,
     run_id: UUID,
     change: ForkRequest,
-    reason: str,
+    options: ForkOptions,
     idempotency_key: str | None,
     token: str = "",
 ) -> Any:
     run = system.fork(
         run_id,
-        change,
+        replace(change, replay=options.answers == "recorded"),
         by=request.user,
-        reason=reason,
+        reason=options.reason,
         token=token,
         idempotency_key=idempotency_key,
     )

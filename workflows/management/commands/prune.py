@@ -41,7 +41,8 @@ class Command(BaseCommand):
             return
         gone = purge_due(options["workflow"])
         self.stdout.write(
-            f"Deleted: data of {gone.payloads} runs, {gone.runs} runs,"
+            f"Deleted: content of agent calls of {gone.contents} runs, data of"
+            f" {gone.payloads} runs, {gone.runs} runs,"
             f" histories of {gone.histories} runs, {gone.jobs} bulk operations,"
             f" {gone.deliveries} deliveries to webhooks."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from django.contrib.auth.models import User
@@ -60,6 +61,11 @@ class Command(BaseCommand):
         )
         parser.add_argument("--state", help="the state before the step, as JSON")
         parser.add_argument("--params", help="other parameters, as JSON")
+        parser.add_argument(
+            "--replay",
+            action="store_true",
+            help="use recorded answers of agents where prompts are equal",
+        )
         parser.add_argument("--by", metavar="USER", help="who does it; else the system")
         parser.add_argument("--reason", default="", help="saved in the audit log")
         parser.add_argument("--idempotency-key", help="a repeated rerun is made once")
@@ -89,9 +95,12 @@ class Command(BaseCommand):
             "idempotency_key": options["idempotency_key"],
         }
         if request is not None:
+            request = replace(request, replay=options["replay"])
             return system.fork(options["run"], request, **common)
         if options["state"] is not None:
             self._fail("Give the step before which this is the state: --from.")
+        if options["replay"]:
+            self._fail("Give the step from which answers are replayed: --from.")
         params = self._json(options["params"], "--params")
         return system.rerun(options["run"], params=params, **common)
 
@@ -128,6 +137,8 @@ class Command(BaseCommand):
         self._list("Kept", preview.kept)
         self._list("Run again", preview.again)
         self._list("May run", preview.new)
+        if preview.plan.recorded:
+            self.stdout.write(f"Recorded answers: {preview.plan.recorded}")
         for step in preview.effects:
             self.stdout.write(f"May repeat, {step.node}: {step.effects}")
         for step in preview.approvals:

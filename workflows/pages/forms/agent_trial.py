@@ -39,6 +39,7 @@ class TrialCallRecorder:
 
     person_id: int
     row: AgentCall | None = None
+    keeps_content: bool = False
 
     async def allow(self, context: NodeContext | None) -> None:
         """Allow every call: no budget applies."""

@@ -72,6 +72,27 @@ def state_form(
     )
 
 
+class AnswersForm(forms.Form):
+    """Whether agents are called again, or their recorded answers are used."""
+
+    answers = forms.ChoiceField(
+        label="Answers of agents", widget=forms.RadioSelect, initial="new"
+    )
+
+    def __init__(self, recorded: int, **options: Any) -> None:
+        """Offer this number of recorded answers."""
+        super().__init__(label_suffix="", **options)
+        plural = "" if recorded == 1 else "s"
+        self.fields["answers"].choices = [  # type: ignore[attr-defined]
+            ("new", "Call the agents again"),
+            ("recorded", f"Use {recorded:,} recorded answer{plural}"),
+        ]
+
+    def replays(self) -> bool:
+        """Return whether recorded answers are used."""
+        return bool(self.cleaned_data["answers"] == "recorded")
+
+
 class EdgeForm(forms.Form):
     """The edge that is to be taken."""
 

@@ -40,7 +40,8 @@ def text_of(fork: Fork | None) -> str:
     if fork is None:
         return ""
     step = fork.kept if fork.kind == ForkKind.OVERRIDE else fork.step
-    return f"{fork.person_name} {DONE[ForkKind(fork.kind)].format(step)}"
+    done = f"{fork.person_name} {DONE[ForkKind(fork.kind)].format(step)}"
+    return f"{done}, with recorded answers" if fork.replays_answers else done
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from workflows.pages.forms.forks import (
     MAX_KEY_LENGTH,
     PARAMS,
     RESPONSE,
+    AnswersForm,
     EdgeForm,
     state_form,
 )
@@ -95,6 +96,11 @@ class ForkForms:
         self.preview: ForkPreview = system.preview_fork(
             found.pk, self.wanted, by=request.user
         )
+        self.answers: AnswersForm | None = None
+        if self.preview.plan.recorded:
+            self.answers = AnswersForm(
+                self.preview.plan.recorded, **self._sent(files=False)
+            )
         self.response = self._response_form()
         self.state, self.params = self._input_forms()
 
@@ -194,6 +200,7 @@ class ForkForms:
             "params": self.params if self.uses("params") else None,
             "response": self.response,
             "edge": self.edges,
+            "answers": self.answers,
         }
         given = {name: form for name, form in used.items() if form is not None}
         valid = [form.is_valid() for form in given.values()]  # each shows its errors
@@ -216,7 +223,9 @@ class ForkForms:
 
     def _changes(self, given: dict[str, Any]) -> dict[str, Any]:
         changes = {
-            name: form.values() for name, form in given.items() if name != "edge"
+            name: form.values()
+            for name, form in given.items()
+            if name not in {"edge", "answers"}
         }
         if "state" in changes:  # fields that the form does not have stay as they are
             before = self.preview.plan.before
@@ -224,6 +233,8 @@ class ForkForms:
             changes["state"] = {**({} if is_whole else before), **changes["state"]}
         if self.edges is not None:
             changes["edge"] = self.edges.cleaned_data["edge"]
+        if self.answers is not None:
+            changes["replay"] = self.answers.replays()
         return changes
 
     def _add_errors(self, error: InvalidParams, given: dict[str, Any]) -> None:
