@@ -13,14 +13,16 @@ from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db.models import Q, Sum
 from django.utils import timezone
 from pydantic import BaseModel, Field, ValidationError
 
 from workflows.agents import usage
+from workflows.agents.payers import existing, payer_of
 from workflows.engine.errors import Paused
 from workflows.errors import InvalidParams
-from workflows.models import AgentCall, Budget, BudgetRaise, Scope
+from workflows.models import PERSONAL, AgentCall, Budget, BudgetRaise, Run, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,13 +31,15 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from workflows.agents.usage import Usage
-    from workflows.models import Approval, Run
+    from workflows.models import Approval
 
 CONTINUE, CANCEL = "continue", "cancel the run"
 SCOPE_LABELS = {
     Scope.RUN: "in this run",
     Scope.WORKFLOW: "in all runs of this workflow",
     Scope.DAY: "today",
+    Scope.PERSON: "by {} this month",
+    Scope.PERSON_DAY: "by {} today",
 }
 
 
@@ -55,6 +59,7 @@ class BudgetUsage:
     used: Usage
     tokens: int | None  # limit including increases; None: unlimited
     cost: Decimal | None
+    person: str = ""  # user name, of a budget per person
 
     @property
     def spent(self) -> Decimal:
@@ -89,6 +94,15 @@ class BudgetUsage:
             parts.append(f"{money} {settings.CURRENCY}")
         return " and ".join(parts)
 
+    @property
+    def sentence(self) -> str:
+        """Return that the budget is used up, and by whom or what."""
+        budget = self.budget
+        label = SCOPE_LABELS[Scope(budget.scope)].format(self.person)
+        return (
+            f"The budget “{budget.name}” is used up: {self.summary} were used {label}."
+        )
+
 
 class BudgetReached(Paused):
     """A budget is used up: the run pauses for approval and the node runs again after it."""
@@ -99,8 +113,7 @@ class BudgetReached(Paused):
         budget = standing.budget
         super().__init__(
             "approval",
-            question=f"The budget “{budget.name}” is used up: {standing.summary} were"
-            f" used {SCOPE_LABELS[Scope(budget.scope)]}. Allow more?",
+            question=f"{standing.sentence} Allow more?",
             form=form_of(budget),
             groups=budget.groups,
         )
@@ -143,10 +156,34 @@ def reached(run: Run, unsaved: Sequence[AgentCall] = ()) -> BudgetReached | None
         Q(workflow_name="") | Q(workflow_name=run.workflow_name), is_enabled=True
     )
     for budget in budgets:
+        if not applies_to(budget, run):
+            continue
         standing = usage_of_budget(budget, run, unsaved)
         if standing.is_reached:
             return BudgetReached(standing)
     return None
+
+
+def reached_by(person_id: int) -> BudgetUsage | None:
+    """Return the budget per person that a person has used up, for calls outside of runs."""
+    budgets = Budget.objects.filter(
+        workflow_name="", is_enabled=True, scope__in=PERSONAL
+    )
+    of_person = Run(launched_by_id=person_id)
+    for budget in budgets:
+        if applies_to(budget, of_person):
+            standing = usage_of_budget(budget, of_person)
+            if standing.is_reached:
+                return standing
+    return None
+
+
+def applies_to(budget: Budget, run: Run) -> bool:
+    """Return whether a budget limits a run, by the person who pays for it."""
+    if budget.scope not in PERSONAL:
+        return True
+    payer = payer_of(run)
+    return payer is not None and budget.person_id in {None, payer}
 
 
 def usage_of_budget(
@@ -161,7 +198,14 @@ def usage_of_budget(
         used,
         None if budget.tokens is None else budget.tokens + (more["tokens"] or 0),
         None if budget.cost is None else budget.cost + (more["cost"] or 0),
+        _name_of_payer(run) if budget.scope in PERSONAL else "",
     )
+
+
+def _name_of_payer(run: Run) -> str:
+    payer_id = payer_of(run)
+    payer = User.objects.filter(pk=payer_id).first() if payer_id else None
+    return payer.get_username() if payer else "a deleted account"
 
 
 def counted_calls(budget: Budget, run: Run) -> QuerySet[AgentCall]:
@@ -171,24 +215,45 @@ def counted_calls(budget: Budget, run: Run) -> QuerySet[AgentCall]:
         return calls.filter(run=run.pk)
     if budget.scope == Scope.WORKFLOW:
         return calls.filter(workflow_name=run.workflow_name)
+    if budget.scope in PERSONAL:
+        since = start_of_period(budget)
+        mine = calls.filter(person=payer_of(run), created_at__gte=since)
+        only = budget.workflow_name
+        return mine.filter(workflow_name=only) if only else mine
     today = calls.filter(created_at__gte=midnight())
     named = budget.workflow_name
     return today.filter(workflow_name=named) if named else today
 
 
 def increases_for(budget: Budget, run: Run) -> QuerySet[BudgetRaise]:
-    """Return the increases of a budget for a run, its workflow or its day."""
+    """Return the increases of a budget for a run, its workflow, its payer or its day."""
     raises = BudgetRaise.objects.filter(budget=budget).order_by()
     if budget.scope == Scope.RUN:
         return raises.filter(run=run.pk)
     if budget.scope == Scope.WORKFLOW:
         return raises.filter(workflow_name=run.workflow_name)
+    if budget.scope in PERSONAL:
+        raises = raises.filter(person=payer_of(run))
+    if budget.scope == Scope.PERSON:
+        return raises.filter(day__gte=server_day().replace(day=1))
     return raises.filter(day=server_day())
+
+
+def start_of_period(budget: Budget) -> dt.datetime:
+    """Return the start of the month of a budget per person and month, else of the day."""
+    if budget.scope == Scope.PERSON:
+        return start_of(server_day().replace(day=1))
+    return midnight()
 
 
 def midnight() -> dt.datetime:
     """Return the start of the current day in the server's time zone."""
-    return dt.datetime.combine(server_day(), dt.time(), timezone.get_default_timezone())
+    return start_of(server_day())
+
+
+def start_of(day: dt.date) -> dt.datetime:
+    """Return the start of a day in the server's time zone."""
+    return dt.datetime.combine(day, dt.time(), timezone.get_default_timezone())
 
 
 def server_day() -> dt.date:
@@ -238,6 +303,7 @@ def grant_increase(
             budget=approval.budget,
             run=approval.run,
             workflow_name=approval.run.workflow_name,
+            person_id=existing(payer_of(approval.run)),
             day=server_day(),
             tokens=answer.get("tokens", 0),
             cost=Decimal(str(answer.get("cost", 0))),

@@ -26,12 +26,14 @@ class Measured:
 def measure(rule: AlertRule, now: dt.datetime) -> Measured:
     """Return the value of a rule; without any data it is 0."""
     since = now - dt.timedelta(minutes=rule.window_minutes)
-    if rule.metric == AlertMetric.FAILED_SHARE:
-        return _failed_share(rule, since)
-    if rule.metric == AlertMetric.EDGE_SHARE:
-        return _edge_share(rule, since)
-    if rule.metric == AlertMetric.COST:
-        return _cost(rule, since)
+    known = {
+        AlertMetric.FAILED_SHARE: _failed_share,
+        AlertMetric.EDGE_SHARE: _edge_share,
+        AlertMetric.COST: _cost,
+        AlertMetric.PERSON_COST: _person_cost,
+    }
+    if of_window := known.get(AlertMetric(rule.metric)):
+        return of_window(rule, since)
     return _pending_age(rule, now)
 
 
@@ -66,6 +68,18 @@ def _cost(rule: AlertRule, since: dt.datetime) -> Measured:
     )
     found = calls.aggregate(cost=Sum("cost"), count=Count("pk"))
     return Measured(float(found["cost"] or 0), found["count"])
+
+
+def _person_cost(rule: AlertRule, since: dt.datetime) -> Measured:
+    """Return the cost of the person who used most, and the number of their calls."""
+    calls = AgentCall.objects.order_by().filter(
+        workflow_name=rule.workflow_name, created_at__gte=since, person__isnull=False
+    )
+    persons = calls.values("person").annotate(cost=Sum("cost"), count=Count("pk"))
+    most = max(persons, key=lambda row: row["cost"] or 0, default=None)
+    if most is None:
+        return Measured(0.0, 0)
+    return Measured(float(most["cost"] or 0), most["count"])
 
 
 def _pending_age(rule: AlertRule, now: dt.datetime) -> Measured:

@@ -27,6 +27,7 @@ from workflows.api.routes import (
     runs,
     schedules,
     settings,
+    usage,
     variables,
     webhooks,
     what_if,
@@ -72,6 +73,8 @@ api.add_router("/compare", relations.compare_router)
 api.add_router("/documents", documents.router)
 api.add_router("/bulk-actions", bulk.router)
 api.add_router("/exports", exports.router)
+api.add_router("/exports", usage.export_router)
+api.add_router("/usage", usage.router)
 api.add_router("/schedules", schedules.router)
 api.add_router("/workflows", schedules.of_workflow_router)
 api.add_router("/webhooks", webhooks.router)

@@ -19,6 +19,7 @@ from workflows.api.examples_calls import CALL_SCHEMAS
 from workflows.api.examples_events import EVENT_SCHEMAS
 from workflows.api.examples_messages import MESSAGE_SCHEMAS
 from workflows.api.examples_reviews import REVIEW_SCHEMAS
+from workflows.api.examples_usage import USAGE_SCHEMAS
 from workflows.api.examples_what_if import WHAT_IF_SCHEMAS
 
 _workflow: dict[str, Any] = {
@@ -474,6 +475,7 @@ SCHEMAS: Final[dict[str, Any]] = {
     },
     "CallPage": _page(_call),
     **CALL_SCHEMAS,
+    **USAGE_SCHEMAS,
     "DocumentOut": _document,
     "DocumentPage": _page(_document),
     "RunFileOut": _run_file,

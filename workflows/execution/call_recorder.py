@@ -12,6 +12,7 @@ from django.db import transaction
 from workflows.agents import call_content
 from workflows.agents.budgets import reached
 from workflows.agents.lookup import row_of
+from workflows.agents.payers import existing, payer_of
 from workflows.execution.stream_preview import LiveStreamPreview
 from workflows.infra.database_threads import run_in_db_retrying
 from workflows.models import AgentCall, CallContent, CallStatus
@@ -51,6 +52,7 @@ class RunCallRecorder:
         self._masker = masker
         self._run = run
         self._attach_write = attach_write
+        self._payers: list[int | None] = []  # one, once it is known
         self._unsaved: dict[UUID, AgentCall] = {}  # entered, and not yet committed
 
     async def allow(self, context: NodeContext | None) -> None:  # noqa: ARG002 - the protocol's signature
@@ -111,9 +113,16 @@ class RunCallRecorder:
         self._attach_write(write)
 
     def _store(self, row: AgentCall) -> None:
+        row.person_id = existing(self._payer())
         # repeated when a COMMIT was lost on the way: the id makes that harmless
         AgentCall.objects.bulk_create([row], ignore_conflicts=True)
         transaction.on_commit(lambda: self._unsaved.pop(row.pk, None))
+
+    def _payer(self) -> int | None:
+        """Return who pays for the run; read once, on a database thread."""
+        if not self._payers:
+            self._payers.append(payer_of(self._run))
+        return self._payers[0]
 
     def _store_with_content(
         self, row: AgentCall, exchange: Exchange, node: str

@@ -60,7 +60,13 @@ from workflows.models.operations import (
 from workflows.models.outbox import EventKind, Interest, OutboxEvent
 from workflows.models.pauses import WorkflowPause
 from workflows.models.permissions import WorkflowPermission
-from workflows.models.profiles import Budget, BudgetRaise, Profile, Scope
+from workflows.models.profiles import (
+    PERSONAL,
+    Budget,
+    BudgetRaise,
+    Profile,
+    Scope,
+)
 from workflows.models.retention import Retention
 from workflows.models.retries import Retry
 from workflows.models.run_files import RunFile
@@ -105,6 +111,7 @@ __all__ = [
     "CANCELLABLE",
     "EDIT_NODE",
     "ENDED",
+    "PERSONAL",
     "PROCESS_DIED",
     "RESUMABLE",
     "SUSPICION_LIFTED",

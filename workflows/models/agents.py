@@ -214,7 +214,7 @@ class AgentCall(models.Model):
     sequence = models.PositiveIntegerField(default=0)
     item = models.PositiveIntegerField(null=True)  # of a parallel node
     workflow_name = models.CharField(max_length=100, blank=True, default="")
-    person = models.ForeignKey(
+    person = models.ForeignKey(  # who tried an agent, or pays for the run (`payers.py`)
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
     kind = models.CharField(max_length=12)  # chat, chat_stream, vision, tools, …
@@ -249,6 +249,7 @@ class AgentCall(models.Model):
             # budgets and reports: spending since a date, by workflow or in total
             models.Index(fields=["workflow_name", "created_at"], name="call_by_flow"),
             models.Index(fields=["created_at"], name="call_by_time"),
+            models.Index(fields=["person", "created_at"], name="call_by_person"),
         ]
 
     def __str__(self) -> str:

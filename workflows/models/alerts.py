@@ -21,6 +21,7 @@ class AlertMetric(models.TextChoices):
         "Share of an edge",
     )  # 0..1, of the edges taken at its node
     COST = "cost", "Cost of agents"  # in CURRENCY
+    PERSON_COST = "person_cost", "Cost of agents of one person"  # of the highest
     PENDING_AGE = "pending_age", "Age of the oldest pending run"  # minutes
 
 

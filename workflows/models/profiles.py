@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -50,6 +50,11 @@ class Scope(models.TextChoices):
     RUN = "run", "Per run"
     WORKFLOW = "workflow", "Per workflow (lifetime)"
     DAY = "day", "Per day"
+    PERSON = "person", "Per person and month"
+    PERSON_DAY = "person_day", "Per person and day"
+
+
+PERSONAL: Final = (Scope.PERSON, Scope.PERSON_DAY)
 
 
 class Budget(models.Model):
@@ -59,6 +64,13 @@ class Budget(models.Model):
     scope = models.CharField(max_length=10, choices=Scope.choices)
     workflow_name = models.CharField(  # "" = every workflow
         max_length=100, blank=True, default=""
+    )
+    person = models.ForeignKey(  # of a budget per person; null = each one
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="+",
     )
     tokens = models.PositiveBigIntegerField(  # in and out together; null = any
         null=True, blank=True, validators=[MinValueValidator(1)]
@@ -91,19 +103,25 @@ class Budget(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Require at least one limit. Raises ValidationError."""
+        """Require at least one limit, a person only per person. Raises ValidationError."""
         if self.tokens is None and self.cost is None:
             raise ValidationError("Limit the tokens, the money, or both.")
+        if self.person_id is not None and self.scope not in PERSONAL:
+            message = "Only a budget per person can be that of one person."
+            raise ValidationError({"person": message})
 
 
 class BudgetRaise(models.Model):
-    """An increase granted by a person, for the run, workflow or day of the budget."""
+    """An increase granted by a person, for the run, workflow, person or day of the budget."""
 
     budget = models.ForeignKey(Budget, on_delete=models.CASCADE, related_name="raises")
     run = models.ForeignKey(  # that waited for the approval
         Run, null=True, on_delete=models.SET_NULL, related_name="budget_raises"
     )
     workflow_name = models.CharField(max_length=100, blank=True, default="")
+    person = models.ForeignKey(  # who paid for the run
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
     day = models.DateField()
     tokens = models.PositiveBigIntegerField(default=0)
     cost = models.DecimalField(max_digits=14, decimal_places=4, default=0)

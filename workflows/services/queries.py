@@ -20,7 +20,7 @@ from workflows.execution import queue_position, state_changes
 from workflows.models import Approval, Decision, RemovedRun, Run, Stage, with_current
 from workflows.models.id_ranges import run_id_at
 from workflows.registry import AnyWorkflow, Registry, registry
-from workflows.services import events, run_order, state_diff
+from workflows.services import events, run_order, state_diff, usage_reports
 from workflows.services.what_if import (
     EVERYTHING,
     Limits,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from workflows.access.permissions import Person
     from workflows.engine.thresholds import Threshold
     from workflows.execution.state_changes import Changes
+    from workflows.services.usage_reports import UsageFilter, UsageReport
 
 
 class Queries:
@@ -61,6 +62,12 @@ class Queries:
         if name not in visible:
             raise WorkflowNotFound(name, list(visible))
         return visible[name]
+
+    def usage_report(
+        self, wanted: UsageFilter, *, by: AbstractBaseUser | None = None
+    ) -> UsageReport:
+        """Return the usage of agents that `by` may see, by group. Raises InvalidParams."""
+        return usage_reports.report(wanted, by=by)
 
     def list_events(self, *, by: Person | None = None) -> Mapping[str, Sequence[str]]:
         """Return the events that `by` may send: names of workflows by name of the event."""

@@ -11,12 +11,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from workflows.agents import budgets
 from workflows.agents.lookup import row_of
 from workflows.agents.provider import DatabaseAgents
 from workflows.agents.provider_api import Clients
 from workflows.infra.database_threads import run_in_db
 from workflows.models import AgentCall
-from workflows.runtime.errors import ProviderError
+from workflows.runtime.errors import ProviderError, Unavailable
 
 if TYPE_CHECKING:
     from workflows.agents.provider import Call
@@ -41,8 +42,11 @@ class TrialCallRecorder:
     row: AgentCall | None = None
     keeps_content: bool = False
 
-    async def allow(self, context: NodeContext | None) -> None:
-        """Allow every call: no budget applies."""
+    async def allow(self, context: NodeContext | None) -> None:  # noqa: ARG002 - the protocol's signature
+        """Allow the call unless the person has used up a budget. Raises Unavailable."""
+        standing = await run_in_db(budgets.reached_by, self.person_id)
+        if standing is not None:
+            raise Unavailable(standing.sentence)
 
     def enter(self, call: Call) -> None:
         """Create the unsaved row of the call."""

@@ -30,6 +30,7 @@ class AlertForm(forms.Form):
             (AlertMetric.FAILED_SHARE, "Share of failed runs, in percent"),
             (AlertMetric.EDGE_SHARE, "Share of an edge, in percent"),
             (AlertMetric.COST, "Cost of agents"),
+            (AlertMetric.PERSON_COST, "Cost of agents of one person: the highest"),
             (AlertMetric.PENDING_AGE, "Age of the oldest pending run, in minutes"),
         ],
     )

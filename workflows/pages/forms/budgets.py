@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 
 from workflows.models import Agent, Budget, Price, Scope
 from workflows.pages.catalog import title_of
@@ -17,6 +17,8 @@ SCOPES = {
     Scope.RUN: "Per run",
     Scope.WORKFLOW: "Per workflow (lifetime)",
     Scope.DAY: "Per day",
+    Scope.PERSON: "Per person and month",
+    Scope.PERSON_DAY: "Per person and day",
 }
 
 
@@ -24,6 +26,14 @@ class BudgetForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type 
     """A budget: what agents may use before an approval is required."""
 
     workflow_name = forms.ChoiceField(label="Workflow", required=False)
+    person = forms.ModelChoiceField(
+        User.objects.filter(is_active=True, service_account=None),
+        to_field_name="username",
+        required=False,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        help_text="User name, for a budget per person. Empty: each person.",
+        error_messages={"invalid_choice": "There is no active user with this name."},
+    )
     tokens = forms.IntegerField(
         min_value=1,
         required=False,
@@ -44,6 +54,7 @@ class BudgetForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type 
             "name",
             "scope",
             "workflow_name",
+            "person",
             "tokens",
             "cost",
             "groups",
@@ -62,6 +73,8 @@ class BudgetForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type 
         super().__init__(*args, **{"label_suffix": "", **kwargs})
         fields: dict[str, Any] = dict(self.fields)
         fields["scope"].choices = list(SCOPES.items())
+        if self.instance.person is not None:
+            self.initial["person"] = self.instance.person.get_username()
         fields["cost"].label = f"Cost ({settings.CURRENCY})"
         fields["cost"].help_text = "Of models that have a price. Empty: unlimited."
         known = {one.name for one in system.list_workflows(by=by)}

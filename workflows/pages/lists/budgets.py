@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
+from django.contrib.auth.models import User
 from django.db.models import F, Sum
 from django.urls import reverse
 from django.utils import timezone
@@ -12,14 +14,22 @@ from django.utils import timezone
 from workflows.access import permissions
 from workflows.agents import budgets
 from workflows.agents.budgets import BudgetUsage
-from workflows.models import ENDED, Agent, AgentCall, Budget, Price, Run, Scope
+from workflows.models import (
+    ENDED,
+    PERSONAL,
+    Agent,
+    AgentCall,
+    Budget,
+    Price,
+    Run,
+    Scope,
+)
 from workflows.pages.catalog import title_of
 from workflows.pages.visible_rows import visible_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
 MAX_LISTED = 3  # workflows or runs of one budget, those that use most
@@ -44,13 +54,16 @@ class Entry:
     @property
     def counts(self) -> str:
         """Return the scope for display."""
-        name = self.budget.workflow_name
+        name, person = self.budget.workflow_name, self.budget.person
         of = f" of {title_of(name)}" if name else ""
+        who = f"runs{of} launched by {person}" if person else f"per person{of}"
         zone = timezone.get_default_timezone_name()
         return {
             Scope.RUN: f"per run{of}",
             Scope.WORKFLOW: f"all runs{of}" if name else "all runs per workflow",
             Scope.DAY: f"all runs{of} per day ({zone})",
+            Scope.PERSON: f"{who} per month ({zone})",
+            Scope.PERSON_DAY: f"{who} per day ({zone})",
         }[Scope(self.budget.scope)]
 
 
@@ -68,7 +81,9 @@ def _uses(budget: Budget, person: User) -> Iterator[Use]:
     calls = AgentCall.objects.order_by()
     if budget.workflow_name:
         calls = calls.filter(workflow_name=budget.workflow_name)
-    if budget.scope == Scope.RUN:
+    if budget.scope in PERSONAL:
+        yield from _of_persons(budget, calls, person)
+    elif budget.scope == Scope.RUN:
         yield from _of_runs(budget, permissions.visible(person, calls), person)
     elif budget.scope == Scope.WORKFLOW and not budget.workflow_name:
         yield from _of_workflows(budget, permissions.visible(person, calls))
@@ -86,6 +101,26 @@ def _of_runs(budget: Budget, calls: QuerySet[AgentCall], person: User) -> Iterat
         standing = budgets.usage_of_budget(budget, run)
         name = f"{title_of(run.workflow_name)} {run.short_id}"
         yield Use(name, reverse("run", args=[run.pk]), standing)
+
+
+def _of_persons(
+    budget: Budget, calls: QuerySet[AgentCall], person: User
+) -> Iterator[Use]:
+    """Yield the persons who use most; other people than agent managers see themselves."""
+    since = budgets.start_of_period(budget)
+    seen = calls.filter(person__isnull=False, created_at__gte=since)
+    if not permissions.can_manage_agents(person):
+        seen = seen.filter(person=person.pk)
+    if budget.person_id is not None:
+        seen = seen.filter(person=budget.person_id)
+    keys = [key for key, _ in _largest(seen, "person")]
+    names = User.objects.in_bulk(keys)
+    for key in keys:
+        run = Run(workflow_name=budget.workflow_name, launched_by_id=key)
+        standing = budgets.usage_of_budget(budget, run)
+        name = names[key].get_username()
+        address = f"{reverse('usage')}?{urlencode({'who': name, 'by': 'workflow'})}"
+        yield Use(name, address, standing)
 
 
 def _of_workflows(budget: Budget, calls: QuerySet[AgentCall]) -> Iterator[Use]:

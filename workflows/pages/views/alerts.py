@@ -69,7 +69,7 @@ def with_unit(rule: AlertRule, value: float) -> str:
     """Return a value with its unit."""
     if rule.metric in SHARES:
         return f"{value * 100:.4g}%"
-    if rule.metric == AlertMetric.COST:
+    if rule.metric in {AlertMetric.COST, AlertMetric.PERSON_COST}:
         return f"{value:,.2f} {settings.CURRENCY}"
     return f"{value:,.4g} min"
 
