@@ -52,7 +52,7 @@ class UsageTotal(Schema):
 class UsageGroup(UsageTotal):
     """The usage of a person, workflow, profile, agent or day."""
 
-    key: str = Field(description="Its name; empty for calls without one.")
+    key: str = Field(description="Name of the group; empty for calls without one.")
 
 
 class UsageOut(Schema):
