@@ -13,8 +13,9 @@ from django.utils import timezone
 
 from tests.support.factories import make_decision, make_run
 from workflows.execution import hourly_counts
-from workflows.models import Decision, Run
+from workflows.models import Decision, EdgeTally, Run
 from workflows.pages.lists import pagination
+from workflows.pages.lists.edge_shares import has_moved
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -198,3 +199,40 @@ def test_hostile_texts_stay_text(page: Client, alice: User) -> None:
 
 def test_an_empty_history_explains_how_decisions_are_recorded(page: Client) -> None:
     assert "No decisions yet." in page.get("/decisions/").content.decode()
+
+
+def test_a_share_that_moved_beyond_chance_is_marked(page: Client) -> None:
+    now = timezone.now()
+    for days, publish, review in ((1, 80, 20), (10, 50, 50)):
+        for index, (target, taken) in enumerate(
+            (("publish", publish), ("review", review))
+        ):
+            EdgeTally.objects.create(
+                hour=now - dt.timedelta(days=days),
+                workflow_name="classify-document",
+                from_node="weigh",
+                to_node=target,
+                edge_index=index,
+                taken=taken,
+                rejected=0,
+            )
+    query = {"workflow": "classify-document", "when": "7d"}
+    answer = page.get("/decisions/", query)
+    (node,) = answer.context["leaving"]
+    assert [
+        (one.percent, one.percent_before, one.has_moved) for one in node.shares
+    ] == [
+        ("80%", "50%", True),
+        ("20%", "50%", True),
+    ]
+    assert answer.content.decode().count("moved from") == 2
+    EdgeTally.objects.filter(to_node="publish", taken=80).update(taken=25)
+    (node,) = page.get("/decisions/", query).context["leaving"]
+    assert not any(one.has_moved for one in node.shares)
+
+
+def test_a_difference_of_shares_needs_enough_evaluations() -> None:
+    assert has_moved(90, 100, 50, 100)
+    assert not has_moved(55, 100, 50, 100)
+    assert not has_moved(20, 20, 0, 20)
+    assert not has_moved(100, 100, 100, 100)

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 DAYS = 30  # when no period is chosen
 MAX_BARS = 92
+MIN_EVALUATIONS = 30  # in each of two periods whose shares are compared
+MAX_DEVIATIONS = (
+    3.0  # standard deviations of a difference of shares that chance explains
+)
 MAX_HOURLY = dt.timedelta(days=3)  # longer periods have daily bars
 HOUR, DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
 
@@ -46,11 +50,20 @@ class Share:
     rejected: int
     by_people: int
     share: float  # 0..1 of the edges taken
+    before: float | None = (
+        None  # share in the period before; None without evaluations then
+    )
+    has_moved: bool = False  # by more than chance explains
 
     @property
     def percent(self) -> str:
         """Return the share for display."""
         return percent(self.share)
+
+    @property
+    def percent_before(self) -> str:
+        """Return the share in the period before for display, "" if there is none."""
+        return "" if self.before is None else percent(self.before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +117,38 @@ def shares_of(
         counts.over_time[_slot_index(slots, row["slot"])] += row["t"]
         counts.rejected += row["r"]
         counts.by_people += row["p"]
+    earlier = _taken_before(person, workflow, slots[0], slots[-1])
     return [
-        _node_shares(source, edges, slots, tzinfo) for source, edges in sums.items()
+        _node_shares(source, edges, slots, tzinfo, earlier)
+        for source, edges in sums.items()
     ]
+
+
+def _taken_before(
+    person: User, workflow: str, since: dt.datetime, until: dt.datetime
+) -> Mapping[EdgeRef, int]:
+    """Return how often each edge was taken in the period of the same length before."""
+    rows = permissions.visible(person, EdgeTally.objects.order_by())
+    start = since - (until - since)
+    rows = rows.filter(workflow_name=workflow, hour__gte=start, hour__lt=since)
+    edges = rows.values_list("from_node", "to_node", "predicate_name")
+    return {
+        EdgeRef(workflow, source, target, predicate): taken
+        for source, target, predicate, taken in edges.annotate(t=Sum("taken"))
+    }
+
+
+def has_moved(taken: int, total: int, taken_before: int, total_before: int) -> bool:
+    """Return whether two shares differ by more than MAX_DEVIATIONS of chance.
+
+    The test of two proportions with a pooled variance, for enough evaluations in both periods.
+    """
+    if min(total, total_before) < MIN_EVALUATIONS:
+        return False
+    pooled = (taken + taken_before) / (total + total_before)
+    variance = pooled * (1 - pooled) * (1 / total + 1 / total_before)
+    difference = taken / total - taken_before / total_before
+    return difference**2 > MAX_DEVIATIONS**2 * variance
 
 
 def _by_slot(
@@ -127,8 +169,10 @@ def _node_shares(
     edges: Mapping[EdgeRef, _Sum],
     slots: Sequence[dt.datetime],
     zone: dt.tzinfo,
+    earlier: Mapping[EdgeRef, int],
 ) -> NodeShares:
     total = sum(counts.taken for counts in edges.values())
+    total_before = sum(n for edge, n in earlier.items() if edge.source == source)
     shares = [
         Share(
             edge,
@@ -137,6 +181,8 @@ def _node_shares(
             counts.rejected,
             counts.by_people,
             counts.taken / total if total else 0.0,
+            earlier.get(edge, 0) / total_before if total_before else None,
+            has_moved(counts.taken, total, earlier.get(edge, 0), total_before),
         )
         for index, (edge, counts) in enumerate(edges.items())
     ]
