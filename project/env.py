@@ -30,6 +30,7 @@ from project.history_settings import MIN_KEY_LENGTH, RetentionSettings
 from project.limit_settings import Limits
 from project.network import Network
 from project.settings_errors import SettingsError
+from project.sign_in_settings import SignIn
 from project.telemetry_settings import Telemetry
 
 ROOT = Path(__file__).resolve().parent.parent  # the directory manage.py is in
@@ -408,7 +409,7 @@ def _refuse_other_schemes(value: SecretStr | None, schemes: tuple[str, ...]) -> 
         raise ValueError(f"must begin with {' or '.join(schemes)}")
 
 
-class Environment(Telemetry, RetentionSettings, Limits, Network, Installation):
+class Environment(Telemetry, RetentionSettings, Limits, Network, SignIn, Installation):
     """The settings of one process."""
 
     @property

@@ -66,6 +66,12 @@ INSTALLED_APPS = [
     "django_htmx",
     "template_partials",
     "axes",
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.mfa",
+    "allauth.usersessions",
     *ENV.workflow_apps,
 ]
 
@@ -84,6 +90,7 @@ MIDDLEWARE = [
     "workflows.pages.middleware.set_client_address",
     "workflows.pages.render.zones.in_readers_zone",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "workflows.pages.sessions.view_as.show_as_member",
@@ -243,9 +250,44 @@ LOGIN_URL = "login"
 CSRF_FAILURE_VIEW = "workflows.pages.sessions.ended_sessions.csrf_failure"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "login"
+PASSWORD_RESET_TIMEOUT = 3600  # seconds for which the link of a mail is valid
 
+# allauth: sign-in in steps, through a provider, with second factors. Its own limits count
+# per process, so that the lockout above and RATES below count instead.
+ACCOUNT_ADAPTER = "workflows.pages.accounts.adapters.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_UNIQUE_EMAIL = False
+ACCOUNT_RATE_LIMITS = False
+SOCIALACCOUNT_ADAPTER = "workflows.pages.accounts.adapters.ProviderAdapter"
+SOCIALACCOUNT_PROVIDERS = ENV.providers
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+# A form that is redirected to another host would need an exception of the policy of
+# project/security.py; the state of the request protects the way back.
+SOCIALACCOUNT_LOGIN_ON_GET = True
+MFA_ADAPTER = "workflows.pages.accounts.adapters.FactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS
+MFA_RATE_LIMITS = False
+MFA_FORMS = {
+    "authenticate": "workflows.pages.accounts.factor_forms.CodeForm",
+    "reauthenticate": "workflows.pages.accounts.factor_forms.ConfirmCodeForm",
+    "authenticate_webauthn": "workflows.pages.accounts.factor_forms.KeyForm",
+    "login_webauthn": "workflows.pages.accounts.factor_forms.SignInKeyForm",
+    "reauthenticate_webauthn": "workflows.pages.accounts.factor_forms.ConfirmKeyForm",
+    "add_webauthn": "workflows.pages.accounts.factor_forms.NewKeyForm",
+}
+OIDC_GROUPS: Final = ENV.oidc_groups
+OIDC_GROUPS_CLAIM: Final = ENV.oidc_groups_claim
+OIDC_LINK_BY_EMAIL: Final = ENV.oidc_link_by_email
+
+MAILS_PER_MINUTE: Final = 3  # that reset the password of one address
 RATES: Final = {  # a minute: of one address for logins, of one person for all else
     "login": ENV.logins_per_minute,
+    "reset_mail": MAILS_PER_MINUTE,
     "launch": ENV.launches_per_minute,
     "upload": ENV.uploads_per_minute,
     "api": ENV.api_requests_per_minute,

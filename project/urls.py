@@ -9,6 +9,7 @@ from workflows.api.application import api
 from workflows.api.hooks import receive
 from workflows.api.reference import reference
 from workflows.ops import health, metrics_endpoint
+from workflows.pages.accounts import sign_in_urls
 from workflows.pages.views.accounts import SignIn, new_password
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -19,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("accounts/login/", SignIn.as_view(), name="login"),
     path("accounts/password/", new_password, name="password"),
     path("accounts/logout/", accounts.LogoutView.as_view(), name="logout"),
+    *sign_in_urls.urlpatterns,
     # health/
     path("health/live", health.live, name="health-live"),
     path("health/pages", health.pages, name="health-pages"),

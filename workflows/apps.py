@@ -22,6 +22,7 @@ class WorkflowsConfig(AppConfig):
         from workflows.documents.storage import check_storage  # noqa: PLC0415 - likewise
         from workflows.execution import background_tasks  # noqa: PLC0415 - likewise
         from workflows.outbox import triggers  # noqa: PLC0415 - likewise
+        from workflows.pages.accounts import sign_in_events  # noqa: PLC0415 - likewise
         from workflows.pages.lists import json_matching  # noqa: PLC0415 - likewise
         from workflows.pages.lists.view_matching import is_in_view  # noqa: PLC0415 - likewise
         from workflows.registry import registry  # noqa: PLC0415 - likewise
@@ -31,6 +32,7 @@ class WorkflowsConfig(AppConfig):
         registry.discover()
         checks.register(check_storage)
         signals.listen()
+        sign_in_events.listen()
         json_matching.register_function()
         background_tasks.add(bulk.continue_jobs)
         background_tasks.add(periodic_purge.purge_if_due)

@@ -3,7 +3,7 @@
 RequestError
 ├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound,
 │                            JobNotFound, TokenNotFound, MemberNotFound,
-│                            ScheduleNotFound,
+│                            SessionNotFound, ScheduleNotFound,
 │                            DocumentNotFound, PageNotFound, DestinationNotFound,
 │                            SubscriptionNotFound, AlertNotFound,
 │                            DeliveryNotFound, WebhookNotFound,
@@ -585,6 +585,10 @@ class TokenNotFound(NotFound):
 
 class MemberNotFound(NotFound):
     """Member not found. The account may have been deleted."""
+
+
+class SessionNotFound(NotFound):
+    """Session not found. It may have ended."""
 
 
 class DocumentNotFound(NotFound):

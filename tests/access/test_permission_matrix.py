@@ -162,6 +162,9 @@ def path_of(name: str, world: World) -> str:
         "<int:number>": 1,
         "<int:token_id>": world.token.pk,
         "<int:member_id>": world.owner.pk,
+        "<int:session_id>": 0,  # of nobody
+        "<str:provider_id>": "sso",  # not configured
+        "<int:pk>": 0,  # of nobody
         "<int:agent_id>": world.agent.pk,
         "<int:provider_id>": world.provider.pk,
         "<int:budget_id>": world.budget.pk,

@@ -25,6 +25,7 @@ KINDS: dict[object, str] = {
     SecretStr: "secret",
     tuple[str, ...]: "list",
     tuple[SecretStr, ...]: "list of secrets",
+    tuple[tuple[str, str], ...]: "list of pairs",
 }
 
 
@@ -59,6 +60,8 @@ def default(field: FieldInfo) -> str:
         return ""
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, tuple):
+        return f"`{','.join(value)}`"
     return f"`{value}`"
 
 

@@ -22,6 +22,7 @@ from django.test.signals import template_rendered
 from django.urls import URLPattern, reverse
 
 from project.env import ROOT
+from tests.support.hostile_accounts import account_pages
 from tests.support.hostile_forks import (
     FORKING,
     accepted_forks,
@@ -538,6 +539,15 @@ def check_view_as(world: World, inspector: Inspector, client: Client) -> None:
     inspector.check_response("view as", client.post(reverse("view-as-end")))
 
 
+def check_account_pages(world: World, inspector: Inspector, _client: Client) -> None:
+    """Check the pages of sign-in, second factors and sessions."""
+    request = RequestFactory().get("/")
+    request.user = world.user
+    for name, context in account_pages(world.payload, world.user).items():
+        html = render_to_string(name, context, request=request)
+        inspector.check_html(name, html)
+
+
 # Tests ------------------------------------------------------------------------------
 
 CHECKS = (  # forms last, because they change the rows
@@ -549,6 +559,7 @@ CHECKS = (  # forms last, because they change the rows
     check_failures,
     check_empty_pages,
     check_view_as,
+    check_account_pages,
     check_lockout,
     check_ended_sessions,
     check_responses,

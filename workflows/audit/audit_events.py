@@ -47,6 +47,9 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         *("change password", "create token", "revoke token"),
         "create service account",
         *("start view as", "end view as"),
+        *("sign in", "refuse sign-in", "sign out everywhere", "end session"),
+        *("reset password", "follow provider groups"),
+        *(f"{verb} second factor" for verb in ("add", "remove", "renew")),
     ),
     "Schedules": tuple(
         f"{verb} schedule"
@@ -80,7 +83,9 @@ ACTIONS: dict[str, tuple[str, ...]] = {
 """Every recorded action by subject. A renamed one gets a row in RENAMED_ACTIONS."""
 SUBJECTS = {  # names of subjects that differ from the last word of the action
     "password": "account",
-    "view as": "account",
+    **dict.fromkeys(
+        ("view as", "in", "sign-in", "out everywhere", "provider groups"), "account"
+    ),
     "user": "account",
     "group": "role",
     "job": "bulk operation",

@@ -57,6 +57,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("members/view-as/end/", members.end_view_as, name="view-as-end"),
     path("members/<int:member_id>/", members.member, name="member"),
     path("members/<int:member_id>/view-as/", members.view_as, name="view-as"),
+    path("members/<int:member_id>/sign-out/", members.sign_out, name="member-sign-out"),
     # workflows/
     path("workflows/", workflows.list_workflows, name="workflows"),
     path("workflows/<str:name>/", workflows.workflow, name="workflow"),

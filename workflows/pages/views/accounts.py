@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+from allauth.account.internal.flows.login import perform_password_login
+from allauth.account.models import Login
 from axes.models import AccessAttempt
 from django.conf import settings
 from django.contrib import messages
@@ -13,7 +15,7 @@ from django.contrib.auth.password_validation import password_validators_help_tex
 from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.db import transaction
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import reverse_lazy
 from django.utils import timezone
 
@@ -38,6 +40,12 @@ OTHER_ACCOUNT = (
 MAX_NAME_LENGTH = 150  # characters; no account has a longer name
 
 
+def ways_to_sign_in() -> dict[str, Any]:
+    """Return what the sign-in page offers besides a password."""
+    apps = settings.SOCIALACCOUNT_PROVIDERS.get("openid_connect", {}).get("APPS", ())
+    return {"providers": apps}
+
+
 class SignIn(LoginView):
     """The sign-in page of the site and of the admin."""
 
@@ -55,19 +63,25 @@ class SignIn(LoginView):
 
     def get_context_data(self, **more: Any) -> dict[str, Any]:
         """Keep unsaved form input across a wrong password."""
-        return super().get_context_data(**more, kept=self.request.POST.get("kept", ""))
+        return super().get_context_data(
+            **more, kept=self.request.POST.get("kept", ""), **ways_to_sign_in()
+        )
 
     def form_valid(self, form: Any) -> HttpResponse:
         """Sign in; restore unsaved form input of the same account."""
-        kept = unsigned(self.request.POST.get("kept", ""))
-        response = super().form_valid(form)
-        if kept is None:
-            return response
-        if kept.account != form.get_user().pk:
+        kept, user = unsigned(self.request.POST.get("kept", "")), form.get_user()
+        target = self.get_success_url()
+        if kept is not None and kept.account != user.pk:
             messages.warning(self.request, OTHER_ACCOUNT)
-            return response
-        store(self.request, kept)
-        return redirect(kept.page)
+        elif kept is not None:
+            store(self.request, kept)
+            target = kept.page
+        credentials = {"username": user.get_username()}
+        login = Login(user=user, redirect_url=target)
+        response: HttpResponse = perform_password_login(
+            self.request, credentials, login
+        )
+        return response
 
 
 class NewPasswordForm(PasswordChangeForm):
@@ -140,6 +154,7 @@ def locked_response(request: HttpRequest, seconds: int) -> HttpResponse:
         "kept": request.POST.get("kept", ""),
         "again_at": timezone.now() + dt.timedelta(seconds=seconds),
         "minutes": -(-seconds // 60),
+        **ways_to_sign_in(),
     }
     response = render(
         request, "registration/login.html", context, status=TOO_MANY_REQUESTS

@@ -10,10 +10,12 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from workflows.access import permissions
+from workflows.access.escalation import Power
 from workflows.access.grants import grants_of
-from workflows.errors import MemberNotFound
+from workflows.errors import MemberNotFound, NotAllowed
 from workflows.models import WorkflowPermission
 from workflows.pages.access import members_only
+from workflows.pages.accounts import user_sessions
 from workflows.pages.catalog import title_of
 from workflows.pages.lists.members import group_rows, members_page
 from workflows.pages.post_only_views import posts_only
@@ -75,6 +77,25 @@ def view_as(request: HtmxRequest, member_id: int) -> HttpResponse:
     """Show pages as a member from now on."""
     viewing.start(request, member_id, by=request.user)
     return redirect("home")
+
+
+@posts_only
+@members_only
+@answers_request_errors
+def sign_out(request: HtmxRequest, member_id: int) -> HttpResponse:
+    """End all sessions of a member."""
+    permissions.require(
+        permissions.can_manage_members(request.user), "sign members out"
+    )
+    member = User.objects.filter(pk=member_id).first()
+    if member is None:
+        raise MemberNotFound
+    if not Power.of(request.user).covers(Power.of(member)):
+        raise NotAllowed("You can’t sign out an account that can do more than yours.")
+    ended = user_sessions.sign_out_everywhere(member, by=request.user)
+    name, sessions = member.get_username(), "session" if ended == 1 else "sessions"
+    messages.success(request, f"{name} was signed out: {ended} {sessions} ended.")
+    return redirect("member", member_id)
 
 
 @posts_only
