@@ -3,7 +3,8 @@
 RequestError
 ├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound,
 │                            JobNotFound, TokenNotFound, MemberNotFound,
-│                            SessionNotFound, ScheduleNotFound,
+│                            SessionNotFound, InvitationNotFound,
+│                            ScheduleNotFound,
 │                            DocumentNotFound, PageNotFound, DestinationNotFound,
 │                            SubscriptionNotFound, AlertNotFound,
 │                            DeliveryNotFound, WebhookNotFound,
@@ -585,6 +586,10 @@ class TokenNotFound(NotFound):
 
 class MemberNotFound(NotFound):
     """Member not found. The account may have been deleted."""
+
+
+class InvitationNotFound(NotFound):
+    """Invitation not found. It may have expired, or was used or revoked already."""
 
 
 class SessionNotFound(NotFound):

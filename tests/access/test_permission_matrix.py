@@ -163,6 +163,8 @@ def path_of(name: str, world: World) -> str:
         "<int:token_id>": world.token.pk,
         "<int:member_id>": world.owner.pk,
         "<int:session_id>": 0,  # of nobody
+        "<int:invitation_id>": 0,  # of nobody
+        "<str:secret>": "x",  # of no invitation
         "<str:provider_id>": "sso",  # not configured
         "<int:pk>": 0,  # of nobody
         "<int:agent_id>": world.agent.pk,

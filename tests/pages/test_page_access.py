@@ -33,6 +33,7 @@ ARGUMENTS = {
     "price_id": 1,
     "token_id": 1,
     "member_id": 0,
+    "invitation_id": 1,
     "schedule_id": UUID(int=4),
     "webhook_id": UUID(int=5),
     "webhook_delivery_id": UUID(int=6),

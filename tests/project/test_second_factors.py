@@ -158,7 +158,7 @@ def test_a_passkey_has_to_be_one_of_the_account(protected: User) -> None:
         form = {"credential": credential}
         assert client.post(reverse("mfa_authenticate"), form).status_code == 200
         answer = Client().post(reverse("mfa_login_webauthn"), form)
-        assert not answer.client.session.get("_auth_user_id")  # type: ignore[attr-defined]
+        assert not answer.client.session.get("_auth_user_id")
     assert client.get("/runs/").status_code == 302
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
+from workflows.pages.accounts.invitation_views import AccountForm, InvitationForm
 from workflows.pages.accounts.password_reset import NewPasswordForm, ResetForm
 from workflows.pages.accounts.user_sessions import SignedIn
 
@@ -33,6 +34,12 @@ def account_pages(payload: str, user: User) -> dict[str, dict[str, Any]]:
         "redirect_field_value": payload,
         "reauthentication_alternatives": [{"url": "/", "description": payload}],
     }
+    invitation = {
+        "pk": 1,
+        "invited_by": {"get_username": payload},
+        "email": payload,
+        "expires_at": now,
+    }
     passkey = {"name": payload, "instance": {"pk": 1, "created_at": now}}
     passwords = {"new_password1": payload, "new_password2": "x"}
     return {
@@ -40,6 +47,12 @@ def account_pages(payload: str, user: User) -> dict[str, dict[str, Any]]:
             "refusal": payload,
             "next": payload,
             "providers": [{"provider_id": "sso", "name": payload}],
+        },
+        "members/invite.html": {"form": InvitationForm(), "open": [invitation]},
+        "members/invited.html": {"invitation": invitation, "link": payload},
+        "registration/invitation.html": {
+            "invitation": invitation,
+            "form": AccountForm({"username": payload}),
         },
         "registration/reset.html": {
             "form": ResetForm({"email": payload}),

@@ -203,6 +203,7 @@ class World:
             "budget_id": Budget.objects.get().pk,
             "price_id": Price.objects.get().pk,
             "member_id": self.user.pk,
+            "invitation_id": 1,
             "token_id": ApiToken.objects.get().pk,
             "schedule_id": self.schedule.pk,
             "webhook_id": WebhookEndpoint.objects.get().pk,

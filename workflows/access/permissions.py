@@ -465,6 +465,11 @@ def can_manage_members(person: Person) -> bool:
     return _has_any(person, "auth.change_user")
 
 
+def can_invite(person: Person) -> bool:
+    """Return whether this person may add accounts, and so invite people."""
+    return _has_any(person, "auth.add_user")
+
+
 def _has_any(person: Person, *names: str) -> bool:
     """Return whether a person has one of these permissions of Django.
 

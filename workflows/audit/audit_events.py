@@ -49,6 +49,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         *("start view as", "end view as"),
         *("sign in", "refuse sign-in", "sign out everywhere", "end session"),
         *("reset password", "follow provider groups"),
+        *(f"{verb} invitation" for verb in ("create", "revoke", "accept")),
         *(f"{verb} second factor" for verb in ("add", "remove", "renew")),
     ),
     "Schedules": tuple(

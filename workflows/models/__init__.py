@@ -48,6 +48,7 @@ from workflows.models.history import (
     Stage,
     StageItem,
 )
+from workflows.models.invitations import Invitation
 from workflows.models.labels import RunLabel, SavedView
 from workflows.models.limits import LimitCheck, LimitStart
 from workflows.models.operations import (
@@ -162,6 +163,7 @@ __all__ = [
     "GoldenRun",
     "HistoryHead",
     "Interest",
+    "Invitation",
     "ItemResult",
     "ItemStatus",
     "Kind",

@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
+from workflows.pages.accounts import invitation_views
 from workflows.pages.views import (
     agents,
     alerts,
@@ -55,6 +56,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # members/
     path("members/", members.list_members, name="members"),
     path("members/view-as/end/", members.end_view_as, name="view-as-end"),
+    path("members/invite/", invitation_views.invite, name="invite"),
+    path(
+        "members/invitations/<int:invitation_id>/revoke/",
+        invitation_views.revoke,
+        name="invitation-revoke",
+    ),
     path("members/<int:member_id>/", members.member, name="member"),
     path("members/<int:member_id>/view-as/", members.view_as, name="view-as"),
     path("members/<int:member_id>/sign-out/", members.sign_out, name="member-sign-out"),

@@ -8,7 +8,12 @@ from allauth.mfa.webauthn import views as passkeys
 from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, path
 
-from workflows.pages.accounts import password_reset, provider_views, security
+from workflows.pages.accounts import (
+    invitation_views,
+    password_reset,
+    provider_views,
+    security,
+)
 from workflows.pages.views.accounts import SignIn
 
 urlpatterns: list[URLPattern] = [
@@ -40,6 +45,12 @@ urlpatterns: list[URLPattern] = [
         "accounts/reauthenticate/",
         account.reauthenticate,
         name="account_reauthenticate",
+    ),
+    # invitations
+    path(
+        "accounts/invitations/<str:secret>/",
+        invitation_views.accept,
+        name="invitation",
     ),
     # provider
     path(

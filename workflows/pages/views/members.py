@@ -36,6 +36,7 @@ def list_members(request: HtmxRequest) -> HttpResponse:
     permissions.require(permissions.can_view_members(request.user), "view the members")
     context = members_page(request.GET.dict()) | {
         "groups": group_rows(),
+        "can_invite": permissions.can_invite(request.user),
         "are_open": permissions.are_open(),
     }
     return render(request, "members/list.html", context)
