@@ -2,9 +2,7 @@
 
 RequestError
 ├─ NotFound           404   WorkflowNotFound, RunNotFound, ApprovalNotFound, ViewNotFound,
-│                            JobNotFound, TokenNotFound, MemberNotFound,
-│                            SessionNotFound, InvitationNotFound,
-│                            ScheduleNotFound,
+│                            JobNotFound, TokenNotFound, ScheduleNotFound,
 │                            DocumentNotFound, PageNotFound, DestinationNotFound,
 │                            SubscriptionNotFound, AlertNotFound,
 │                            DeliveryNotFound, WebhookNotFound,
@@ -582,18 +580,6 @@ class DeliveryNotFound(NotFound):
 
 class TokenNotFound(NotFound):
     """Token not found. It may have been revoked."""
-
-
-class MemberNotFound(NotFound):
-    """Member not found. The account may have been deleted."""
-
-
-class InvitationNotFound(NotFound):
-    """Invitation not found. It may have expired, or was used or revoked already."""
-
-
-class SessionNotFound(NotFound):
-    """Session not found. It may have ended."""
 
 
 class DocumentNotFound(NotFound):

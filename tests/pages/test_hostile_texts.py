@@ -13,7 +13,6 @@ from urllib.parse import quote
 import pytest
 from django.apps import apps
 from django.contrib import admin
-from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.template import Template
 from django.template.loader import render_to_string
@@ -22,7 +21,7 @@ from django.test.signals import template_rendered
 from django.urls import URLPattern, reverse
 
 from project.env import ROOT
-from tests.support.hostile_accounts import account_pages
+from tests.support.hostile_accounts import account_pages, view_as_responses
 from tests.support.hostile_forks import (
     FORKING,
     accepted_forks,
@@ -530,22 +529,14 @@ def check_empty_pages(world: World, inspector: Inspector, _client: Client) -> No
         )
 
 
-def check_view_as(world: World, inspector: Inspector, client: Client) -> None:
-    """Check the banner of pages that are shown as another member."""
-    member = User.objects.create(username=f"{world.payload[:140]} member")
-    address = reverse("view-as", args=[member.pk])
-    inspector.check_response("view as", client.post(address))
-    inspector.check_response("the banner", client.get("/workers/"), 403)
-    inspector.check_response("view as", client.post(reverse("view-as-end")))
-
-
-def check_account_pages(world: World, inspector: Inspector, _client: Client) -> None:
-    """Check the pages of sign-in, second factors and sessions."""
+def check_accounts(world: World, inspector: Inspector, client: Client) -> None:
+    """Check the pages of sign-in, and those that are shown as another member."""
+    for what, answer, status in view_as_responses(world.payload, client):
+        inspector.check_response(what, answer, status)
     request = RequestFactory().get("/")
     request.user = world.user
     for name, context in account_pages(world.payload, world.user).items():
-        html = render_to_string(name, context, request=request)
-        inspector.check_html(name, html)
+        inspector.check_html(name, render_to_string(name, context, request=request))
 
 
 # Tests ------------------------------------------------------------------------------
@@ -558,8 +549,7 @@ CHECKS = (  # forms last, because they change the rows
     check_files,
     check_failures,
     check_empty_pages,
-    check_view_as,
-    check_account_pages,
+    check_accounts,
     check_lockout,
     check_ended_sessions,
     check_responses,

@@ -172,7 +172,7 @@ def test_accounts_without_a_password_get_no_link(
     assert mailing == []
 
 
-def test_without_mail_the_page_says_whom_to_ask(db: None) -> None:
+def test_without_mail_the_page_refers_to_an_administrator(db: None) -> None:
     text = Client().get(reverse("account_reset_password")).content.decode()
     assert "Ask an administrator" in text
     assert asked().status_code == 422

@@ -17,7 +17,8 @@ from pytest_django import Settings
 
 from tests.support.factories import make_role, make_user
 from workflows.access import invitations
-from workflows.errors import InvitationNotFound, NotAllowed
+from workflows.access.account_errors import InvitationNotFound
+from workflows.errors import NotAllowed
 from workflows.models import AuditEvent, Invitation
 from workflows.pages.accounts import invitation_views
 
@@ -104,7 +105,9 @@ def test_of_two_who_accept_at_once_one_gets_the_account(admin: User) -> None:
     assert not User.objects.filter(username="second").exists()
 
 
-def test_nobody_invites_to_more_than_they_have(admin: User, sign_in: SignIn) -> None:
+def test_an_inviter_gives_no_more_than_their_own_permissions(
+    admin: User, sign_in: SignIn
+) -> None:
     manager = make_user()
     manager.groups.add(make_role("admin"))
     stronger = Group.objects.create(name="stronger")
@@ -117,7 +120,7 @@ def test_nobody_invites_to_more_than_they_have(admin: User, sign_in: SignIn) -> 
     assert sign_in(make_user()).get(reverse("invite")).status_code == 403
 
 
-def test_an_inviter_who_lost_the_permission_invites_nobody() -> None:
+def test_links_of_an_inviter_who_lost_the_permission_are_refused() -> None:
     manager = make_user()
     manager.groups.add(make_role("admin"))
     _, secret = invitations.invite("", [make_role("viewer")], by=manager)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth.models import User
+from django.urls import reverse
 from django.utils import timezone
 
 from workflows.pages.accounts.invitation_views import AccountForm, InvitationForm
@@ -11,7 +13,9 @@ from workflows.pages.accounts.password_reset import NewPasswordForm, ResetForm
 from workflows.pages.accounts.user_sessions import SignedIn
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
+    from collections.abc import Iterator
+
+    from django.test import Client
 
 
 def account_pages(payload: str, user: User) -> dict[str, dict[str, Any]]:
@@ -90,3 +94,12 @@ def account_pages(payload: str, user: User) -> dict[str, dict[str, Any]]:
             "can_generate_codes": True,
         },
     }
+
+
+def view_as_responses(payload: str, client: Client) -> Iterator[tuple[str, Any, int]]:
+    """Yield the responses, with their status, around a page with the banner."""
+    member = User.objects.create(username=f"{payload[:140]} member")
+    started = client.post(reverse("view-as", args=[member.pk]))
+    yield "view as", started, 302
+    yield "the banner", client.get("/workers/"), 403
+    yield "end view as", client.post(reverse("view-as-end")), 302

@@ -1,4 +1,4 @@
-"""Invitations: an account manager invites, and whoever has the link creates their account.
+"""Invitations: an account manager makes a link, with which a person creates an account.
 
 The link is shown once, or mailed. It is valid for seven days, once; of two people who use
 it at once, one gets the account.
@@ -16,9 +16,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from workflows.access import permissions
+from workflows.access.account_errors import InvitationNotFound
 from workflows.access.escalation import Power
 from workflows.audit import audit_events
-from workflows.errors import InvitationNotFound, NotAllowed
+from workflows.errors import NotAllowed
 from workflows.models import Invitation
 
 if TYPE_CHECKING:

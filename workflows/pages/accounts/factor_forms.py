@@ -1,7 +1,7 @@
 """Forms of second factors, whose codes are guessed no more often than passwords.
 
-Failures count per account, from all addresses together: whoever is asked for a code has
-the password already.
+Failures count per account, from all addresses together: a code is asked for after the
+password.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from workflows.access import invitations, permissions
+from workflows.access.account_errors import InvitationNotFound
 from workflows.deliveries import mail
-from workflows.errors import InvitationNotFound
 from workflows.infra.client_ip import address_of
 from workflows.pages.access import members_only
 from workflows.pages.accounts.password_reset import send_later

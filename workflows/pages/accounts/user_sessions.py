@@ -15,8 +15,8 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.utils import timezone
 
+from workflows.access.account_errors import SessionNotFound
 from workflows.audit import audit_events
-from workflows.errors import SessionNotFound
 from workflows.infra import notifications
 
 if TYPE_CHECKING:

@@ -23,10 +23,11 @@ from django.db import connection, transaction
 from django.urls import reverse
 
 from workflows.access import permissions
+from workflows.access.account_errors import MemberNotFound
 from workflows.access.escalation import Power
 from workflows.audit import audit_events
 from workflows.audit.audit_events import READ_ONLY, VIEWED_ATTRIBUTE
-from workflows.errors import MemberNotFound, NotAllowed
+from workflows.errors import NotAllowed
 from workflows.pages.request_errors import refused
 
 if TYPE_CHECKING:

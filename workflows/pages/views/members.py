@@ -10,9 +10,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from workflows.access import permissions
+from workflows.access.account_errors import MemberNotFound
 from workflows.access.escalation import Power
 from workflows.access.grants import grants_of
-from workflows.errors import MemberNotFound, NotAllowed
+from workflows.errors import NotAllowed
 from workflows.models import WorkflowPermission
 from workflows.pages.access import members_only
 from workflows.pages.accounts import user_sessions

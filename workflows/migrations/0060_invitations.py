@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ("auth", "0012_alter_user_first_name_max_length"),
-        ("workflows", "0057_failed_step_approvals"),
+        ("workflows", "0059_spending_by_person"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
