@@ -7,9 +7,11 @@ import datetime as dt
 import io
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
@@ -137,6 +139,30 @@ async def test_a_run_whose_launcher_was_deleted_records_its_calls(
         run = await ended(launched.pk)
     assert run.status == "completed"
     assert await run_in_db(AgentCall.objects.filter(person=None).count) == 2
+
+
+def test_the_migration_attributes_calls_of_existing_runs(ada: User) -> None:
+    robot = make_user("robot")
+    ServiceAccount.objects.create(user=robot, created_by=ada)
+    of_ada, of_robot = make_call(run_of(ada)), make_call(run_of(robot))
+    of_system, trial = make_call(make_run()), make_call(person=robot)
+    name = "workflows.migrations.0059_spending_by_person"
+    import_module(name).set_persons(apps, None)
+    found = dict(AgentCall.objects.values_list("pk", "person"))
+    assert found == {
+        of_ada.pk: ada.pk,
+        of_robot.pk: ada.pk,
+        of_system.pk: None,
+        trial.pk: robot.pk,
+    }
+
+
+def test_the_reversed_migration_disables_budgets_that_the_old_version_lacks() -> None:
+    budget()
+    name = "workflows.migrations.0059_spending_by_person"
+    import_module(name).remove_persons(apps, None)
+    left = Budget.objects.get()
+    assert (left.scope, left.is_enabled) == (Scope.DAY, False)
 
 
 # Budgets --------------------------------------------------------------------------------

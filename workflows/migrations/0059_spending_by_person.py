@@ -19,7 +19,11 @@ def set_persons(apps: Any, _schema_editor: Any) -> None:
     accounts = apps.get_model("workflows", "ServiceAccount").objects.filter(
         user=OuterRef("launched_by")
     )
-    payer = Coalesce(Subquery(accounts.values("created_by")[:1]), F("launched_by"))
+    payer = Coalesce(
+        Subquery(accounts.values("created_by")[:1]),
+        F("launched_by"),
+        output_field=models.IntegerField(),
+    )
     payers = runs.annotate(payer=payer).values("payer")[:1]
     missing = calls.filter(person=None, run__launched_by__isnull=False)
     after = None
@@ -32,6 +36,14 @@ def set_persons(apps: Any, _schema_editor: Any) -> None:
         calls.filter(pk__gte=ids[0], pk__lte=after, person=None).exclude(
             run=None
         ).update(person=Subquery(payers))
+
+
+def remove_persons(apps: Any, _schema_editor: Any) -> None:
+    """Turn what the old version does not know into what it does, before the tables change."""
+    budgets = apps.get_model("workflows", "Budget").objects
+    budgets.filter(scope__startswith="person").update(scope="day", is_enabled=False)
+    rules = apps.get_model("workflows", "AlertRule").objects
+    rules.filter(metric="person_cost").update(metric="cost")
 
 
 class Migration(migrations.Migration):
@@ -129,5 +141,5 @@ class Migration(migrations.Migration):
                 name="budget_scope_known",
             ),
         ),
-        migrations.RunPython(set_persons, migrations.RunPython.noop),
+        migrations.RunPython(set_persons, remove_persons),
     ]
