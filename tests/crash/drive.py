@@ -40,6 +40,7 @@ from workflows.models import (  # noqa: E402
     with_current,
 )
 from workflows.schedules import due_moments, service  # noqa: E402
+from workflows.services.fork_plans import ForkRequest  # noqa: E402
 from workflows.system import system  # noqa: E402
 from workflows.webhooks import service as webhooks  # noqa: E402
 
@@ -118,6 +119,16 @@ def vote(run: str, name: str, kill: str = "") -> dict[str, str]:
     if kill == "after":
         _die()
     return {"status": done.status}
+
+
+def fork(run: str, step: int, kill: str = "") -> str:
+    """Fork a run, once; with `kill`, this process is killed before or after the commit."""
+    if kill == "before":
+        setattr(notifications, "changed_on_commit", _die)  # noqa: B010 - in this process only
+    made = system.fork(run, ForkRequest(step), by=None, idempotency_key="fork")
+    if kill == "after":
+        _die()
+    return str(made.pk)
 
 
 def send_numbers(messages: list[tuple[str, int]]) -> int:
@@ -212,6 +223,7 @@ def main() -> None:
         "report": report,
         "act": act,
         "vote": vote,
+        "fork": fork,
         "send_numbers": send_numbers,
         "post": post,
         "add_schedules": add_schedules,

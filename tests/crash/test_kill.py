@@ -356,6 +356,40 @@ def test_votes_survive_kills_of_voters_and_workers_at_every_commit(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_fork_is_made_once_and_ends_over_kills_at_every_commit(
+    installation: Installation,
+) -> None:
+    (origin,) = installation.launch(rounds=2)
+    with installation.worker("first"):
+        wait_until_ended(installation)
+    forks = "SELECT COUNT(*) FROM workflows_fork"
+    for moment, number in (("before", 0), ("after", 1), ("after", 1)):
+        # killed: an error would be in the text
+        with pytest.raises(AssertionError, match=r"^\s*$"):
+            installation.drive("fork", run=origin, step=2, kill=moment)
+        assert installation.ask(forks) == [(number,)]
+    fork = installation.drive("fork", run=origin, step=2)
+    assert kill_until_ended(installation, runs=2) >= 2
+    report = wait_until_ended(installation)
+    assert report["not_as_recorded"] == []
+    assert [run["status"] for run in report["runs"]] == ["completed"] * 2
+    steps = [
+        f"{origin}/begin/1",
+        f"{fork}/work/2",
+        f"{fork}/work/3",
+        f"{fork}/finish/4",
+    ]
+    assert report["results"][fork]["steps"] == steps
+    completed = [
+        (s["sequence"], s["node_name"])
+        for s in report["stages"]
+        if s["status"] == "completed" and s["run_id"] == fork
+    ]
+    assert completed == [(1, "begin"), (2, "work"), (3, "work"), (4, "finish")]
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_worker_may_be_killed_at_every_boundary_of_branches(
     installation: Installation,
