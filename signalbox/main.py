@@ -47,6 +47,7 @@ for command in (
     pausing.unpause,
     runs.rerun,
     runs.override,
+    runs.change_response,
     runs.schedules,
 ):
     app.command()(command)

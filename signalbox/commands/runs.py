@@ -197,6 +197,28 @@ def override(  # noqa: PLR0913, PLR0917 - arguments of a command
 
 
 @reports_failures
+def change_response(  # noqa: PLR0913, PLR0917 - arguments of a command
+    context: typer.Context,
+    run: RunId,
+    step: Annotated[int, typer.Argument(min=1, help="Number of the approval's step.")],
+    reason: Reason,
+    value: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A field, as JSON or else text."),
+    ] = None,
+    values_file: Annotated[
+        Path | None, typer.Option(help="A file with the fields as a JSON object.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Change the response to an approval, in a new run that shares the steps until then."""
+    fields = values.json_file(values_file) if values_file else {}
+    fields |= values.objects(value or (), "--value")
+    body: dict[str, Any] = {"step": step, "value": fields, "reason": reason}
+    _act(context, run, "change-response", body, json)
+
+
+@reports_failures
 def respond(  # noqa: PLR0913, PLR0917 - options of a command
     context: typer.Context,
     run: RunId,

@@ -236,6 +236,13 @@ def test_actions_change_a_run(shell: Shell) -> None:
     assert "not found" in shell.errors
 
 
+def test_a_response_is_changed_in_a_fork_or_refused_by_the_server(shell: Shell) -> None:
+    run = make_whole_run()
+    given = ("--value", "outcome=publish", "--reason", "The banner was misread.")
+    shell.run("change-response", str(run.pk), "1", *given, code=2)
+    assert "has no approval that a person responded to" in shell.errors
+
+
 def test_an_approval_is_shown_and_answered(shell: Shell) -> None:
     approval = make_approval(node_name="ask_reviewer")
     run = str(approval.run_id)

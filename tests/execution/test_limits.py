@@ -24,6 +24,8 @@ from workflows.execution import limited_claims, queue
 from workflows.infra.database_threads import run_in_db
 from workflows.models import (
     AuditEvent,
+    Fork,
+    ForkKind,
     LimitCheck,
     LimitStart,
     Run,
@@ -269,6 +271,37 @@ def test_a_run_that_continues_is_not_a_start(moved: Clock) -> None:
     Run.objects.filter(pk=run.pk).release()
     assert [one.pk for one in claim(system)] == [run.pk]
     assert statuses(other) == ["pending"]
+
+
+@pytest.mark.django_db
+def test_a_fork_starts_like_a_launch_and_continues_like_any_run(moved: Clock) -> None:
+    system = limited(per_minute=1, at_once=9)
+    origin = launch(system)
+    (started,) = claim(system)
+    finish(started)
+    fork = make_run(
+        workflow_name=NAME,
+        status=Status.PENDING,
+        limit_key=origin.limit_key,
+        attempt=1,
+    )
+    Fork.objects.create(
+        run=fork,
+        kind=ForkKind.RERUN,
+        origin_key=origin.pk,
+        kept=0,
+        attempt=1,
+        enters_after=0,
+    )
+    assert claim(system) == [], "the minute has its start"
+    assert started.started_at is not None
+    moved.time = started.started_at + dt.timedelta(seconds=60)
+    assert [run.pk for run in claim(system)] == [fork.pk]
+    later = launch(system)
+    assert claim(system) == [], "the fork was a start"
+    Run.objects.filter(pk=fork.pk).release()
+    assert [run.pk for run in claim(system)] == [fork.pk]
+    assert statuses(later) == ["pending"]
 
 
 # Refuse, replace, debounce -----------------------------------------------------------------

@@ -260,3 +260,29 @@ async def test_the_command_previews_and_reruns(
     assert fork.status == Status.COMPLETED
     with pytest.raises(SystemExit):
         await run_in_db(lambda: call_command("rerun", str(origin.pk), "--from", "9"))
+
+
+async def test_the_api_previews_a_fork_without_making_one(
+    workflow: Any, boss: User, sign_in: SignIn
+) -> None:
+    client = await run_in_db(lambda: sign_in(boss))
+    async with working():
+        origin = await finished()
+    address = f"/api/v1/runs/{origin.pk}/fork-preview"
+
+    def preview(query: str) -> Any:
+        return client.get(f"{address}?{query}")
+
+    found = (await run_in_db(preview, "step=2")).json()
+    assert (found["shared_steps"], found["starts_at"]) == (1, "send")
+    assert [one["node"] for one in found["kept"]] == ["price"]
+    (step,) = found["again"]
+    assert step["effects"] == "Sends an e-mail to the customer."
+    found = (await run_in_db(preview, "step=1&kind=override&edge=1")).json()
+    assert found["starts_at"] == "ask"
+    assert [one["node"] for one in found["new"]] == ["ask"]
+    refused = await run_in_db(preview, "step=1&kind=override&edge=7")
+    assert (refused.status_code, refused.json()["code"]) == (409, "fork_refused")
+    missing = await run_in_db(preview, "step=9")
+    assert missing.json()["code"] == "step_not_found"
+    assert not await run_in_db(Fork.objects.exists)

@@ -17,6 +17,7 @@ from workflows.api.example_values import (
 )
 from workflows.api.examples_calls import CALL_SCHEMAS
 from workflows.api.examples_events import EVENT_SCHEMAS
+from workflows.api.examples_forks import FORK_SCHEMAS
 from workflows.api.examples_messages import MESSAGE_SCHEMAS
 from workflows.api.examples_reviews import REVIEW_SCHEMAS
 from workflows.api.examples_usage import USAGE_SCHEMAS
@@ -340,6 +341,7 @@ SCHEMAS: Final[dict[str, Any]] = {
     **WEBHOOK_SCHEMAS,
     **MESSAGE_SCHEMAS,
     **EVENT_SCHEMAS,
+    **FORK_SCHEMAS,
     **REVIEW_SCHEMAS,
     **WHAT_IF_SCHEMAS,
     "AgentOut": {

@@ -13,7 +13,9 @@ from workflows.api.schemas import (
     AttemptOut,
     DecisionOut,
     ForkOut,
+    ForkPreviewOut,
     LogLineOut,
+    PreviewStepOut,
     ProgressOut,
     RunDetail,
     RunError,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
         WorkflowPause,
     )
     from workflows.registry import AnyWorkflow
+    from workflows.services.fork_preview import ForkPreview, PreviewStep
 
 
 def workflow_summaries(
@@ -316,6 +319,25 @@ def approval(row: Approval, user: User) -> ApprovalOut:
         responded_at=row.responded_at,
         comment=row.comment,
         withdrawn_reason=row.withdrawn_reason,
+    )
+
+
+def fork_preview(found: ForkPreview) -> ForkPreviewOut:
+    """Return the preview of a fork."""
+    return ForkPreviewOut(
+        shared_steps=found.plan.history.kept,
+        starts_at=found.plan.entry,
+        kept=[_preview_step(step) for step in found.kept],
+        again=[_preview_step(step) for step in found.again],
+        new=[_preview_step(step) for step in found.new],
+        approvals_again=[step.node for step in found.approvals],
+        children_again=[step.node for step in found.children],
+    )
+
+
+def _preview_step(step: PreviewStep) -> PreviewStepOut:
+    return PreviewStepOut(
+        node=step.node, kind=step.kind, sequence=step.sequence, effects=step.effects
     )
 
 

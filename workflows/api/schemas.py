@@ -263,6 +263,31 @@ class ChangedResponse(ForkOptions):
     value: dict[str, Any] = Field(description="The response.")
 
 
+class PreviewStepOut(Schema):
+    """A step of a run, or a node that may run."""
+
+    node: str
+    kind: str
+    sequence: int | None = Field(description="null: the run did not reach it.")
+    effects: str = Field(description="What its author says about its effects.")
+
+
+class ForkPreviewOut(Schema):
+    """What a fork would share with its origin, and what may run again."""
+
+    shared_steps: int = Field(description="The number of the last shared step.")
+    starts_at: str = Field(description="The node that runs first.")
+    kept: list[PreviewStepOut]
+    again: list[PreviewStepOut] = Field(description="Steps that may run again.")
+    new: list[PreviewStepOut] = Field(
+        description="Other nodes that may run; the run did not reach them."
+    )
+    approvals_again: list[str] = Field(
+        description="Nodes whose approvals may be requested again."
+    )
+    children_again: list[str] = Field(description="Nodes that may launch runs again.")
+
+
 class LabelName(Input):
     """A label."""
 

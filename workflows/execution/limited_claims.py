@@ -19,10 +19,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from django.db import transaction
+from django.db.models import F, Q
 
 from workflows.execution import queue, sql
 from workflows.infra import clock
 from workflows.models import (
+    Fork,
     LimitCheck,
     LimitStart,
     Run,
@@ -42,11 +44,16 @@ if TYPE_CHECKING:
     from workflows.registry import Registry
 
     Key = tuple[str, str]  # workflow and key
-    Row = tuple[UUID, int, object, dt.datetime]  # id, attempt, closing, created at
+    # id, attempt, closing, created at, attempts that a fork shares with its origin
+    Row = tuple[UUID, int, object, dt.datetime, int | None]
 
 MINUTE: Final = dt.timedelta(seconds=60)
 CHECKS_PER_SLOT: Final = 4  # that a claim reads
 NOW: Final = 0.0  # of a check
+# a pending run that has begun; a fork begins with the attempts of its origin
+HAS_STARTED: Final = CONTINUES & (
+    Q(closing__isnull=False) | ~Q(fork__attempt=F("attempt"))
+)
 
 
 def claim(
@@ -67,12 +74,11 @@ def claim(
         LimitStart.objects.bulk_create(
             LimitStart(
                 workflow_name=run.workflow_name,
-                limit_key=run.limit_key,
+                limit_key=run.limit_key or "",
                 started_at=now,
                 run_id=run.pk,
             )
-            for run in claimed.runs
-            if run.limit_key is not None and is_start(run)
+            for run in starts_among(claimed.runs)
         )
         if suspicion == Suspicion.NONE:
             taken = {run.pk for run in claimed.runs}
@@ -86,9 +92,14 @@ def claim(
     return claimed
 
 
-def is_start(run: Run) -> bool:
-    """Return whether this claimed run has started for the first time."""
-    return run.attempt == 1 and run.closing is None
+def starts_among(claimed: Sequence[Run]) -> Iterable[Run]:
+    """Yield the claimed runs with a limit that have started for the first time."""
+    limited = [run for run in claimed if run.limit_key is not None]
+    rows = Fork.objects.filter(run__in=[run.pk for run in limited if run.attempt > 1])
+    shared = dict(rows.values_list("run_id", "attempt"))
+    for run in limited:
+        if run.attempt == 1 + shared.get(run.pk, 0) and run.closing is None:
+            yield run
 
 
 @dataclass(slots=True)
@@ -156,12 +167,12 @@ class _Claim:
         if WorkflowPause.objects.filter(pk=key[0]).exists():
             ids = _ids(pending.filter(CONTINUES), slots)
         elif starts <= 0:
-            ids, due = _ids(pending.filter(CONTINUES), slots), [renewed_at]
+            ids, due = _ids(pending.filter(HAS_STARTED), slots), [renewed_at]
         elif slots > 0:
             debounce = limits.debounce if limits else None
-            for row in pending.values_list("pk", "attempt", "closing", "created_at")[
-                : min(slots, self._limit + 1)
-            ]:
+            columns = ("pk", "attempt", "closing", "created_at", "fork__attempt")
+            rows = pending.values_list(*columns)[: min(slots, self._limit + 1)]
+            for row in rows:
                 later = self._due_of(row, debounce)
                 if later is None and _is_new(row):
                     later = None if starts > 0 else renewed_at
@@ -175,7 +186,10 @@ class _Claim:
 
     def _due_of(self, row: Row, debounce: dt.timedelta | None) -> float | None:
         """Return when a debounced run may start, None if it may now."""
-        if debounce is None or not _is_new(row) or row[3] + debounce <= self._now:
+        is_fork = row[4] is not None
+        if debounce is None or is_fork or not _is_new(row):
+            return None
+        if row[3] + debounce <= self._now:
             return None
         return (row[3] + debounce).timestamp()
 
@@ -228,7 +242,7 @@ def _keys_of(rows: QuerySet[Run] | QuerySet[LimitCheck]) -> Iterable[Key]:
 
 def _is_new(row: Row) -> bool:
     """Return whether a claim would be the first start of this pending run."""
-    return not row[1] and row[2] is None
+    return row[1] == (row[4] or 0) and row[2] is None
 
 
 def _ids(rows: QuerySet[Run], number: int) -> list[UUID]:

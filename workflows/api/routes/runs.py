@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.http import HttpResponse
@@ -25,6 +25,7 @@ from workflows.api.routes.workflows import IdempotencyKey
 from workflows.api.schemas import (
     ChangedResponse,
     ForkOptions,
+    ForkPreviewOut,
     LabelName,
     NoteOut,
     NoteText,
@@ -174,6 +175,28 @@ def change_response(
     """Launch a run that shares this one up to an approval, and has another response to it."""
     change = ForkRequest(body.step, ForkKind.RESPONSE, response=body.value)
     return _forked(request, response, run_id, change, body, idempotency_key)
+
+
+@router.get(
+    "/{uuid:run_id}/fork-preview",
+    response={200: ForkPreviewOut, **errors(400, 403, 404, 409)},
+)
+def preview_fork(
+    request: ApiRequest,
+    run_id: UUID,
+    step: Annotated[int, Query(ge=1, le=2**31 - 1)] = 1,
+    kind: ForkKind = ForkKind.RERUN,
+    edge: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
+) -> Any:
+    """Return what a rerun from a step, an override or another response would run again.
+
+    `step` is the one that runs again, the one after which `edge` is taken, or that of the
+    approval. Nothing is launched.
+    """
+    found = system.preview_fork(
+        run_id, ForkRequest(step, kind, edge=edge), by=request.user
+    )
+    return representations.fork_preview(found)
 
 
 def _forked(  # noqa: PLR0913, PLR0917 - of a request
