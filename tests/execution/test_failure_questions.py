@@ -231,6 +231,21 @@ async def test_an_expired_question_fails_the_run_and_is_asked_again_by_a_resume(
     assert await findings() == []
 
 
+async def test_the_deadline_of_the_run_ends_a_question(
+    system: System, registry: Registry
+) -> None:
+    past = await run_in_db(clock.now) - timedelta(seconds=1)
+    async with working(registry):
+        run = await asked(system)
+        await run_in_db(Run.objects.update, deadline_at=past, wake_at=past)
+        await run_in_db(queue.sweep)
+        run = await ended(run.pk)
+    assert (run.status, run.error_code, undone) == ("failed", "deadline", ["release"])
+    closed = await run_in_db(Approval.objects.get)
+    assert closed.status == ApprovalStatus.WITHDRAWN
+    assert await findings() == []
+
+
 async def test_a_response_is_checked_before_anything_is_queued(
     system: System, registry: Registry, admin: User
 ) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.test import Client
 
@@ -66,20 +65,20 @@ async def waiting(name: str, **params: Any) -> Run:
 
 
 def sender(page: Client, run: Run) -> Callable[..., Any]:
-    def send(**given: Any) -> Any:
+    async def send(**given: Any) -> Any:
         values = {"question": 2, "reason": "a digit was missing", **given}
-        return page.post(f"/runs/{run.pk}/respond/", values)
+        return await run_in_db(lambda: page.post(f"/runs/{run.pk}/respond/", values))
 
-    return sync_to_async(send)
+    return send
 
 
 async def test_the_page_shows_the_failure_and_takes_an_edited_input(
     admin: User, sign_in: SignIn
 ) -> None:
-    page = await sync_to_async(sign_in)(admin)
+    page = await run_in_db(sign_in, admin)
     async with working():
         run = await waiting(NAMES[0])
-        response = await sync_to_async(page.get)(f"/runs/{run.pk}/")
+        response = await run_in_db(page.get, f"/runs/{run.pk}/")
         shown = text_of(response)
         for text in (
             *("LookupError", "no such account", "Effects may repeat.", "Sends money."),
@@ -89,7 +88,7 @@ async def test_the_page_shows_the_failure_and_takes_an_edited_input(
             assert text in shown, text
         assert 'name="state-iban"' in response.content.decode()
         assert "Ask about pay" in shown, "the drawing has the question"
-        inbox = await sync_to_async(page.get)("/approvals/")
+        inbox = await run_in_db(page.get, "/approvals/")
         assert "“pay” failed. How does the run continue?" in text_of(inbox)
         send = sender(page, run)
         edited = {"state-iban": "DE02", "state-amount": "5"}
@@ -109,14 +108,14 @@ async def test_the_page_shows_the_failure_and_takes_an_edited_input(
         assert response.status_code in {200, 302}
         run = await ended(run.pk)
     assert (run.status, run.result) == ("completed", {"iban": "DE02", "amount": 5})
-    shown = text_of(await sync_to_async(page.get)(f"/runs/{run.pk}/"))
+    shown = text_of(await run_in_db(page.get, f"/runs/{run.pk}/"))
     assert "a digit was missing" in shown
-    early = text_of(await sync_to_async(page.get)(f"/runs/{run.pk}/?at=1"))
+    early = text_of(await run_in_db(page.get, f"/runs/{run.pk}/?at=1"))
     assert "a digit was missing" not in early
 
 
 async def test_an_untyped_state_is_edited_as_json(admin: User, sign_in: SignIn) -> None:
-    page = await sync_to_async(sign_in)(admin)
+    page = await run_in_db(sign_in, admin)
     async with working():
         run = await waiting(NAMES[1], bad=1)
         given = {"response-choice": "edit", "state-text": json.dumps({"iban": "DE02"})}
@@ -128,10 +127,10 @@ async def test_an_untyped_state_is_edited_as_json(admin: User, sign_in: SignIn) 
 async def test_the_api_describes_and_takes_the_response(
     admin: User, sign_in: SignIn
 ) -> None:
-    page = await sync_to_async(sign_in)(admin)
+    page = await run_in_db(sign_in, admin)
     async with working():
         run = await waiting(NAMES[0])
-        found = await sync_to_async(page.get)(f"/api/v1/runs/{run.pk}/approvals")
+        found = await run_in_db(page.get, f"/api/v1/runs/{run.pk}/approvals")
         (approval,) = found.json()
         assert approval["kind"] == "failure"
         properties = approval["form"]["properties"]
@@ -145,9 +144,9 @@ async def test_the_api_describes_and_takes_the_response(
                 content_type="application/json",
             )
 
-        send = sync_to_async(respond)
-        assert (await send({"choice": "route", "route": "moon"})).status_code == 422
-        response = await send({"choice": "route", "route": "archive"})
+        given = {"choice": "route", "route": "moon"}
+        assert (await run_in_db(respond, given)).status_code == 422
+        response = await run_in_db(respond, {**given, "route": "archive"})
         assert response.status_code == 200
         run = await ended(run.pk)
     assert run.status == "completed"
