@@ -142,7 +142,7 @@ class State(StateBase):
         """Return the state without these keys. Raises StateError for a typed state."""
         if self._fields is not None:
             raise StateError(
-                f"{type(self).__qualname__} keeps all its fields: set {', '.join(keys)} to a"
+                f"{type(self).__name__} keeps all its fields: set {', '.join(keys)} to a"
                 " value that says there is none."
             )
         return self._copy(

@@ -47,7 +47,7 @@ class FieldReader:
         if state is not None:
             return state[self._name]
         if self._default is PydanticUndefined or isinstance(self._default, FieldInfo):
-            raise AttributeError(f"“{self._name}” is a field of {owner.__qualname__}s.")
+            raise AttributeError(f"“{self._name}” is a field of {owner.__name__}s.")
         return self._default
 
 
@@ -100,7 +100,7 @@ class Fields:
         missing = [n for n, f in fields.items() if n not in encoded and f.is_required]
         if missing:
             raise StateError(
-                f"{self._owner.__qualname__} needs {_listed(missing)}: no default is declared."
+                f"{self._owner.__name__} needs {_listed(missing)}: no default is declared."
             )
         return encoded, parsed
 
@@ -132,7 +132,7 @@ class Fields:
 
     def parse_all(self, data: Json) -> dict[str, Any]:
         """Return the typed values of stored data. Raises CheckpointMismatch with all problems."""
-        name = self._owner.__qualname__
+        name = self._owner.__name__
         if not isinstance(data, FrozenDict):
             raise CheckpointMismatch(
                 f"The stored state is {type(data).__name__} and no object, so it is no {name}."
@@ -168,7 +168,7 @@ class Fields:
             hint = f"Is it “{near[0]}”?"
         else:
             hint = f"It has {_listed(list(self.declared)) or 'none'}."
-        return f"{self._owner.__qualname__} has no field “{name}”. {hint}"
+        return f"{self._owner.__name__} has no field “{name}”. {hint}"
 
     def _fields(self) -> dict[str, TypedField]:
         if not self._resolved and self.declared:
@@ -211,13 +211,13 @@ def _check_field_names(
                 "every state has that" if hasattr(state, name) else "it begins with “_”"
             )
             raise DefinitionError(
-                f"{owner.__qualname__} cannot have a field “{name}”: {why}. Choose another name.",
+                f"{owner.__name__} cannot have a field “{name}”: {why}. Choose another name.",
                 code="state.field_name",
             )
     for name in inherited.keys() & owner.__dict__.keys():
         if name not in own:
             raise DefinitionError(
-                f"{owner.__qualname__} gives the field “{name}” a new value without a type: write"
+                f"{owner.__name__} gives the field “{name}” a new value without a type: write"
                 f" `{name}: … = …` to declare it again.",
                 code="state.field_name",
             )
@@ -249,7 +249,7 @@ def _info(name: str, field: Declared) -> FieldInfo:
         )
     except Exception as error:
         raise DefinitionError(
-            f"The type of field “{name}” of {field.owner.__qualname__} cannot be found: {error}."
+            f"The type of field “{name}” of {field.owner.__name__} cannot be found: {error}."
             " Define or import it in the module of the class, not for type checkers only.",
             code="state.field_type",
         ) from error
