@@ -275,6 +275,7 @@
   // success messages disappear after a while
   const clearSuccess = () => {
     for (const message of document.querySelectorAll("#messages .message[data-tone='success']")) {
+      if (message.querySelector("a")) continue; // it leads on
       const text = message.textContent;
       // a swap may have reused the element for another message
       const isSame = () => message.dataset.tone === "success" && message.textContent === text;

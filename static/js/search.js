@@ -143,6 +143,56 @@
     input.focus();
   });
 
+  // -- lists by keyboard, and the sheet of all keys ---------------------------------------
+
+  const KEYS = [
+    ["/", "Search"], ["⌘K or Ctrl+K", "Pages and actions"],
+    ["j", "Next approval"], ["k", "Previous approval"], ["Enter", "Open the approval"],
+    ["?", "Show these keys"], ["Escape", "Close"],
+  ];
+  const sheet = document.createElement("dialog");
+  sheet.className = "palette keys";
+  sheet.setAttribute("aria-labelledby", "keys-heading");
+  const heading = document.createElement("h2");
+  heading.id = "keys-heading";
+  heading.textContent = "Keys";
+  const listed = document.createElement("dl");
+  for (const [key, help] of KEYS) {
+    const term = document.createElement("dt");
+    const name = document.createElement("kbd");
+    name.textContent = key;
+    term.append(name);
+    const text = document.createElement("dd");
+    text.textContent = help;
+    listed.append(term, text);
+  }
+  const closer = document.createElement("button");
+  Object.assign(closer, { type: "button", className: "button", textContent: "Close" });
+  closer.addEventListener("click", () => sheet.close());
+  sheet.append(heading, listed, closer);
+  document.body.append(sheet);
+
+  const links = () => [...document.querySelectorAll("[data-keys] > li div > a")];
+  for (const hint of document.querySelectorAll(".keys-hint")) hint.hidden = false;
+  document.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented || event.metaKey || event.ctrlKey || event.altKey) return;
+    if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
+    if (event.key === "?") {
+      opener = document.activeElement;
+      sheet.showModal();
+      return event.preventDefault();
+    }
+    const step = { j: 1, k: -1 }[event.key];
+    const rows = links();
+    if (!step || !rows.length) return;
+    const at = rows.findIndex((link) => link.closest("li").contains(document.activeElement));
+    const next = at < 0 ? 0 : Math.min(Math.max(at + step, 0), rows.length - 1);
+    rows[next].focus(); // Enter follows a link
+    rows[next].scrollIntoView({ block: "nearest" });
+    event.preventDefault();
+  });
+  sheet.addEventListener("close", () => opener?.focus?.());
+
   // -- completion of expressions --------------------------------------------------------------
 
   for (const input of document.querySelectorAll("input[data-complete]")) {

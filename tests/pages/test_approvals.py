@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from django.utils import timezone
 from pydantic import BaseModel
 
 from tests.support.factories import make_approval, make_document, make_run
@@ -18,7 +20,7 @@ from workflows.models import Approval, ApprovalStatus, AuditEvent, Run, Status
 from workflows.pages.documents import evidence
 from workflows.pages.lists import open_approvals, pagination
 from workflows.registry import registry
-from workflows.services.approvals import is_for
+from workflows.services.approvals import is_for, response_text
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -295,3 +297,50 @@ def test_the_inbox_lists_only_approvals_the_user_can_respond_to(
     wanted = [one for one in open_approval if is_for(one.groups, theirs)]
     assert open_approvals.open_page(granted).rows == wanted
     assert open_approvals.count_open(granted) == len(wanted)
+
+
+# A queue of approvals ---------------------------------------------------------------
+
+
+def test_the_question_shows_the_params_and_what_the_expiry_does(page: Client) -> None:
+    run = make_run(status=Status.WAITING, workflow_name="ask", params={"amount": 1250})
+    due = timezone.now() + dt.timedelta(hours=1)
+    fields = {"form": Review.model_json_schema(), "expires_at": due}
+    make_approval(run, **fields, on_expiry={"outcome": "reject", "label": None})
+    text = page.get(f"/runs/{run.pk}/").content.decode()
+    assert "Parameters of the run" in text
+    assert "1250" in text.partition("Parameters of the run")[2].partition("<form")[0]
+    sentence = "then the run continues with outcome “reject”"
+    assert sentence in text
+    assert sentence in page.get("/approvals/").content.decode()
+    other = make_open_approval(expires_at=due)
+    assert "then the run fails" in page.get(f"/runs/{other.run_id}/").content.decode()
+
+
+def test_a_response_leads_to_the_next_approval(page: Client) -> None:
+    first, second = make_open_approval(), make_open_approval(question="And <this>?")
+    send(page, first, outcome="publish")
+    text = page.get("/approvals/").content.decode()
+    link = f'<a href="/runs/{second.run_id}/#run-approval">Next approval: And &lt;this&gt;?</a>'
+    assert link in text
+    third = make_open_approval()
+    send(page, third, outcome="reject")
+    assert link in page.get("/approvals/").content.decode(), "the oldest comes again"
+    send(page, second, outcome="reject")
+    assert "You’re all caught up." in page.get("/approvals/").content.decode()
+
+
+def test_the_history_says_what_was_answered_by_whom(page: Client) -> None:
+    send(page, make_open_approval(), outcome="publish", label="x" * 200)
+    _, _, answered = (
+        page.get("/approvals/").content.decode().partition("Recently answered")
+    )
+    assert "outcome “publish” and label “xxx" in answered
+    assert "x" * 100 not in answered
+    assert "by alice" in answered
+
+
+def test_a_response_on_one_line_is_short_and_leaves_out_empty_values() -> None:
+    many = {"a": 1, "b": "", "c": None, "d": [2], "e": True, "f": "x"}
+    assert response_text(many) == "a “1” and d “[2]” and e “true” and 1 more"
+    assert response_text(None) == ""

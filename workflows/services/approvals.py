@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from workflows.access import permissions
@@ -30,6 +31,8 @@ RULES: Final = {
     "launcher": "Not by the person who launched the run.",
     "previous": "Not by the person who responded to the previous approval.",
 }
+MAX_SHOWN_VALUES: Final = 3  # of a response on one line
+MAX_VALUE_LENGTH: Final = 80  # characters
 VOTED: Final = "You have responded. The run waits for {}."
 
 
@@ -128,6 +131,34 @@ def vote(
             "digest": seals.payload_digest(value).hex(),
         },
     )
+
+
+def expiry_text(approval: Approval) -> str:
+    """Return what the expiry will do, such as "then the run continues with outcome “reject”"."""
+    if approval.on_expiry is None:
+        return "then the run fails"
+    if not isinstance(approval.on_expiry, dict) or not approval.on_expiry:
+        return "then the run continues with the declared response"
+    return f"then the run continues with {response_text(approval.on_expiry)}"
+
+
+def response_text(value: object) -> str:
+    """Return a response on one line, such as "outcome “reject”"; empty values are left out."""
+    if not isinstance(value, dict):
+        return ""
+    parts = [
+        f"{name} “{_shortened(given)}”"
+        for name, given in value.items()
+        if given not in (None, "", [], {})
+    ]
+    more = len(parts) - MAX_SHOWN_VALUES
+    shown = " and ".join(parts[:MAX_SHOWN_VALUES])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _shortened(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[: MAX_VALUE_LENGTH - 1]}…"
 
 
 def responders(approval: Approval) -> str:

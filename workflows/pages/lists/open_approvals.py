@@ -13,6 +13,7 @@ from django.db.models import (
     prefetch_related_objects,
 )
 
+from workflows.access import permissions
 from workflows.models import Approval, ApprovalStatus, ApprovalVote
 from workflows.pages.lists.pagination import Page, forward_page
 from workflows.registry import registry
@@ -20,6 +21,8 @@ from workflows.services import approvals
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from django.contrib.auth.models import User
 
     from workflows.access.permissions import Permissions, WorkflowSet
     from workflows.models.approvals import ApprovalQuerySet
@@ -152,6 +155,16 @@ def by_urgency(granted: Permissions, count: int, person_id: int) -> list[Approva
     return list(with_refusals(rows[:count], person_id))
 
 
+def next_open(user: User, after: Approval) -> Approval | None:
+    """Return the approval that a person responds to next: the oldest after another one.
+
+    After the last one, the oldest of all.
+    """
+    granted = permissions.permissions_for(user)
+    rows = open_for(granted, user.pk).exclude(pk=after.pk).order_by("pk")
+    return rows.filter(pk__gt=after.pk).first() or rows.first()
+
+
 def count_open(granted: Permissions, person_id: int | None = None) -> int:
     """Return the number of open approvals of a person, up to MAX_COUNTED + 1."""
     rows = open_for(granted, person_id).order_by()
@@ -159,13 +172,14 @@ def count_open(granted: Permissions, person_id: int | None = None) -> int:
 
 
 def with_refusals(rows: Iterable[Approval], person_id: int) -> Iterator[Approval]:
-    """Yield approvals with `refusal`, why this person cannot respond, and `progress`."""
+    """Yield approvals with `refusal`, why this person cannot respond, `progress` and `expiry`."""
     found = list(rows)
     several = [row for row in found if row.votes_needed > 1]
     prefetch_related_objects(several, "votes")
     for row in found:
         row.refusal = approvals.refusal(row, person_id)  # type: ignore[attr-defined]  # for templates
         row.progress = approvals.progress(row)  # type: ignore[attr-defined]  # for templates
+        row.expiry = approvals.expiry_text(row)  # type: ignore[attr-defined]  # for templates
         yield row
 
 
@@ -188,6 +202,7 @@ def list_answered(granted: Permissions, count: int) -> list[Approval]:
     prefetch_related_objects([row for row in rows if row.votes_needed > 1], "votes")
     for row in rows:
         row.responders = approvals.responders(row)  # type: ignore[attr-defined]  # for templates
+        row.outcome = approvals.response_text(row.response)  # type: ignore[attr-defined]  # for templates
     return rows
 
 

@@ -157,6 +157,13 @@ class ApprovalSection(Section):
         return evidence.read(self.approval.evidence if self.approval else {})
 
     @property
+    def expiry(self) -> str:
+        """What the expiry will do, after "; "; "" for viewers who can't view responses."""
+        if self.approval is None or redaction.is_redacted(self.approval):
+            return ""
+        return f"; {approvals.expiry_text(self.approval)}"
+
+    @property
     def failed_step(self) -> Mapping[str, Any] | None:
         """The failure that the approval is about, None for other approvals."""
         if self.approval is None or self.approval.kind != ApprovalKind.FAILURE:

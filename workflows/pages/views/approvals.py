@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from django.contrib import messages
 from django.shortcuts import render
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
 from workflows.errors import AlreadyAnswered, InvalidParams, ReasonInvalid
 from workflows.models import Approval, ApprovalStatus, ApprovalVote, Run
 from workflows.pages import access
 from workflows.pages.access import members_only
+from workflows.pages.lists import open_approvals
 from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.post_only_views import posts_only
 from workflows.pages.query_string import int_in
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 
     from workflows.pages.requests import HtmxRequest
     from workflows.pages.run.sections import ResponseForm
+
+MAX_QUESTION_LENGTH: Final = 80  # characters, in a link
 
 
 @require_safe
@@ -56,10 +62,25 @@ def respond(request: HtmxRequest, run_id: UUID) -> HttpResponse:
         approval.refresh_from_db(fields=["status"])  # the run may wait again already
         is_open = approval.status == ApprovalStatus.OPEN  # for further votes
         what_next = "The run waits for others." if is_open else "Run resumed."
-        messages.success(request, f"Decision saved. {what_next}")
+        said = f"Decision saved. {what_next}"
+        messages.success(request, with_next(said, approval, request.user))
         return after(request, run)
     page = RunPage(found, access.run_permissions(request.user, found), form)
     return run_response(request, found, page, status=INVALID)
+
+
+def with_next(said: str, approval: Approval, user: User) -> str:
+    """Return a message with a link to the approval that the user responds to next."""
+    following = open_approvals.next_open(user, approval)
+    if following is None:
+        return f"{said} You’re all caught up."
+    address = f"{reverse('run', args=[following.run_id])}#run-approval"
+    return format_html(
+        '{} <a href="{}">Next approval: {}</a>',
+        said,
+        address,
+        Truncator(following.question).chars(MAX_QUESTION_LENGTH),
+    )
 
 
 def has_responded(request: HtmxRequest, found: Run) -> bool:
