@@ -330,7 +330,7 @@ def test_a_response_leads_to_the_next_approval(page: Client) -> None:
     assert "You’re all caught up." in page.get("/approvals/").content.decode()
 
 
-def test_the_history_says_what_was_answered_by_whom(page: Client) -> None:
+def test_the_history_has_each_response_and_its_person(page: Client) -> None:
     send(page, make_open_approval(), outcome="publish", label="x" * 200)
     _, _, answered = (
         page.get("/approvals/").content.decode().partition("Recently answered")
@@ -344,3 +344,65 @@ def test_a_response_on_one_line_is_short_and_leaves_out_empty_values() -> None:
     many = {"a": 1, "b": "", "c": None, "d": [2], "e": True, "f": "x"}
     assert response_text(many) == "a “1” and d “[2]” and e “true” and 1 more"
     assert response_text(None) == ""
+
+
+def respond_to(page: Client, approvals: list[Approval], **given: Any) -> Any:
+    """Submit one response to several approvals."""
+    form: dict[str, Any] = {f"response-{name}": value for name, value in given.items()}
+    form |= {f"sequence-{one.run_id}": one.sequence for one in approvals}
+    ids = [str(one.run_id) for one in approvals]
+    form |= {"run": ids, "offered": ids, "reason": "all of one batch"}
+    return page.post("/approvals/respond/", form)
+
+
+def test_one_response_answers_equal_approvals(page: Client, alice: User) -> None:
+    equal = [make_open_approval(), make_open_approval()]
+    other = make_open_approval(node_name="another")
+    text = page.get("/approvals/").content.decode()
+    assert "Respond to 2 of" in text
+    query = {"run": [str(one.run_id) for one in (*equal, other)]}
+    shown = page.get("/approvals/respond/", query)
+    assert [one.approval for one in shown.context["shown"]] == equal
+    answer = respond_to(page, [*equal, other], outcome="publish")
+    assert answer.headers["Location"] == "/approvals/"
+    for one in equal:
+        one.refresh_from_db()
+        assert one.responded_by == alice
+        assert one.response == {"outcome": "publish", "label": None}
+        event = AuditEvent.objects.get(run_id=one.run_id)
+        assert (event.action, event.reason) == ("respond", "all of one batch")
+    other.refresh_from_db()
+    assert other.status == ApprovalStatus.OPEN
+    assert "2 decisions saved." in page.get("/approvals/").content.decode()
+
+
+def test_each_of_several_responses_can_be_refused(page: Client) -> None:
+    first, second = make_open_approval(), make_open_approval()
+    Approval.objects.filter(pk=second.pk).update(sequence=second.sequence + 1)
+    respond_to(page, [first, second], outcome="reject")
+    text = page.get("/approvals/").content.decode()
+    assert "1 decision saved." in text
+    assert "Not saved for" in text
+    second.refresh_from_db()
+    assert second.status == ApprovalStatus.OPEN
+
+
+def test_one_response_to_several_has_to_be_complete(page: Client) -> None:
+    equal = [make_open_approval(), make_open_approval()]
+    answer = respond_to(page, equal)
+    assert answer.status_code == 422
+    assert "This field is required." in answer.content.decode()
+    ids = [str(one.run_id) for one in equal]
+    form = {"offered": ids, "response-outcome": '"publish"', "reason": "x"}
+    answer = page.post("/approvals/respond/", form)
+    assert "Select at least one approval." in answer.content.decode()
+    assert not Approval.objects.exclude(status=ApprovalStatus.OPEN).exists()
+
+
+def test_several_responses_are_limited_to_the_approvals_of_the_person(
+    page: Client,
+) -> None:
+    group = Group.objects.create(name="reviewers")
+    others = [make_open_approval(groups=[group.name]) for _ in range(2)]
+    assert respond_to(page, others, outcome="publish").status_code == 302
+    assert not Approval.objects.exclude(status=ApprovalStatus.OPEN).exists()

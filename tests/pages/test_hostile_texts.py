@@ -129,6 +129,8 @@ def views_of(world: World) -> Iterator[str]:
     payload, ids = quote(world.payload[:200]), [*world.runs.values()]
     for run in ids:
         yield reverse("run", args=[run.pk])
+    several = "&".join(f"run={run.pk}" for run in ids)
+    yield f"{reverse('approvals-respond')}?{several}"
     for query in (
         "at=1",
         f"node={payload}",

@@ -21,7 +21,7 @@ class GoldenFieldIn(Input):
         min_length=1,
         max_length=MAX_NAME_LENGTH,
         pattern=NO_NUL,
-        description="Its keys joined by dots, such as `total.net` or `items.0`.",
+        description="The keys joined by dots, such as `total.net` or `items.0`.",
     )
     tolerance: float | None = Field(
         None, ge=0, description="Largest accepted difference of a number."

@@ -16,6 +16,7 @@ from workflows.pages.views import (
     decisions,
     destinations,
     documents,
+    equal_approvals,
     forks,
     golden_runs,
     history,
@@ -125,6 +126,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("decisions/", decisions.list_decisions, name="decisions"),
     # approvals/
     path("approvals/", approvals.list_approvals, name="approvals"),
+    path(
+        "approvals/respond/", equal_approvals.respond_to_equal, name="approvals-respond"
+    ),
     # schedules/
     path("schedules/", schedules.list_schedules, name="schedules"),
     path("schedules/preview/", schedules.preview, name="schedule-preview"),

@@ -203,11 +203,12 @@ def approvals_context(query: Mapping[str, str], person: User) -> Context:
     granted = permissions.permissions_for(person)
     after = int_in(query, "after")
     found = open_approvals.open_page(granted, after)
-    rows = open_approvals.with_refusals(found.rows, person.pk)
+    rows = list(open_approvals.with_refusals(found.rows, person.pk))
     return {
         "found": found,
         "after": after,
         "groups": open_approvals.by_group(rows),
+        "equal": open_approvals.equal_rows(rows),
         "waiting": open_approvals.count_open(granted, person.pk),
         "answered": open_approvals.list_answered(granted, SHORT_LIST),
     }

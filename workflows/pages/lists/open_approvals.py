@@ -14,7 +14,7 @@ from django.db.models import (
 )
 
 from workflows.access import permissions
-from workflows.models import Approval, ApprovalStatus, ApprovalVote
+from workflows.models import Approval, ApprovalKind, ApprovalStatus, ApprovalVote
 from workflows.pages.lists.pagination import Page, forward_page
 from workflows.registry import registry
 from workflows.services import approvals
@@ -204,6 +204,19 @@ def list_answered(granted: Permissions, count: int) -> list[Approval]:
         row.responders = approvals.responders(row)  # type: ignore[attr-defined]  # for templates
         row.outcome = approvals.response_text(row.response)  # type: ignore[attr-defined]  # for templates
     return rows
+
+
+def equal_rows(rows: Iterable[Approval]) -> list[list[Approval]]:
+    """Return the approvals that one response can answer: several of one node.
+
+    `rows` are those of `with_refusals`.
+    """
+    found: dict[tuple[str, str], list[Approval]] = {}
+    for row in rows:
+        if row.kind == ApprovalKind.NODE and not row.refusal:  # type: ignore[attr-defined]  # of with_refusals
+            key = (row.run.workflow_name, row.node_name)
+            found.setdefault(key, []).append(row)
+    return [same for same in found.values() if len(same) > 1]
 
 
 def by_group(approvals: Iterable[Approval]) -> list[tuple[str, list[Approval]]]:
