@@ -50,7 +50,7 @@ class SignIn(BaseSettings):
     )
     oidc_scopes: Names = Field(
         ("openid", "profile", "email"),
-        description="Scopes that the provider is asked for, separated by commas.",
+        description="Scopes that are requested from the provider, separated by commas.",
     )
     oidc_groups_claim: str = Field(
         "groups",
