@@ -76,6 +76,24 @@ serve: setup ## Prepare what is missing, serve the pages and execute runs
 worker: setup ## Execute runs in a separate process, with servers that share REDIS_URL
 	@exec $(PYTHON) manage.py worker
 
+.PHONY: install-systemd
+install-systemd: setup ## As root: install the units for systemd, with this directory as their program
+	@case "$(CURDIR)" in /home/*|/root/*) \
+	  echo "Move the project out of $(CURDIR) first, for example to /opt/signalbox:" \
+	    "the services have no access to home directories."; exit 1;; esac
+	@install -d "$(DESTDIR)/etc/systemd/system"
+	@for unit in deploy/systemd/*; do \
+	  sed 's#/opt/signalbox#$(CURDIR)#g' "$$unit" > "$(DESTDIR)/etc/systemd/system/$${unit##*/}" || exit 1; \
+	done
+	@test -e "$(DESTDIR)/etc/signalbox.env" \
+	  || install -m 0600 deploy/signalbox.env.example "$(DESTDIR)/etc/signalbox.env"
+	@if [ -z "$(DESTDIR)" ]; then \
+	  id signalbox >/dev/null 2>&1 || useradd --system --home-dir /var/lib/signalbox signalbox; \
+	  systemctl daemon-reload; \
+	fi
+	@echo "Fill in /etc/signalbox.env, then start two web processes, a worker and nightly backups:"
+	@echo "  systemctl enable --now signalbox@8001 signalbox@8002 signalbox-worker@1 signalbox-backup.timer"
+
 # Testing ---------------------------------------------------------------------------------
 
 .PHONY: test

@@ -176,7 +176,7 @@ class Services:
             for service in SERVICES
         )
         environment = self.environment | {
-            "DATABASE_URL": _through(self.database, postgres),
+            "DATABASE_URL": through(self.database, postgres),
             "REDIS_URL": f"redis://127.0.0.1:{redis}/0",
             STEPPED: str(self.home / f"{name}.clock"),
         }
@@ -191,11 +191,7 @@ class Services:
     def _address(self, service: str) -> Address:
         if service == "redis":
             return "127.0.0.1", self.redis.port
-        parts = urlsplit(self.database)
-        places = parse_qs(parts.query).get("host")
-        if places:
-            return Path(unquote(places[0])) / ".s.PGSQL.5432"
-        return parts.hostname or "127.0.0.1", parts.port or 5432
+        return address_of(self.database)
 
     def _keep_running(self) -> None:
         while not self._ending.is_set():
@@ -211,7 +207,15 @@ class Services:
             process.stop()
 
 
-def _through(database: str, port: int) -> str:
+def address_of(database: str) -> Address:
+    """Return where the server of a PostgreSQL database listens."""
+    parts = urlsplit(database)
+    if places := parse_qs(parts.query).get("host"):
+        return Path(unquote(places[0])) / ".s.PGSQL.5432"
+    return parts.hostname or "127.0.0.1", parts.port or 5432
+
+
+def through(database: str, port: int) -> str:
     """Return the address of a database behind a port of the proxy."""
     parts = urlsplit(database)
     user = parts.username or os.environ.get("USER", "postgres")

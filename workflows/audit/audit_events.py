@@ -79,6 +79,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         *("purge call content", "purge data"),
         *("purge run", "purge history"),
     ),
+    "Operation": ("restore backup",),
     IN_ADMIN: (),  # declared by its pages
 }
 """Every recorded action by subject. A renamed one gets a row in RENAMED_ACTIONS."""
