@@ -9,12 +9,21 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from pydantic import Field
 
 from tests.support import recorded_runs
 from tests.support.recorded_runs import NAME, make_runs
 from tests.support.workers import ended, working
 from workflows.access import permissions
-from workflows.engine import State, Workflow, node, otherwise, predicate, when
+from workflows.engine import (
+    State,
+    Workflow,
+    branches,
+    node,
+    otherwise,
+    predicate,
+    when,
+)
 from workflows.errors import InvalidParams, NotAllowed, WhatIfUnavailable
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Checkpoint, Decision, ForkKind, Run
@@ -385,3 +394,54 @@ async def test_loops_resumes_and_forks_are_evaluated_as_they_were_decided() -> N
         assert report.elsewhere == {("add", "add", "finish"): 1}
     finally:
         registry.unregister(NAME)
+
+
+class Joined(State):
+    """State of a run with branches."""
+
+    number: int = 0
+    limit: int = 3
+    made: dict[str, Any] = Field(default_factory=dict)
+
+
+@node
+def left(state: Joined) -> Joined:
+    return state.set(number=1)
+
+
+@node
+def right(state: Joined) -> Joined:
+    return state.set(limit=1)
+
+
+@node
+def use(state: Joined) -> Joined:
+    return state
+
+
+@predicate
+def has_both(state: Joined) -> bool:
+    return len(state.made) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_ends_of_branches_are_no_conditions_and_the_join_is_evaluated() -> None:
+    split = branches({"left": left, "right": right}, into="made", name="split")
+    made = Workflow(
+        NAME,
+        state=Joined,
+        start=split,
+        routes={split: [when(has_both, use), otherwise(split)]},
+    )
+    registry.register(made)
+    try:
+        async with working():
+            run = await run_in_db(lambda: system.execute(NAME))
+            await ended(run.pk)
+        findings, report = await run_in_db(evaluate)
+    finally:
+        registry.unregister(NAME)
+    assert not findings
+    assert report.decisions == 1
+    assert report.skipped == {Skipped.FIRST: 2}
+    assert report.unexpected == 0

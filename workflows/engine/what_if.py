@@ -59,6 +59,7 @@ class Routing:
         self.workflow = workflow
         self._params = {p[1:]: value for p, value in values.items() if p[0] == PARAM}
         graph = workflow.graph
+        self._inner = graph.all_nodes.keys() - graph.nodes.keys()
         self._edges = {
             node: tuple(_with_values(edge, values) for edge in graph.edges_from(node))
             for node in graph.nodes
@@ -67,6 +68,10 @@ class Routing:
     def has(self, node: str) -> bool:
         """Return whether a node of this name exists."""
         return node in self._edges
+
+    def is_inner(self, node: str) -> bool:
+        """Return whether a node is a step of a branch, or a part of another node."""
+        return node in self._inner
 
     def fixed_target(self, node: str, *, has_failed: bool) -> str | None:
         """Return the target that follows any state, None if a condition decides."""

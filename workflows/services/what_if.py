@@ -200,7 +200,9 @@ class WhatIf:
     def _reason_to_skip(self, run: Run, decision: RecordedDecision) -> Skipped | None:
         reasons = {
             Skipped.OVERRIDE: decision.is_override,
-            Skipped.FIRST: not decision.is_routed,
+            Skipped.FIRST: (
+                not decision.is_routed or self._routing.is_inner(decision.node)
+            ),
             Skipped.REMOVED: run.payload_removed_at is not None,
             Skipped.NO_STATE: decision.state is None,
             Skipped.NO_NODE: not self._routing.has(decision.node),
