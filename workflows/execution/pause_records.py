@@ -244,7 +244,11 @@ class Reply:
 
 def reply_to(run: Run) -> Reply | None:
     """Return the result that ended the pause of this run, None if it has not ended."""
-    step = run.sequence + 1
+    return reply_at(run, run.sequence + 1)
+
+
+def reply_at(run: Run, step: int) -> Reply | None:
+    """Return the result that ended the pause of a step, None if it has not ended."""
     approval = Approval.objects.filter(run=run, sequence=step).first()
     waits = [
         *EventWait.objects.filter(run=run, sequence=step).select_related(

@@ -35,7 +35,12 @@ from workflows.models.destinations import (
 from workflows.models.documents import Document, DocumentUse, PageImage
 from workflows.models.events import EventMessage, EventWait
 from workflows.models.forks import EDIT_NODE, Fork, ForkKind, SharedChild
-from workflows.models.golden_runs import GoldenRun
+from workflows.models.golden_runs import (
+    AnswerSource,
+    GoldenOutcome,
+    GoldenResult,
+    GoldenRun,
+)
 from workflows.models.history import (
     PROCESS_DIED,
     SUSPICION_LIFTED,
@@ -121,6 +126,7 @@ __all__ = [
     "AlertIncident",
     "AlertMetric",
     "AlertRule",
+    "AnswerSource",
     "ApiToken",
     "Approval",
     "ApprovalKind",
@@ -160,6 +166,8 @@ __all__ = [
     "Followed",
     "Fork",
     "ForkKind",
+    "GoldenOutcome",
+    "GoldenResult",
     "GoldenRun",
     "HistoryHead",
     "Interest",

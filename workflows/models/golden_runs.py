@@ -15,6 +15,21 @@ MAX_DATASET_LENGTH: Final = 60  # characters
 DEFAULT_DATASET: Final = "main"
 
 
+class GoldenOutcome(models.TextChoices):
+    """What came of a rerun of a golden run."""
+
+    SAME = "same", "Same"
+    DIFFERENT = "different", "Different"
+    UNKNOWN = "unknown", "Not compared"  # it could not be rerun: `message` says why
+
+
+class AnswerSource(models.TextChoices):
+    """Where the answers of agents in a rerun came from."""
+
+    RECORDED = "recorded", "Recorded answers"
+    REAL = "real", "Real answers"
+
+
 class GoldenRun(models.Model):
     """A run that is marked golden, and what of it matters.
 
@@ -51,3 +66,36 @@ class GoldenRun(models.Model):
     def __str__(self) -> str:
         """Return the dataset and the run."""
         return f"{self.dataset}: {self.run_id}"
+
+
+class GoldenResult(models.Model):
+    """The last comparison of a golden run with a rerun by a profile."""
+
+    golden = models.ForeignKey(
+        GoldenRun, on_delete=models.CASCADE, related_name="results", db_index=False
+    )  # the unique constraint begins with it
+    profile_name = models.CharField(max_length=60, blank=True, default="")  # "": none
+    answers = models.CharField(max_length=8, choices=AnswerSource.choices)
+    outcome = models.CharField(max_length=9, choices=GoldenOutcome.choices)
+    # [{"kind", "step", "node", "field", "expected", "found", "tolerance"}]: data of the run
+    differences = ExactJSONField(default=list)
+    message = models.TextField(blank=True, default="")
+    fingerprint = models.CharField(max_length=64)  # of the workflow at that time
+    duration_ms = models.FloatField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["golden", "profile_name", "answers"], name="golden_result_once"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(outcome__in=GoldenOutcome.values),
+                name="golden_outcome_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        """Return the outcome."""
+        return str(self.get_outcome_display())

@@ -63,7 +63,7 @@ class ForkPreview:
 
 def preview(plan: ForkPlan) -> ForkPreview:
     """Return the preview of a fork."""
-    nodes = _nodes(plan.origin.graph)
+    nodes = kinds_and_effects(plan.origin.graph)
     stages = Stage.objects.filter(run=plan.origin, kind=StageKind.NODE)
     rows = stages.order_by("sequence", "attempt").values_list("sequence", "node_name")
     steps = [
@@ -90,7 +90,7 @@ def preview(plan: ForkPlan) -> ForkPreview:
     )
 
 
-def _nodes(graph: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+def kinds_and_effects(graph: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """Return kind and effects of each node, with those of branches."""
     return {
         node["name"]: (node.get("kind", "node"), node.get("effects", ""))
