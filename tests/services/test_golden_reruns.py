@@ -23,6 +23,9 @@ from tests.support.factories import (
     make_user,
 )
 from tests.support.workers import ended, working
+from workflows.agents.call_content import Exchange, pack
+from workflows.agents.call_requests import CallRequest
+from workflows.agents.recordings import NoMasks
 from workflows.engine import (
     State,
     Workflow,
@@ -259,6 +262,41 @@ def test_calls_without_a_recorded_answer_are_not_compared(workflow: Any) -> None
     assert real.outcome == GoldenOutcome.DIFFERENT
     assert "no provider of agents is set up" in texts(real)[0]
     assert not AgentCall.objects.exists()
+
+
+def test_recorded_answers_are_given_in_place_of_new_ones(workflow: Any) -> None:
+    run = make_run(workflow_name=NAME, params={}, result={"amount": 7.0})
+    sent = {"role": "user", "content": "How much?"}
+    exchange = Exchange.begin(CallRequest("chat", "pricer", "How much?"), [sent])
+    exchange.answer = "7"
+    content = pack(exchange, NoMasks())
+    content.run, content.node_name = run, "price"
+    content.call = AgentCall.objects.create(
+        run=run, sequence=1, attempt=1, kind="chat", agent_name="pricer",
+        provider_name="p", model="m", latency_ms=1, status="completed",
+    )  # fmt: skip
+    content.save()
+
+    @node(name="price")
+    async def asks(state: Order, runtime: Runtime) -> Order:
+        reply = await runtime.agents.chat("pricer", "How much?")
+        return state.set(amount=float(reply.text))
+
+    change(orders(start=asks, routes={asks: ship}))
+    wanted = Expectation(checks_path=False, fields=[GoldenField("amount")])
+    golden = system.mark_golden(run.pk, wanted, by=None)
+    found = compare(golden, Mode())
+    assert (found.outcome, found.message) == (GoldenOutcome.SAME, "")
+
+    @node(name="price")
+    async def asks_otherwise(state: Order, runtime: Runtime) -> Order:
+        await runtime.agents.chat("pricer", "What is the price?")
+        return state
+
+    change(orders(start=asks_otherwise, routes={asks_otherwise: ship}))
+    found = compare(golden, Mode())
+    assert found.outcome == GoldenOutcome.UNKNOWN
+    assert "the prompt differs from the recorded one" in found.message
 
 
 def test_a_rerun_reads_documents_variables_resources_and_child_workflows(

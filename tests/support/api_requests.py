@@ -27,6 +27,8 @@ BODIES: dict[str, Any] = {
     "release_run": REASON,
     "pin_run": REASON,
     "mark_golden": REASON,
+    "assess": {"right": True},
+    "promote_profile": {"profile": "p", **REASON},
     "add_label": {"name": "new"},
     "add_note": {"text": "new"},
     "respond": {"value": {}, **REASON},

@@ -41,9 +41,11 @@ from workflows.models import (
     AgentCall,
     AlertIncident,
     AlertRule,
+    AnswerSource,
     ApiToken,
     Approval,
     ApprovalStatus,
+    Assessment,
     Budget,
     BudgetRaise,
     BulkItem,
@@ -62,6 +64,9 @@ from workflows.models import (
     EventWait,
     EventWaitStatus,
     Followed,
+    GoldenOutcome,
+    GoldenResult,
+    GoldenRun,
     ItemStatus,
     Level,
     LiveText,
@@ -133,6 +138,10 @@ EXCLUDED_FIELDS = {
     "workflows.RunTally.status",
     "workflows.RunTally.workflow_name",
     "workflows.SavedView.query",
+    "workflows.Assessment.workflow_name",
+    "workflows.GoldenRun.fields",
+    "workflows.GoldenRun.workflow_name",
+    "workflows.GoldenResult.differences",
     "workflows.AlertRule.metric",
     "workflows.AlertRule.workflow_name",
     "workflows.Delivery.body",
@@ -387,6 +396,27 @@ def _history(run: Run, node: str, payload: str, *, diverging: bool) -> None:
     make_audit_event(run)
     make_note(run)
     RunLabel.objects.create(run=run, name="urgent")
+    _reviews(run)
+
+
+def _reviews(run: Run) -> None:
+    """Assess a run and mark it golden, with a result of every kind."""
+    person = {"person_name": "ada", "workflow_name": run.workflow_name}
+    Assessment.objects.create(run=run, is_right=True, note="so", **person)
+    Assessment.objects.create(
+        run=run, sequence=1, from_node="a", to_node="b", is_right=False, **person
+    )
+    golden = GoldenRun.objects.create(run=run, reason="typical", **person)
+    values = {"expected": "x", "found": "y", "step": 1, "node": "n"}
+    GoldenResult.objects.create(
+        golden=golden,
+        answers=AnswerSource.REAL,
+        outcome=GoldenOutcome.DIFFERENT,
+        differences=[{"kind": "edge", **values}, {"kind": "field", **values}],
+        message="no answer",
+        fingerprint="f",
+        duration_ms=1,
+    )
 
 
 def _child_runs(parent: Run, workflow: str) -> None:
@@ -499,6 +529,7 @@ def _profiles(run: Run, user: User, payload: str) -> Profile:
     profile = Profile.objects.create(
         workflow_name="summarize", name="p", weight=1, stages={}
     )
+    Assessment.objects.filter(run=run).update(workflow_name="summarize")
     Run.objects.filter(pk=run.pk).update(
         profile_name=payload[:60],
         profile_stages={

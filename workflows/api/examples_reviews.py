@@ -17,7 +17,32 @@ _golden: dict[str, Any] = {
     "marked_by": "ada",
     "created_at": T2,
 }
+_accuracy: dict[str, Any] = {
+    "name": "weigh → publish",
+    "right": 18,
+    "wrong": 2,
+    "share": 0.9,
+}
 REVIEW_SCHEMAS: Final[dict[str, Any]] = {
+    "AccuracyOut": _accuracy,
+    "AssessmentIn": {"right": False, "note": "It is an offer.", "step": 3},
+    "AssessmentOut": {
+        "run": RUN,
+        "step": 3,
+        "from_node": "weigh",
+        "to_node": "publish",
+        "right": False,
+        "note": "It is an offer.",
+        "by": "ada",
+        "at": T2,
+    },
+    "WorkflowAccuracyOut": {
+        "runs": {**_accuracy, "name": ""},
+        "edges": [_accuracy],
+        "profiles": [{**_accuracy, "name": "quick"}],
+        "months": [{**_accuracy, "name": "2026-11"}],
+    },
+    "Promotion": {"profile": "quick", "reason": "More accurate on all contracts."},
     "GoldenFieldIn": _field,
     "GoldenFieldOut": _field,
     "GoldenRunIn": {

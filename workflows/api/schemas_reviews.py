@@ -1,8 +1,9 @@
-"""What requests and responses about golden runs contain."""
+"""What requests and responses about golden runs and assessments contain."""
 
 from __future__ import annotations
 
 import datetime as dt
+from typing import Final
 from uuid import UUID
 
 from ninja import Schema
@@ -11,7 +12,10 @@ from pydantic import Field
 from workflows.api.schemas import Input, Reason
 from workflows.api.schemas_schedules import NO_NUL
 from workflows.models.golden_runs import DEFAULT_DATASET, MAX_DATASET_LENGTH
+from workflows.services.assessments import MAX_NOTE_LENGTH
 from workflows.services.golden_fields import MAX_FIELDS, MAX_NAME_LENGTH
+
+MAX_STEP: Final = 2**31 - 1
 
 
 class GoldenFieldIn(Input):
@@ -65,3 +69,48 @@ class GoldenRunPage(Schema):
 
     items: list[GoldenRunOut]
     next: str | None = Field(description="`cursor` of the next page; null on the last.")
+
+
+class AssessmentIn(Input):
+    """Whether a run, or the edge taken after a step, was right."""
+
+    right: bool
+    note: str = Field("", max_length=MAX_NOTE_LENGTH, pattern=NO_NUL)
+    step: int = Field(0, ge=0, le=MAX_STEP, description="0: the whole run.")
+
+
+class AssessmentOut(Schema):
+    """The last assessment of a run or a decision."""
+
+    run: UUID
+    step: int = Field(description="0: the whole run.")
+    from_node: str
+    to_node: str
+    right: bool
+    note: str = Field(description="“hidden” if you can’t read the data of the run.")
+    by: str
+    at: dt.datetime
+
+
+class AccuracyOut(Schema):
+    """How many assessments of something were right."""
+
+    name: str
+    right: int
+    wrong: int
+    share: float | None = Field(description="0 to 1; null without any.")
+
+
+class WorkflowAccuracyOut(Schema):
+    """The accuracy of a workflow by all that was assessed."""
+
+    runs: AccuracyOut
+    edges: list[AccuracyOut] = Field(description="Of decisions, by the edge taken.")
+    profiles: list[AccuracyOut] = Field(description="Of runs; “” is no profile.")
+    months: list[AccuracyOut] = Field(description="Of runs, by the month of launch.")
+
+
+class Promotion(Reason):
+    """The profile that launches without one get from now on."""
+
+    profile: str = Field(max_length=60, pattern=NO_NUL, description="“” for none.")

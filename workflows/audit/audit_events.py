@@ -32,16 +32,19 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         *("launch", "fork", "cancel", "resume", "rerun", "release"),
         *("override decision", "change response"),
         *("pin", "unpin", "label", "unlabel", "note", "delete"),
-        *("mark golden", "unmark golden"),
+        *("mark golden", "unmark golden", "assess"),
     ),
     "Workflows": ("pause workflow", "unpause workflow"),
     "Approvals": ("respond", "raise budget"),
     "Events": ("send event", "receive event"),
     "Documents": (*ON_DOCUMENTS, "add file"),
-    "Agents, profiles and budgets": tuple(
-        f"{verb} {kind}"
-        for kind in ("provider", "agent", "profile", "budget", "price")
-        for verb in ("save", "delete")
+    "Agents, profiles and budgets": (
+        *(
+            f"{verb} {kind}"
+            for kind in ("provider", "agent", "profile", "budget", "price")
+            for verb in ("save", "delete")
+        ),
+        "promote profile",
     ),
     "Accounts": (
         *("change password", "create token", "revoke token"),

@@ -13,6 +13,7 @@ from workflows.models.agents import (
 )
 from workflows.models.alerts import AlertIncident, AlertMetric, AlertRule
 from workflows.models.approvals import Approval, ApprovalVote
+from workflows.models.assessments import WHOLE_RUN, Assessment
 from workflows.models.bulk_operations import BulkItem, BulkJob, ItemResult
 from workflows.models.call_contents import CallContent
 from workflows.models.child_groups import ChildGroup, ChildItem, ItemStatus
@@ -121,6 +122,7 @@ __all__ = [
     "PROCESS_DIED",
     "RESUMABLE",
     "SUSPICION_LIFTED",
+    "WHOLE_RUN",
     "Agent",
     "AgentCall",
     "AlertIncident",
@@ -132,6 +134,7 @@ __all__ = [
     "ApprovalKind",
     "ApprovalStatus",
     "ApprovalVote",
+    "Assessment",
     "Attempt",
     "AuditEvent",
     "Budget",

@@ -32,8 +32,8 @@ HEADINGS = {
 }
 ACTION_PATHS = frozenset(
     {
-        *("cancel", "resume", "fork", "delete", "pin", "golden", "respond"),
-        *("notes", "labels"),
+        *("cancel", "resume", "fork", "delete", "pin", "golden", "assess"),
+        *("respond", "notes", "labels", "promote"),
     }
 )
 TEXT_FIELDS = {"reason": "Reason", "text": "Note"}

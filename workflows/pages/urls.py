@@ -7,6 +7,7 @@ from workflows.pages.views import (
     agents,
     alerts,
     approvals,
+    assessments,
     audit,
     batches,
     budgets,
@@ -83,6 +84,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         profiles.delete_profile,
         name="profile-delete",
     ),
+    path(
+        "workflows/<str:name>/profiles/promote/",
+        profiles.promote,
+        name="profile-promote",
+    ),
     path("workflows/<str:name>/schedules/new/", schedules.new, name="schedule-new"),
     path("workflows/<str:name>/what-if/", what_if.report, name="what-if"),
     path("workflows/<str:name>/batch/", batches.launch_many, name="launch-many"),
@@ -104,6 +110,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<uuid:run_id>/notes/", runs.note, name="run-note"),
     path("runs/<uuid:run_id>/fork/", forks.fork, name="run-fork"),
     path("runs/<uuid:run_id>/pin/", runs.pin, name="run-pin"),
+    path("runs/<uuid:run_id>/assess/", assessments.assess, name="run-assess"),
     path("runs/<uuid:run_id>/golden/", golden_runs.mark, name="run-golden"),
     path("runs/<uuid:run_id>/labels/", runs.label, name="run-label"),
     path("runs/<uuid:run_id>/respond/", approvals.respond, name="run-respond"),
@@ -124,6 +131,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("compare/", compare.compare, name="compare"),
     # decisions/
     path("decisions/", decisions.list_decisions, name="decisions"),
+    # golden/
+    path("golden/", golden_runs.list_golden_runs, name="golden-runs"),
     # approvals/
     path("approvals/", approvals.list_approvals, name="approvals"),
     path(

@@ -22,6 +22,7 @@ from workflows.infra import notifications
 from workflows.models import (
     Approval,
     ApprovalVote,
+    Assessment,
     Attempt,
     CallContent,
     Checkpoint,
@@ -172,6 +173,7 @@ def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
     delete_files_of(ids)
     ChildItem.objects.filter(group__parent__in=ids).update(params={})
     Fork.objects.filter(run__in=ids).update(change=None)
+    Assessment.objects.filter(run__in=ids).update(note="")
     Run.objects.filter(pk__in=ids).update(
         title="",
         limit_key=None,

@@ -2,56 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
 
+from workflows.agents.recordings import (
+    RecordedCall,
+    Recordings,
+    ReplayingAgents,
+    recorded_calls,
+)
+from workflows.models import CallReplay
 from workflows.runtime.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from workflows.agents.call_requests import CallRequest
     from workflows.execution.masking import Masker
     from workflows.models import Run
     from workflows.runtime.protocols import Agents
 
-REMEDY: Final = "Use real answers (--answers real)."
+WHY_NOT: Final[Mapping[CallReplay, str]] = {
+    CallReplay.PROMPT_DIFFERS: "the prompt differs from the recorded one",
+    CallReplay.NOT_RECORDED: "no answer is recorded for it",
+    CallReplay.NOT_WHOLE: "the recorded answer is cut or masked",
+}
+REMEDY: Final = (
+    "Use real answers (--answers real), or let the workflow store the content of its calls"
+    " (call_content=True) and mark a later run golden."
+)
 
 
 def recorded_agents(
-    runs: Sequence[Run],  # noqa: ARG001
-    masker: Masker,  # noqa: ARG001
-    unanswered: list[str],
+    runs: Sequence[Run], masker: Masker, unanswered: list[str]
 ) -> Agents:
-    """Return agents that add each call without a recorded answer to `unanswered`."""
-    return _Unanswered(unanswered)
+    """Return agents that give the recorded answers of a run and its child runs.
 
+    A call without one is added to `unanswered`, and fails.
+    """
 
-@dataclass(frozen=True)
-class _Unanswered:
-    unanswered: list[str]
-
-    def _refuse(self, agent: str) -> NoReturn:
-        name = f"the agent “{agent}”" if agent else "the default agent"
-        sentence = f"A call of {name} cannot be replayed: no answer is recorded for it"
-        self.unanswered.append(sentence)
+    def refuse(request: CallRequest, why: CallReplay) -> Agents:
+        name = f"the agent “{request.agent}”" if request.agent else "the default agent"
+        sentence = f"A call of {name} cannot be replayed: {WHY_NOT[why]}"
+        unanswered.append(sentence)
         raise Unavailable(f"{sentence}.")
 
-    async def chat(self, agent: str, *_: Any, **__: Any) -> NoReturn:
-        self._refuse(agent)
+    return ReplayingAgents(_recordings(runs, masker), refuse)
 
-    async def chat_stream(self, agent: str, *_: Any, **__: Any) -> AsyncIterator[str]:
-        self._refuse(agent)
-        yield ""
 
-    async def vision(self, agent: str, *_: Any, **__: Any) -> NoReturn:
-        self._refuse(agent)
-
-    async def tools(self, agent: str, *_: Any, **__: Any) -> NoReturn:
-        self._refuse(agent)
-
-    async def embed(self, agent: str, *_: Any, **__: Any) -> NoReturn:
-        self._refuse(agent)
-
-    async def ask(self, agent: str, *_: Any, **__: Any) -> NoReturn:
-        self._refuse(agent)
+def _recordings(runs: Sequence[Run], masker: Masker) -> Recordings:
+    found: dict[tuple[str, int | None], list[RecordedCall]] = defaultdict(list)
+    for run in runs:
+        for one in recorded_calls(run.pk):
+            found[one.node, one.row.item].append(one)
+    return Recordings(dict(found), masker)

@@ -217,6 +217,9 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
                 ForkKind.RESPONSE: granted.approve
                 and step.sequence in self.answered_steps,
             }
+            step.can_assess = granted.note and any(
+                one.taken and not one.is_of_part for one in step.decisions
+            )
             step.forks = tuple(
                 kind.value for kind, is_allowed in may.items() if is_allowed
             )

@@ -21,6 +21,7 @@ from workflows.models import (
     ApprovalKind,
     ApprovalStatus,
     ApprovalVote,
+    Assessment,
     Attempt,
     AuditEvent,
     EventWait,
@@ -372,6 +373,14 @@ class ActivitySection(Section):
     def lineage(self) -> Lineage:
         """The runs from which it was forked, and those forked from it."""
         return lineage_of(self.run, self.fork, self.related.forks)
+
+    @cached_property
+    def assessments(self) -> Sequence[Assessment]:
+        """The assessments of the run and of its decisions."""
+        if not self.run.is_ended:
+            return []
+        rows = Assessment.objects.filter(run=self.run)[:MAX_ROWS]
+        return redaction.redact_rows(self.run, rows)
 
     @property
     def golden(self) -> GoldenRun | None:

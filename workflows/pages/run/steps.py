@@ -63,6 +63,7 @@ class Step:
     is_redacted: bool = False  # the viewer may not read its values
     duration: StepDuration | None = None  # None while it runs
     joins: bool = False  # its items are the steps of branches
+    can_assess: bool = False  # the viewer may say whether its edge was right
     forks: Sequence[str] = ()  # the kinds of forks that the viewer may make here
 
     @property
@@ -298,6 +299,7 @@ def _key(run: Run, step: Step) -> Hashable:
     )
     rest = (
         step.forks,
+        step.can_assess,
         step.duration,
         step.notice,
         step.changes,

@@ -9,6 +9,7 @@ from django.db.models import Exists, OuterRef
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from workflows.access import permissions
 from workflows.pages.access import members_only
 from workflows.pages.catalog import can_evaluate, title_for, title_of
 from workflows.pages.lists import edges, period
@@ -17,6 +18,7 @@ from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.lists.overrides import count_overrides
 from workflows.pages.render.zones import zone_in
 from workflows.pages.visible_rows import visible_decisions
+from workflows.services.assessments import WorkflowAccuracy, accuracy_of
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -51,8 +53,14 @@ def list_decisions(request: HtmxRequest) -> HttpResponse:
             "leaving": nodes,
             "can_evaluate": can_evaluate(request.user, filters.workflow),
             "choices": any(node.is_choice for node in nodes),
+            "accuracy": accuracy_for(request.user, filters.workflow),
         }
     return render(request, "decisions/list.html", context)
+
+
+def accuracy_for(person: User, workflow: str) -> WorkflowAccuracy | None:
+    """Return the accuracy of a workflow that a person may see."""
+    return accuracy_of(workflow) if permissions.can_view(person, workflow) else None
 
 
 def workflow_names(

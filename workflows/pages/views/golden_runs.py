@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from workflows.access import permissions
 from workflows.errors import InvalidParams
@@ -15,6 +15,8 @@ from workflows.models import GoldenRun
 from workflows.pages import redaction
 from workflows.pages.access import members_only
 from workflows.pages.forms.golden_runs import GoldenForm
+from workflows.pages.lists.golden_results import golden_rows
+from workflows.pages.query_string import text_in
 from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import reason_of, status_of_form
 from workflows.pages.views.runs import visible_run
@@ -53,6 +55,15 @@ def mark(request: HtmxRequest, run_id: UUID) -> HttpResponse:
         return redirect("run", run_id=run_id)
     context = {"run": found, "form": form, "golden": golden}
     return render(request, "runs/golden.html", context, status=status_of_form(request))
+
+
+@require_safe
+@members_only
+def list_golden_runs(request: HtmxRequest) -> HttpResponse:
+    """Show golden runs with their last results, of one workflow or all."""
+    workflow = text_in(request.GET, "workflow")
+    context = {"rows": golden_rows(request.user, workflow), "workflow": workflow}
+    return render(request, "runs/golden_list.html", context)
 
 
 def _form(request: HtmxRequest, found: Run, golden: GoldenRun | None) -> GoldenForm:

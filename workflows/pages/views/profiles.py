@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from django.contrib import messages
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import (
     require_http_methods,
@@ -16,18 +17,33 @@ from workflows.models import Profile
 from workflows.pages.access import members_only
 from workflows.pages.catalog import entry
 from workflows.pages.forms.profiles import ProfileForm
+from workflows.pages.lists.golden_results import results_by_profile, summary_of
 from workflows.pages.post_only_views import posts_only
 from workflows.pages.request_errors import answers_request_errors
-from workflows.pages.requests import status_of_form
+from workflows.pages.requests import reason_of, status_of_form
 from workflows.pages.views import crud
+from workflows.services import promotion
+from workflows.services.assessments import Accuracy, accuracy_of
 from workflows.system import system
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from django.http import HttpResponse
 
+    from workflows.agents.profile_stats import ProfileStats
     from workflows.pages.requests import HtmxRequest
 
 MANAGE = "change profiles"
+
+
+class Review(NamedTuple):
+    """How the runs of a profile were reviewed, and whether it can be promoted."""
+
+    accuracy: Accuracy | None
+    golden: str  # such as "7 of 8 same"
+    is_default: bool
+    exists: bool
 
 
 @require_safe
@@ -41,12 +57,47 @@ def list_profiles(request: HtmxRequest, name: str) -> HttpResponse:
     forks = profile_stats.outgoing_edges(name, [one.name for one in compared])
     context = {
         "workflow": entry(found),
-        "rows": [(one, known.get(one.name)) for one in compared],
+        "rows": _table(name, compared, known),
         "forks": forks,
         "has_prompts": bool(found.prompts),
         "can_manage": permissions.can_manage_agents(request.user),
+        "accuracy": accuracy_of(name),
     }
     return render(request, "workflows/profiles.html", context)
+
+
+def _table(
+    name: str, compared: Sequence[ProfileStats], known: Mapping[str, Profile]
+) -> list[tuple[ProfileStats, Profile | None, Review]]:
+    """Return each profile with its row and how its runs were reviewed."""
+    shares = {one.name: one for one in accuracy_of(name).profiles}
+    golden = results_by_profile(name)
+    weights = {row.name: row.weight for row in known.values()}
+    return [
+        (
+            one,
+            known.get(one.name),
+            Review(
+                shares.get(one.name),
+                summary_of(golden.get(one.name)),
+                promotion.is_default(one.name, weights),
+                one.name in {"", *known},
+            ),
+        )
+        for one in compared
+    ]
+
+
+@posts_only
+@members_only
+@answers_request_errors
+def promote(request: HtmxRequest, name: str) -> HttpResponse:
+    """Make a profile the default of its workflow."""
+    chosen = request.POST.get("profile", "").replace("\x00", "")
+    system.promote_profile(name, chosen, by=request.user, reason=reason_of(request))
+    title = f"Profile “{chosen}”" if chosen else "The workflow’s own settings"
+    messages.success(request, f"{title}: the default of launches from now on.")
+    return redirect("profiles", name=name)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

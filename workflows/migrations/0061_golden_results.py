@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("workflows", "0057_failed_step_approvals"),
+        ("workflows", "0060_invitations"),
     ]
 
     operations = [
