@@ -141,7 +141,7 @@ def test_an_expired_question_fails_the_run() -> None:
     began = clock.now()
     outcome = outcome_of(Answer(expired=True), clock=clock)
     assert (outcome.status, outcome.error and outcome.error.node) == ("failed", "pay")
-    assert "nobody responded in time" in str(outcome.error)
+    assert "no one responded in time" in str(outcome.error)
     assert clock.now() - began == timedelta(days=1)
 
 
@@ -322,7 +322,7 @@ def test_mistakes_name_the_node_and_the_remedy() -> None:
                 "start": step,
                 "routes": {step: [when_failed(archive), otherwise(review)]},
             },
-            "nobody is ever asked about “step”",
+            "no approval is ever requested for “step”",
         ),
     ]
     for options, message in wrong:

@@ -222,7 +222,7 @@ async def test_an_expired_question_fails_the_run_and_is_asked_again_by_a_resume(
         await run_in_db(queue.sweep)
         run = await ended(run.pk)
         assert (run.status, run.error_node) == ("failed", "pay")
-        assert "nobody responded in time" in run.error_message
+        assert "no one responded in time" in run.error_message
         await run_in_db(lambda: system.resume(run.pk, by=None))
         run = await reaches(run.pk, "waiting")
         await respond(system, run, admin, EDITED)

@@ -21,13 +21,8 @@ from django.test.signals import template_rendered
 from django.urls import URLPattern, reverse
 
 from project.env import ROOT
+from tests.support import hostile_forks
 from tests.support.hostile_accounts import account_pages, view_as_responses
-from tests.support.hostile_forks import (
-    FORKING,
-    accepted_forks,
-    forkable,
-    refused_forks,
-)
 from tests.support.hostile_html import parse
 from tests.support.hostile_rows import REGISTERED, World, make_world
 from workflows.models import BulkJob, Destination, Run, Status, WebhookEndpoint
@@ -207,9 +202,10 @@ def check_forks(world: World, inspector: Inspector, client: Client) -> None:
     """Check the page that forks a run, in all its forms, and the pages of its forks."""
     origin = world.runs["origin"]
     page = reverse("run-fork", args=[origin.pk])
-    refused, accepted = refused_forks(world.payload), accepted_forks(world.payload)
-    with forkable(origin, world.payload):
-        for query in FORKING:
+    refused = hostile_forks.refused_forks(world.payload)
+    accepted = hostile_forks.accepted_forks(world.payload)
+    with hostile_forks.forkable(origin, world.payload):
+        for query in hostile_forks.FORKING:
             inspector.check_response(query, client.get(f"{page}?{query}"), 200)
         for forms, status in ((refused, 422), (accepted, 302)):
             for query, form in forms:

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from django.apps import apps
 from django.contrib.auth.models import Group, User
-from django.db import models
 from django.utils import timezone
 
 from tests.support.agent_rows import make_content
@@ -36,6 +34,7 @@ from tests.support.factories import (
 )
 from tests.support.hostile_forks import make_failed_step, make_origin
 from tests.support.hostile_graph import hostile_form, hostile_graph
+from tests.support.hostile_values import make_hostile
 from workflows.models import (
     Agent,
     AgentCall,
@@ -100,72 +99,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 REGISTERED = "classify-document"  # other runs belong to a workflow that was removed
-EXCLUDED_FIELDS = {
-    "workflows.Retention.workflow_name",
-    "auth.Group.name",
-    "auth.User.password",
-    "workflows.Agent.capabilities",
-    "workflows.ApiToken.digest",
-    "workflows.ApiToken.scopes",
-    "workflows.ApiToken.workflows",
-    "workflows.Approval.form",
-    "workflows.Approval.evidence",
-    "workflows.Approval.groups",
-    "workflows.Budget.groups",
-    "workflows.Budget.workflow_name",
-    "workflows.BulkItem.status_before",
-    "workflows.BulkItem.workflow_name",
-    "workflows.BulkJob.action",
-    "workflows.Checkpoint.data",
-    "workflows.Checkpoint.node_name",
-    "workflows.Decision.from_node",
-    "workflows.Decision.to_node",
-    "workflows.Decision.workflow_name",
-    "workflows.Document.sha256",
-    "workflows.EdgeTally.workflow_name",
-    "workflows.EdgeTally.from_node",
-    "workflows.EdgeTally.to_node",
-    "workflows.PageImage.options",
-    "workflows.Profile.workflow_name",
-    "workflows.Profile.stages",
-    "workflows.Run.graph",
-    "workflows.Run.idempotency_key",
-    "workflows.Run.profile_stages",
-    "workflows.Run.result",
-    "workflows.Run.closing",
-    "workflows.Run.current_stage",
-    "workflows.Run.workflow_name",
-    "workflows.RunTally.status",
-    "workflows.RunTally.workflow_name",
-    "workflows.SavedView.query",
-    "workflows.Assessment.workflow_name",
-    "workflows.GoldenRun.fields",
-    "workflows.GoldenRun.workflow_name",
-    "workflows.GoldenResult.differences",
-    "workflows.AlertRule.metric",
-    "workflows.AlertRule.workflow_name",
-    "workflows.Delivery.body",
-    "workflows.Destination.events",
-    "workflows.Destination.workflows",
-    "workflows.Interest.workflow_name",
-    "workflows.Notification.facts",
-    "workflows.Notification.workflow_name",
-    "workflows.OutboxEvent.facts",
-    "workflows.Subscription.kind",
-    "workflows.Subscription.target",
-    "workflows.Schedule.cron",
-    "workflows.Schedule.params",
-    "workflows.Schedule.workflow_name",
-    "workflows.Schedule.zone",
-    "workflows.Stage.node_name",
-    "workflows.StageItem.data",
-    "workflows.Tally.name",
-    "workflows.WebhookEndpoint.digest",
-    "workflows.WebhookEndpoint.filters",
-    "workflows.WebhookEndpoint.mapping",
-    "workflows.WebhookEndpoint.path",
-    "workflows.WebhookEndpoint.workflow_name",
-}
 """Lookup keys and structured values; those that pages show are made hostile individually."""
 
 
@@ -264,7 +197,7 @@ def make_world(payload: str) -> World:
     view = SavedView.objects.create(owner=user, name="a", query="q=1", shared=True)
     _operations(runs, user, graph["entry"])
     Retention.objects.create(payload_days=1)  # applies to all workflows
-    _make_hostile(payload)
+    make_hostile(payload)
     user.refresh_from_db()
     return World(
         payload, user, runs, rich, asked, document, agent, provider, profile, view
@@ -578,49 +511,3 @@ def _tallies(node: str) -> None:
         taken=3,
         rejected=1,
     )
-
-
-def _make_hostile(payload: str) -> None:
-    """Write the text to every text column."""
-    for model in apps.get_models():
-        meta = model._meta  # noqa: SLF001 - Django's documented model API
-        if (
-            meta.app_label not in {"workflows", "auth"}
-            or model.__name__ == "Permission"
-        ):
-            continue
-        rows = model._default_manager  # noqa: SLF001 - Django's documented model API
-        for number, pk in enumerate(rows.values_list("pk", flat=True)):
-            values = {
-                field.attname: hostile_value(field, payload, number)
-                for field in meta.concrete_fields
-                if is_text(field)
-                and f"{meta.label}.{field.name}" not in EXCLUDED_FIELDS
-            }
-            if values:
-                rows.filter(pk=pk).update(**values)
-
-
-def is_text(field: models.Field[Any, Any]) -> bool:
-    """Return whether a field can contain text that a user entered."""
-    if field.choices or field.primary_key or isinstance(field, models.FileField):
-        return False
-    return isinstance(field, models.CharField | models.TextField | models.JSONField)
-
-
-def hostile_value(field: models.Field[Any, Any], payload: str, number: int) -> Any:
-    """Return the text as a value of a field; numbered per row where it must be unique."""
-    if field.name == "holds":  # written by workers; only the names come from authors
-        since = "2026-01-01T00:00:00+00:00"
-        return [{"kind": "thread", "run": payload, "node": payload, "since": since}]
-    if isinstance(field, models.JSONField):
-        return {payload: payload, "list": [payload, [payload, {payload: payload}]]}
-    text = (
-        f"{payload}{number}"
-        if number and (field.unique or field.name in {"name", "key"})
-        else payload
-    )
-    max_length = field.max_length
-    if max_length is None or len(text) <= max_length:
-        return text
-    return text[: max_length - 2] + (str(number) if number else "")

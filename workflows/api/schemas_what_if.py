@@ -13,7 +13,7 @@ class ThresholdOut(Schema):
 
     name: str
     value: str | None = Field(description="Of today; a param’s default, null without.")
-    is_param: bool = Field(description="Each run has a value of its own.")
+    is_param: bool = Field(description="Each run has its own value.")
 
 
 class ElsewhereOut(Schema):

@@ -47,7 +47,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "check.answer_type": "a field cannot hold the response that is stored in it",
         "check.not_by": "an approval excludes who responded to the previous one, and none precedes",
         "check.branches": "a field cannot hold the results of branches",
-        "check.ask": "nobody can be asked about a failed step: no run can wait there, or its"
+        "check.ask": "no approval of a failed step is possible: no run can wait there, or its"
         " failure route takes every failure",
         "check.first_of": "nodes cannot be waited for together",
         "check.template": "a template names a field that the state does not have",

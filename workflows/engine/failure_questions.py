@@ -44,7 +44,7 @@ ROUTE: Final = "route:"  # before the target, in what a failure keeps of the cho
 
 
 class GivenUp(RunError):
-    """A person gave up after a failed step, or nobody responded in time."""
+    """A person gave up after a failed step, or no one responded in time."""
 
     def __init__(self, failure: Failure, why: str) -> None:
         self.failure = failure
@@ -131,7 +131,7 @@ class FailureQuestion(WaitingNode):
         if answer is None:
             raise self._pause(state, failure, context)
         if answer.expired:
-            raise GivenUp(failure, "nobody responded in time")
+            raise GivenUp(failure, "no one responded in time")
         response = self.check(answer.value, context.node)
         if response.choice == "give_up":
             raise GivenUp(failure, _given_up_by(answer))
@@ -154,7 +154,7 @@ class FailureQuestion(WaitingNode):
             known = ", ".join(self.targets) or "none"
             return (
                 "route",
-                f"No edge of “{self.about}” leads there. Its edges: {known}.",
+                f"No edge of “{self.about}” leads there. The edges of the node: {known}.",
             )
         if response.choice != "route" and response.route:
             return "route", "Only the choice “route” names a node."
@@ -247,7 +247,11 @@ class FailureAsked(FailurePredicate):
     def _result(self, state: Any) -> ResultParts:
         failure: Failure | None = state.step_failure
         if failure is not None and failure.is_deadline:
-            return False, f"{failure.text}; nobody is asked after the deadline", ()
+            return (
+                False,
+                f"{failure.text}; after the deadline, no approval is requested",
+                (),
+            )
         return super()._result(state)
 
 
@@ -340,7 +344,7 @@ def questions_of(
             )
         if _takes_all(failing.get(node, ())):
             raise DefinitionError(
-                f"{where}: nobody is ever asked about “{node.name}”, since a when_failed(…) in"
+                f"{where}: no approval is ever requested for “{node.name}”, since a when_failed(…) in"
                 " its row takes every failure: give that one on=…, or leave out ask().",
                 code="check.ask",
             )

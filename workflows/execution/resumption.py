@@ -183,7 +183,7 @@ def _resume_one(
 
 
 def _asks_again(run: Run) -> bool:
-    """Return whether a run failed since a person gave up, or nobody responded in time.
+    """Return whether a run failed since a person gave up, or no one responded in time.
 
     The question about its failed step is asked again, instead of read once more.
     """
