@@ -344,8 +344,9 @@ def questions_of(
             )
         if _takes_all(failing.get(node, ())):
             raise DefinitionError(
-                f"{where}: no approval is ever requested for “{node.name}”, since a when_failed(…) in"
-                " its row takes every failure: give that one on=…, or leave out ask().",
+                f"{where}: no approval is ever requested for “{node.name}”, since a"
+                " when_failed(…) in its row takes every failure: give that one on=…, or leave"
+                " out ask().",
                 code="check.ask",
             )
     return {node.name: setting for node, setting in table.items()}
