@@ -72,6 +72,10 @@ $(VENV)/bin/signalbox: Makefile | $(PYTHON)
 serve: setup ## Prepare what is missing, serve the pages and execute runs
 	@exec $(PYTHON) manage.py serve --prepare
 
+.PHONY: dev
+dev: setup ## Serve, and start again when a Python file changes; an error is a page
+	@exec $(PYTHON) -m project.dev_server
+
 .PHONY: worker
 worker: setup ## Execute runs in a separate process, with servers that share REDIS_URL
 	@exec $(PYTHON) manage.py worker

@@ -14,6 +14,7 @@ from project.limit_settings import requests_at_once
 from project.secret_key import load_or_create_secret_key
 
 ROOT: Final = env.ROOT
+BASE_DIR: Final = ROOT  # of the installed tree, with the documentation
 ENV: Final = env.load()
 
 DATA_DIR: Final[Path] = ENV.data_dir
@@ -246,6 +247,7 @@ AXES_LOCKOUT_CALLABLE = "workflows.pages.views.accounts.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
 DEFAULT_ACCESS: Final = ENV.default_access
+WORKFLOW_APPS: Final = ENV.workflow_apps
 LOGIN_URL = "login"
 CSRF_FAILURE_VIEW = "workflows.pages.sessions.ended_sessions.csrf_failure"
 LOGIN_REDIRECT_URL = "/"

@@ -99,6 +99,8 @@ class Registry:
     def __init__(self) -> None:
         """Start empty."""
         self._workflows: dict[str, AnyWorkflow] = {}
+        self._modules: dict[str, str] = {}
+        self._importing = ""  # the module that `discover` imports
         self._lock = threading.RLock()
 
     def register(self, workflow: AnyWorkflow) -> AnyWorkflow:
@@ -123,6 +125,7 @@ class Registry:
         _must_have_options(workflow)
         with self._lock:
             known = self._workflows.setdefault(workflow.name, workflow)
+            self._modules.setdefault(workflow.name, self._importing)
         if known is not workflow:
             raise DefinitionError(
                 f"Two workflows are called “{workflow.name}”. Give one another name."
@@ -138,6 +141,16 @@ class Registry:
         """Unregister a workflow, if it is registered."""
         with self._lock:
             self._workflows.pop(name, None)
+            self._modules.pop(name, None)
+
+    def module_of(self, name: str) -> str:
+        """Return the module that `discover` found a workflow in, "" for any other."""
+        with self._lock:
+            return self._modules.get(name, "")
+
+    def is_shipped(self, name: str) -> bool:
+        """Return whether a workflow is one of our own `definitions/`."""
+        return self.module_of(name).startswith(f"{definitions.__name__}.")
 
     def get(self, name: str) -> AnyWorkflow:
         """Return the workflow of this name. Raises WorkflowNotFound."""
@@ -166,15 +179,21 @@ class Registry:
     def discover(self) -> None:
         """Import our definitions and every installed app's `workflows.py`."""
         for found in pkgutil.iter_modules(definitions.__path__):
-            name = f"{definitions.__name__}.{found.name}"
-            self.add_module(_imported(name))
+            self._discover_module(f"{definitions.__name__}.{found.name}")
         for config in apps.get_app_configs():
             if config.module is not None and module_has_submodule(
                 config.module, "workflows"
             ):
-                self.add_module(_imported(f"{config.name}.workflows"))
+                self._discover_module(f"{config.name}.workflows")
         for workflow in self.list():
             self._check_children(workflow)
+
+    def _discover_module(self, name: str) -> None:
+        self._importing = name
+        try:
+            self.add_module(_imported(name))
+        finally:
+            self._importing = ""
 
     def _check_children(self, workflow: AnyWorkflow) -> None:
         """Raise DefinitionError if nodes launch unknown workflows, or give invalid params."""

@@ -143,6 +143,8 @@ def path_of(name: str, world: World) -> str:
     values: dict[str, Any] = {
         "<uuid:run_id>": (world.asked.run if "/respond/" in address else world.run).pk,
         "<str:name>": OURS,
+        "<slug:document>": "glossary",
+        "<slug:image>": "run",
         "<int:profile_id>": world.profile.pk,
         "<str:kind>": "json",
         "<int:view_id>": world.view.pk,

@@ -67,6 +67,7 @@ READERS_OF_STAGES = {
     "execution/pause_records.py": "needs pauses only",
     "models/current_stages.py": "adds it",
     "pages/lists/usage.py": "counts ended runs",
+    "management/demo/past.py": "moves runs that no worker holds",
     "pages/run/baselines.py": "counts completed runs",
     "pages/run/compare.py": "adds it",
     "pages/run/diagram.py": "adds it",

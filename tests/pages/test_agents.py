@@ -59,10 +59,10 @@ def test_without_a_provider_the_page_explains_the_consequence(
     page: Client, alice: User, sign_in: SignIn
 ) -> None:
     assert "No providers yet." in text_of(page, "/agents/")
-    assert 'href="/agents/providers/new/"' in text_of(page, "/agents/")
+    assert 'href="/agents/connect/"' in text_of(page, "/agents/")
     member_text = text_of(sign_in(alice), "/agents/")
     assert "Ask an administrator to add one." in member_text
-    assert "/agents/providers/new/" not in member_text
+    assert "/agents/connect/" not in member_text
 
 
 def test_the_form_of_a_provider_states_the_minimums_that_it_accepts(

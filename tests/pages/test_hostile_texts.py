@@ -156,7 +156,11 @@ def views_of(world: World) -> Iterator[str]:
     yield f"{reverse('compare')}?a={first}&b={second}&a_at=1&b_at=2&at=1"
     yield f"{reverse('compare')}?a={first}"
     yield f"{reverse('workflow', args=[REGISTERED])}?again={first}"
-    yield reverse("workflow", args=["reasoning"])
+    yield from (
+        reverse("workflow", args=["reasoning"]),
+        f"{reverse('connect')}?preset=other",
+        f"{reverse('docs')}?q={payload}",
+    )
     yield f"{reverse('profiles', args=['summarize'])}?{all_fields}"
     viewer = reverse("document-viewer", args=[world.document.pk, 1])
     yield f"{reverse('follow')}?kind=run&target={world.rich.pk}"

@@ -42,6 +42,8 @@ ARGUMENTS = {
     "alert_id": UUID(int=8),
     "subscription_id": 1,
     "message_id": 1,
+    "document": "glossary",
+    "image": "run",
 }
 OPEN = {"favicon.ico"}
 ACTIONS = (

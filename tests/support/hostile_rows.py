@@ -154,6 +154,8 @@ class World:
             "message_id": DeliveryAttempt.objects.get().delivery_id,
             "subscription_id": Subscription.objects.latest("pk").pk,
             "alert_id": AlertRule.objects.get().pk,
+            "document": "glossary",
+            "image": "run",
         }
 
 

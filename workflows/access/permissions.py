@@ -20,6 +20,8 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from workflows.errors import NotAllowed
 from workflows.models import (
+    AccessMode,
+    DefaultAccess,
     Document,
     DocumentUse,
     RunFile,
@@ -119,8 +121,13 @@ EVERYTHING = Permissions(ALL, ALL, ALL, ALL, ALL, None, documents=True, workers=
 
 
 def are_open() -> bool:
-    """Return whether workflows without rows are open to all users."""
-    return bool(settings.DEFAULT_ACCESS == OPEN)
+    """Return whether workflows without rows are open to all users.
+
+    `DEFAULT_ACCESS=closed` closes them, and so can an administrator (`services/default_access.py`).
+    """
+    if settings.DEFAULT_ACCESS != OPEN:
+        return False
+    return not DefaultAccess.objects.filter(mode=AccessMode.CLOSED).exists()
 
 
 # Lookup ---------------------------------------------------------------------------------
@@ -396,6 +403,11 @@ def can_audit(person: Person) -> bool:
 def can_administer(person: Person) -> bool:
     """Return whether this person may do everything with the runs of every workflow."""
     return _has_any(person, "workflows.administer_run")
+
+
+def can_view_source(person: Person) -> bool:
+    """Return whether this person may read the code of workflows: administrators."""
+    return can_administer(person)
 
 
 def is_superuser(person: Person) -> bool:

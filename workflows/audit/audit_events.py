@@ -48,7 +48,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     ),
     "Accounts": (
         *("change password", "create token", "revoke token"),
-        "create service account",
+        *("create service account", "change default access"),
         *("start view as", "end view as"),
         *("sign in", "refuse sign-in", "sign out everywhere", "end session"),
         *("reset password", "follow provider groups"),

@@ -31,6 +31,17 @@ def remember(using: str = "default", **_: Any) -> None:
     )
 
 
+def move_back(at: dt.datetime) -> None:
+    """Move the start of sealing back to `at`: rows since then must have seals as well.
+
+    Does nothing if sealing began earlier, or if its start is not known.
+    """
+    since = known()
+    if since is not None and at < since:
+        head = _authenticated(keys.sealing(), at)
+        HistoryHead.objects.filter(name=NAME).update(at=at, head=head)
+
+
 def known() -> dt.datetime | None:
     """Return the start of sealing; None if it is missing or its MAC is invalid."""
     row = HistoryHead.objects.filter(name=NAME).first()

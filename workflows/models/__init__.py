@@ -25,6 +25,7 @@ from workflows.models.current_stages import (
     stored_stage,
     with_current,
 )
+from workflows.models.demo import DemoData
 from workflows.models.destinations import (
     Delivery,
     DeliveryAttempt,
@@ -35,6 +36,7 @@ from workflows.models.destinations import (
 )
 from workflows.models.documents import Document, DocumentUse, PageImage
 from workflows.models.events import EventMessage, EventWait
+from workflows.models.first_run import AccessMode, DefaultAccess, FirstStepsHidden
 from workflows.models.forks import EDIT_NODE, Fork, ForkKind, SharedChild
 from workflows.models.golden_runs import (
     AnswerSource,
@@ -123,6 +125,7 @@ __all__ = [
     "RESUMABLE",
     "SUSPICION_LIFTED",
     "WHOLE_RUN",
+    "AccessMode",
     "Agent",
     "AgentCall",
     "AlertIncident",
@@ -152,9 +155,11 @@ __all__ = [
     "Decision",
     "DecisionKind",
     "Deduplication",
+    "DefaultAccess",
     "Delivery",
     "DeliveryAttempt",
     "DeliveryStatus",
+    "DemoData",
     "Destination",
     "DestinationKind",
     "DestinationState",
@@ -166,6 +171,7 @@ __all__ = [
     "EventWait",
     "EventWaitKind",
     "EventWaitStatus",
+    "FirstStepsHidden",
     "Followed",
     "Fork",
     "ForkKind",

@@ -30,6 +30,7 @@ class Entry:
     title: str
     description: str
     graph: Mapping[str, Any]
+    needs_model: bool
 
 
 def entry(workflow: AnyWorkflow) -> Entry:
@@ -39,7 +40,13 @@ def entry(workflow: AnyWorkflow) -> Entry:
         title=title_of(workflow.name),
         description=workflow.description,
         graph=workflow.shape.to_json(),
+        needs_model=needs_model(workflow),
     )
+
+
+def needs_model(workflow: AnyWorkflow) -> bool:
+    """Return whether a workflow has a prompt that it can't do without."""
+    return any(not prompt.is_optional for prompt in workflow.prompts.values())
 
 
 def title_of(name: str) -> str:

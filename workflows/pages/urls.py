@@ -14,10 +14,13 @@ from workflows.pages.views import (
     bulk,
     calls,
     compare,
+    connect,
     decisions,
     destinations,
+    documentation,
     documents,
     equal_approvals,
+    first_steps,
     forks,
     golden_runs,
     history,
@@ -46,7 +49,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("search/", search.search_page, name="search"),
     path("search/palette/", search.palette, name="search-palette"),
     path("search/complete/", search.complete, name="search-complete"),
+    # first-steps/
+    path("first-steps/", first_steps.show, name="first-steps"),
+    path("first-steps/sample/", first_steps.run_sample, name="first-steps-sample"),
+    path("first-steps/hide/", first_steps.hide, name="first-steps-hide"),
+    # docs/
+    path("docs/", documentation.index, name="docs"),
+    path("docs/<slug:image>.png", documentation.image, name="docs-image"),
+    path("docs/<slug:document>/", documentation.document, name="docs-page"),
     # accounts/
+    path("accounts/access/", first_steps.access, name="default-access"),
     path("accounts/tokens/", tokens.list_tokens, name="tokens"),
     path("accounts/tokens/new/", tokens.new_token, name="token-new"),
     path("accounts/tokens/<int:token_id>/revoke/", tokens.revoke, name="token-revoke"),
@@ -70,6 +82,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # workflows/
     path("workflows/", workflows.list_workflows, name="workflows"),
     path("workflows/<str:name>/", workflows.workflow, name="workflow"),
+    path("workflows/<str:name>/source/", documentation.source, name="workflow-source"),
     path("workflows/<str:name>/pause/", workflows.pause, name="workflow-pause"),
     path("workflows/<str:name>/unpause/", workflows.unpause, name="workflow-unpause"),
     path("workflows/<str:name>/profiles/", profiles.list_profiles, name="profiles"),
@@ -274,8 +287,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
         budgets.delete_price,
         name="price-delete",
     ),
+    path("agents/connect/", connect.connect, name="connect"),
     path("agents/providers/new/", agents.provider, name="provider-new"),
     path("agents/providers/<int:provider_id>/", agents.provider, name="provider"),
+    path(
+        "agents/providers/<int:provider_id>/models/",
+        connect.models,
+        name="provider-models",
+    ),
     path(
         "agents/providers/<int:provider_id>/delete/",
         agents.delete_provider,

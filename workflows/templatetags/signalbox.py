@@ -261,6 +261,12 @@ def can_view_members(user: User) -> bool:
 
 
 @register.filter
+def can_manage_agents(user: User) -> bool:
+    """Return whether a user may set up providers and agents."""
+    return permissions.can_manage_agents(user)
+
+
+@register.filter
 def can_view_destinations(user: User) -> bool:
     """Return whether a user may see webhook destinations."""
     return permissions.can_view_destinations(user)

@@ -130,7 +130,8 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg] # generic for typ
             self.fields["forget"].widget = forms.HiddenInput()
         self.fields["secret"].help_text = help_text
         self._stored_origin = self.instance.origin if self.instance.has_key else ""
-        self.fields["kind"].choices = Kind.choices  # type: ignore[attr-defined]
+        if "kind" in self.fields:
+            self.fields["kind"].choices = Kind.choices  # type: ignore[attr-defined]
 
     def clean_base_url(self) -> str:
         """Return the base URL. Raises ValidationError, also for one with credentials."""
@@ -161,7 +162,8 @@ class ProviderForm(forms.ModelForm):  # type: ignore[type-arg] # generic for typ
         values = super().clean() or {}
         if values.get("forget") and values.get("secret"):
             self.add_error("forget", "Either delete the stored key or enter a new one.")
-        if values.get("is_enabled") and (address := values.get("base_url")):
+        is_enabled = values.get("is_enabled", self.instance.is_enabled)
+        if is_enabled and (address := values.get("base_url")):
             parts = urlsplit(address)
             port = parts.port or DEFAULT_PORTS[parts.scheme]
             try:
@@ -231,7 +233,8 @@ class AgentForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type c
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"label_suffix": "", **kwargs})
-        self.fields["system_prompt"].required = False
+        if "system_prompt" in self.fields:
+            self.fields["system_prompt"].required = False
         self.initial["options"] = self.instance.options or None
 
     def clean_options(self) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
@@ -16,6 +15,8 @@ from workflows.pages.catalog import entries
 from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.lists.overview import health_of
 from workflows.pages.lists.schedules import home_schedules
+from workflows.pages.views.first_steps import steps_context
+from workflows.services import first_steps
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -35,13 +36,17 @@ def home(request: HtmxRequest) -> HttpResponse:
             {"workflow": one, "health": health[one.name]} for one in workflows
         ],
         "can_launch": permissions.permissions_for(request.user).launch,
+        "lacks_model": not first_steps.has_model(),
         "schedules": home_schedules(request.user),
         "invites_upload": permissions.can_upload(request.user)
         and not permissions.visible_documents(request.user).exists(),
         "is_warned": permissions.are_open()
         and permissions.can_give_roles(request.user)
-        and User.objects.filter(is_active=True).exclude(pk=request.user.pk).exists(),
+        and first_steps.has_others(request.user),
     }
+    if not first_steps.are_hidden(request.user):
+        steps = steps_context(request.user)
+        context |= {} if steps["first_steps"].are_done else steps
     return render(request, "home.html", context)
 
 

@@ -43,7 +43,7 @@ from workflows.pages.rate_limits import limited
 from workflows.pages.render.shell_commands import LaunchCommands
 from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import INVALID, reason_of
-from workflows.services import pauses
+from workflows.services import first_steps, pauses
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -74,7 +74,12 @@ def list_workflows(request: HtmxRequest) -> HttpResponse:
         for one in found
     ]
     paused = {one.workflow_name for one in pauses.visible_pauses(request.user)}
-    return render(request, "workflows/list.html", {"cards": cards, "paused": paused})
+    context = {
+        "cards": cards,
+        "paused": paused,
+        "lacks_model": not first_steps.has_model(),
+    }
+    return render(request, "workflows/list.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -105,12 +110,12 @@ def workflow(request: HtmxRequest, name: str) -> HttpResponse:
     context |= {"schedules": of_workflow(request.user, name)}
     context |= {"webhooks": webhooks.of_workflow(request.user, name)}
     context |= {"can_evaluate": can_evaluate(request.user, name)}
+    context |= {"can_view_source": permissions.can_view_source(request.user)}
     context |= {"can_launch": can_launch, "again": request.GET.get("again", "")}
-    needs_agents = any(not prompt.is_optional for prompt in found.prompts.values())
     context |= {
         "asking": options_form,
         "more": more,
-        "lacking": missing_agents() if needs_agents else "",
+        "lacking": missing_agents() if shown.needs_model else "",
         "has_prompts": bool(found.prompts),
     }
     context |= {
