@@ -116,6 +116,7 @@ def check_visitor_messages(
         visitor.open_socket(f"/ws{page}")
 
 
+@pytest.mark.slow
 def test_while_postgresql_is_unavailable_processes_wait_and_nothing_is_lost_or_duplicated(
     installation: Installation,
     server: RunningServer,

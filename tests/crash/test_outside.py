@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from hashlib import sha256
@@ -202,17 +202,10 @@ def test_deliveries_launch_one_run_each_while_servers_and_workers_are_killed(
 # Batches --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("kind", "moments"),
-    [
-        ("csv", OF_ROWS[1:2]),
-        pytest.param("csv", OF_ROWS, marks=pytest.mark.slow),
-        pytest.param("jsonl", OF_ROWS, marks=pytest.mark.slow),
-    ],
-    ids=["csv-once", "csv", "jsonl"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_each_row_of_a_batch_launches_one_run_over_kills_of_its_workers(
-    tmp_path: Path, kind: str, moments: Sequence[str]
+    tmp_path: Path, kind: str
 ) -> None:
     installation = Installation(tmp_path, **FAST)
     installation.drive("add_boss")
@@ -226,7 +219,7 @@ def test_each_row_of_a_batch_launches_one_run_over_kills_of_its_workers(
     installation.manage("launch_batch", "count", str(file), "--by", "boss")
     before = count_of(installation, "run")
     assert before < len(traces), "workers launch the runs"
-    for number, moment in enumerate(moments):
+    for number, moment in enumerate(OF_ROWS):
         with installation.worker(f"killed-{number}", KILL_IN=moment) as worker:
             wait_for(partial(has_ended, worker), what="the end of the worker")
     assert before < count_of(installation, "run") < len(traces)
@@ -282,20 +275,14 @@ def delivered(installation: Installation) -> int:
     return count_of(installation, "delivery", "status = 'delivered'")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("moment", "repeated"),
     [
         ("the server has accepted it", 1),
-        pytest.param(  # not recorded
-            *("workflows.deliveries.lanes:record before 2", 1), marks=pytest.mark.slow
-        ),
-        pytest.param(
-            *("workflows.deliveries.lanes:record after 2", 0), marks=pytest.mark.slow
-        ),
-        pytest.param(  # not committed
-            *("workflows.deliveries.expansion:_notify after 1", 0),
-            marks=pytest.mark.slow,
-        ),
+        ("workflows.deliveries.lanes:record before 2", 1),  # not recorded
+        ("workflows.deliveries.lanes:record after 2", 0),
+        ("workflows.deliveries.expansion:_notify after 1", 0),  # not committed
     ],
 )
 def test_mail_arrives_in_order_over_a_kill_of_its_process(

@@ -66,6 +66,7 @@ def test_run_workflow_exits_1_when_the_run_failed(tmp_path: Path) -> None:
     assert json.loads(out)["run"]["error_code"] == "node_failed"
 
 
+@pytest.mark.slow
 def test_run_workflow_exits_4_when_someone_cancelled_the_run(tmp_path: Path) -> None:
     installation = Installation(tmp_path)
     command = started(installation, trace=installation.trace, hold=tmp_path / "never")

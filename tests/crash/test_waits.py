@@ -83,6 +83,7 @@ def test_a_message_is_taken_by_exactly_one_wait_of_a_run_although_workers_are_ki
     assert len(taken) == len(set(taken)) == 2 * RUNS
 
 
+@pytest.mark.slow
 def test_an_address_works_once_although_the_worker_that_gave_it_away_is_killed(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -109,9 +110,8 @@ def test_an_address_works_once_although_the_worker_that_gave_it_away_is_killed(
     assert "refused" in late
 
 
-@pytest.mark.parametrize(
-    ("workers", "runs"), [(3, 9), pytest.param(10, 40, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "runs"), [(3, 9), (10, 40)])
 def test_a_limit_holds_under_several_workers_of_which_one_is_killed(
     installation: Installation, workers: int, runs: int
 ) -> None:

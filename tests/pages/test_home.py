@@ -96,7 +96,7 @@ def test_an_approval_shows_its_expiry_and_the_consequence(
     )
     make_approval(expires_at=now - dt.timedelta(seconds=1))
     text = " ".join(sign_in(alice).get("/approvals/").content.decode().split())
-    assert "then the run continues without a response" in text
+    assert "then the run continues with outcome “reject”" in text
     assert "Expired" in text
     assert "then the run fails" in text
     assert text.count('data-tone="warn"') == 2

@@ -25,6 +25,7 @@ from tests.support import hostile_forks
 from tests.support.hostile_accounts import account_pages, view_as_responses
 from tests.support.hostile_html import parse
 from tests.support.hostile_rows import REGISTERED, World, make_world
+from workflows.api import reference as api_reference
 from workflows.models import BulkJob, Destination, Run, Status, WebhookEndpoint
 from workflows.pages import access
 from workflows.pages.forms.agent_trial import Trial
@@ -155,12 +156,9 @@ def views_of(world: World) -> Iterator[str]:
     yield f"{reverse('compare')}?a={first}&b={second}"
     yield f"{reverse('compare')}?a={first}&b={second}&a_at=1&b_at=2&at=1"
     yield f"{reverse('compare')}?a={first}"
-    yield f"{reverse('workflow', args=[REGISTERED])}?again={first}"
-    yield from (
-        reverse("workflow", args=["reasoning"]),
-        f"{reverse('connect')}?preset=other",
-        f"{reverse('docs')}?q={payload}",
-    )
+    for name, query in ((REGISTERED, f"?again={first}"), ("reasoning", "")):
+        yield f"{reverse('workflow', args=[name])}{query}"
+    yield from (f"{reverse('connect')}?preset=other", f"{reverse('docs')}?q={payload}")
     yield f"{reverse('profiles', args=['summarize'])}?{all_fields}"
     viewer = reverse("document-viewer", args=[world.document.pk, 1])
     yield f"{reverse('follow')}?kind=run&target={world.rich.pk}"
@@ -488,14 +486,12 @@ def check_files(world: World, _look: Inspector, client: Client) -> None:
 
 def check_failures(world: World, inspector: Inspector, client: Client) -> None:
     """Check error pages and the reference of the API."""
+    api_reference.rendered_operations.cache_clear()  # by other tests of this process
     inspector.check_response("the reference", client.get("/api/v1/docs"), 200)
     payload = quote(world.payload[:500])
     inspector.check_response("404", client.get(f"/{payload}/?{payload}={payload}"), 404)
-    inspector.check_response(
-        "403",
-        Client(enforce_csrf_checks=True).post("/", {payload: payload}),
-        403,
-    )
+    forged = Client(enforce_csrf_checks=True).post("/", {payload: payload})
+    inspector.check_response("403", forged, 403)
     for name in ("400.html", "403.html", "500.html", "standalone.html", "refused.html"):
         request = RequestFactory().get("/", {"q": world.payload})
         request.user = world.user

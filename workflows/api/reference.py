@@ -71,12 +71,12 @@ class Entry:
 def reference(request: HtmxRequest) -> HttpResponse:
     """Show the operations of the API by tag."""
     address = request.build_absolute_uri("/").rstrip("/")
-    context = {"operations": _operations(address), "address": address}
+    context = {"operations": rendered_operations(address), "address": address}
     return render(request, "api/reference.html", context)
 
 
 @lru_cache(maxsize=4)  # the server may have a few addresses
-def _operations(address: str) -> SafeString:
+def rendered_operations(address: str) -> SafeString:
     """Return the part of the page that is the same for everyone."""
     return render_to_string("api/_operations.html", {"groups": _groups(address)})
 
