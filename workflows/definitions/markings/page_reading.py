@@ -1,124 +1,133 @@
-"""Read one page from all sources: text layer, image and vision agent."""
+"""The reading of one page: its markings and legibility."""
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
-from uuid import UUID
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
-from workflows.definitions.markings.answers import (
-    Detection,
-    Filters,
-    InvalidAnswer,
-    parse_answer,
+from workflows.definitions.markings.answers import Filters
+from workflows.definitions.markings.banners import Layout, banners
+from workflows.definitions.markings.finding import Finding, Kind, highest
+from workflows.definitions.markings.labelled_lines import (
+    read_labelled_lines,
+    without_fields,
 )
-from workflows.definitions.markings.reading import (
-    PageReading,
-    combine_with_scan,
-    combine_with_vision,
-    read,
-    unreadable,
-)
-from workflows.definitions.markings.scanned import read_scan
-from workflows.definitions.markings.vision import read_detection
-from workflows.runtime import (
-    SCREEN,
-    Invalid,
-    PromptProfile,
-    ProviderError,
-    Runtime,
-    Unavailable,
-)
-
-VISION_DPI = 150
-ENHANCED = Filters(brightness=110, contrast=60, saturation=0)
-QUESTION = """\
-You see one page of a document. Find its security markings: classification banners and
-stamps (such as TOP SECRET, SECRET, CONFIDENTIAL, UNCLASSIFIED) with their caveats (such
-as NOFORN, ORCON, REL TO USA, GBR), typed, stamped or handwritten, also faded, slanted or
-partly missing ones. Report a marking that follows a label with its label, as in
-"CAVEATS: NOFORN" or "TERMS: NONE". Do not report words of the running text.
-
-Answer with JSON only:
-{"clarity_score": 0..1, how well the page can be read,
- "markings_found": [{"text": as it stands there, completed only where you are sure,
-                     "location": "header" or "footer" or "body",
-                     "legibility": 0..1, "faded": true or false}],
- "filter_suggestion": null, or {"brightness": 0..200, "contrast": -100..100,
-                                "saturation": 0..200} if that would help you}
-"""
-PROMPTS = {
-    "read_page": PromptProfile(prompt=QUESTION, needs="vision", is_optional=True)
-}
+from workflows.definitions.markings.legibility import legibility
+from workflows.definitions.markings.levels import Level, in_order
+from workflows.definitions.markings.portions import portions
+from workflows.definitions.markings.segments import segments_of
+from workflows.definitions.markings.text import join_list
+from workflows.runtime.records import Page
 
 
-class PageToRead(BaseModel):
-    """A page to read."""
+class PageReading(BaseModel):
+    """The markings and legibility of one page."""
 
-    document: UUID
+    model_config = ConfigDict(frozen=True)
+
     page: int  # from 1
-    agent: str = ""  # vision agent
-    filters: Filters = Filters()  # image adjustments for the agent
+    legibility: float = Field(ge=0, le=1)  # 0: no readable text
+    reasons: tuple[str, ...] = ()  # why it is not 1
+    findings: tuple[Finding, ...] = ()  # each kind and label once, highest weight first
+    is_blank: bool = False
+    is_scan: bool = False  # read from its image
+    turned: int = 0  # degrees clockwise by which it was rotated for reading
+    doubts: tuple[str, ...] = ()  # sentences for the reviewer
+    is_unclear: bool = False  # needs a second reading
+    filters: Filters | None = None  # image adjustments suggested by the agent
+
+    @property
+    def banner(self) -> Level | None:
+        """Return the highest level of the page's banners."""
+        return highest(f.level for f in self.findings if f.is_banner)
+
+    @property
+    def banner_caveats(self) -> tuple[str, ...]:
+        """Return the caveats of the banners at that level."""
+        banners = [
+            f for f in self.findings if f.is_banner and f.level in (self.banner, None)
+        ]
+        return in_order(caveat for banner in banners for caveat in banner.caveats)
+
+    @property
+    def summary(self) -> str:
+        """Return a summary for the log: "SECRET as header and footer; …"."""
+        if not self.findings:
+            return f"no marking; {self.legibility:.0%} legible"
+        labels: dict[str, list[str]] = {}
+        for finding in self.findings:
+            labels.setdefault(finding.label, []).append(finding.kind)
+        summary = [f"{label} as {join_list(kinds)}" for label, kinds in labels.items()]
+        return f"{'; '.join(summary)}; {self.legibility:.0%} legible"
 
 
-async def read_all_sources(
-    item: PageToRead, runtime: Runtime, *, enhanced: bool
-) -> PageReading:
-    """Return the combined reading of the text, the image and the agent."""
-    try:
-        page = await runtime.documents.page(item.document, item.page)
-        reading = await asyncio.to_thread(read, page)
-        if page.is_picture or not (page.lines or page.is_blank):
-            reading = await add_scan_reading(item, reading, runtime, enhanced=enhanced)
-        return await add_vision_reading(item, reading, runtime, enhanced=enhanced)
-    except Invalid as error:
-        runtime.logger.warning("Page %d cannot be read: %s", item.page, error)
-        return unreadable(item.page, str(error))
-
-
-async def add_scan_reading(
-    item: PageToRead, text: PageReading, runtime: Runtime, *, enhanced: bool
-) -> PageReading:
-    """Return the combined reading of the text and the image of a page.
-
-    If scans cannot be read, the result is the text layer with that reason.
-    """
-    try:
-        variants = await runtime.documents.scan(
-            item.document, item.page, enhanced=enhanced
+def read(page: Page) -> PageReading:
+    """Return the reading of a page's text layer."""
+    segments = segments_of(page)
+    layout = Layout.of(segments)
+    fields = read_labelled_lines(page, layout)
+    if fields.fields:
+        segments = segments_of(
+            replace(page, lines=without_fields(page.lines, fields.fields))
         )
-    except Unavailable as unable:
-        runtime.logger.warning("Page %d: %s", item.page, unable)
-        return text.model_copy(update={"reasons": (*text.reasons, str(unable))})
-    scan = await asyncio.to_thread(read_scan, variants)
-    return combine_with_scan(text, scan) if text.legibility else scan
-
-
-async def add_vision_reading(
-    item: PageToRead, reading: PageReading, runtime: Runtime, *, enhanced: bool
-) -> PageReading:
-    """Return the reading with that of an agent, if one was chosen.
-
-    A failed call adds a doubt, because a reading by the agent was requested.
-    """
-    prompt = runtime.profiles.prompt("read_page", PROMPTS["read_page"])
-    agent = prompt.agent or item.agent
-    if not agent:
-        return reading
-    options = replace(
-        SCREEN, pages=str(item.page), dpi=VISION_DPI, **item.filters.model_dump()
+    found = [
+        *fields.findings,
+        *banners(page.number, segments, layout),
+        *portions(page.number, segments),
+    ]
+    figure, reasons = legibility(page)
+    return PageReading(
+        page=page.number,
+        legibility=figure,
+        reasons=reasons,
+        findings=merged(found),
+        doubts=fields.doubts,
+        is_blank=page.is_blank,
     )
-    (image,) = await runtime.images.render(item.document, options)
-    try:
-        reply = await runtime.agents.vision(
-            agent, prompt.prompt, [image.data], **prompt.options
-        )
-        detection = parse_answer(reply.text, Detection)
-    except (ProviderError, InvalidAnswer) as failed:
-        runtime.logger.warning("Page %d: %s", item.page, failed)
-        doubt = f"The call to agent “{agent}” failed: {failed}"
-        return reading.model_copy(update={"doubts": (*reading.doubts, doubt)})
-    vision = read_detection(item.page, detection, enhanced=enhanced)
-    return combine_with_vision(reading, vision)
+
+
+def combine_with_scan(text: PageReading, scan: PageReading) -> PageReading:
+    """Combine the readings of the text layer and the image of one page."""
+    return scan.model_copy(
+        update={
+            "legibility": max(text.legibility, scan.legibility),
+            "reasons": text.reasons + scan.reasons,
+            "findings": merged([*text.findings, *scan.findings]),
+            "doubts": text.doubts + scan.doubts,
+        }
+    )
+
+
+def combine_with_vision(one: PageReading, vision: PageReading) -> PageReading:
+    """Combine a reading of a page with that of a vision model.
+
+    If only one of them could read the page, its reading counts.
+    """
+    return one.model_copy(
+        update={
+            "legibility": max(one.legibility, vision.legibility),
+            "reasons": one.reasons + vision.reasons,
+            "findings": merged([*one.findings, *vision.findings]),
+            "doubts": one.doubts + vision.doubts,
+            "is_unclear": one.is_unclear or vision.is_unclear,
+            "filters": vision.filters,
+        }
+    )
+
+
+def unreadable(page: int, why: str) -> PageReading:
+    """Return the reading of a page that could not be opened."""
+    return PageReading(page=page, legibility=0.0, reasons=(why,))
+
+
+def merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return each kind and label once with its highest weight and its count."""
+    kept: dict[tuple[Kind, str], Finding] = {}
+    for finding in sorted(findings, key=lambda finding: -finding.weight):
+        what = (finding.kind, finding.label)
+        first = kept.get(what)
+        times = 1 if first is None else first.times + 1
+        kept[what] = (first or finding).model_copy(update={"times": times})
+    return tuple(kept.values())
