@@ -19,7 +19,7 @@ from project.forwarded_addresses import behind_proxies  # noqa: E402 - needs set
 from project.refusal_responses import is_signed_in, respond  # noqa: E402 - needs apps
 from project.websocket_origins import from_our_pages  # noqa: E402 - needs settings
 from workflows import __version__  # noqa: E402 - needs apps
-from workflows.api.context_protocol import PATH  # noqa: E402 - needs apps
+from workflows.api.mcp_server import PATH  # noqa: E402 - needs apps
 from workflows.pages.live.close_codes import close_on_outage  # noqa: E402 - needs apps
 from workflows.pages.live.socket_limits import SocketLimits  # noqa: E402 - needs apps
 from workflows.pages.live.websocket_urls import websocket_urlpatterns  # noqa: E402 - needs apps
@@ -60,13 +60,13 @@ def _admission(application: Any) -> Admission:
     return Admission(application, lanes, Bodies(limits, is_signed_in), respond)
 
 
-def _with_context_protocol(api: Any) -> Any:
+def _with_mcp_server(api: Any) -> Any:
     """Serve the Model Context Protocol beside an application, within limits of its own.
 
     A tool waits for requests to the application, which would otherwise wait for its place.
     """
     # needs the packages of an extra
-    from workflows.api.context_protocol.application import (  # noqa: PLC0415
+    from workflows.api.mcp_server.application import (  # noqa: PLC0415
         ContextProtocol,
     )
 
@@ -93,7 +93,7 @@ sockets: Any = AuthMiddlewareStack(
 http = _admission(pages)
 application: Any = ProtocolTypeRouter(
     {
-        "http": _with_context_protocol(http) if settings.MCP else http,
+        "http": _with_mcp_server(http) if settings.MCP else http,
         "websocket": from_our_pages(socket_limits.of_process(close_on_outage(sockets))),
     }
 )

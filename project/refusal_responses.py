@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, parse_cookie
 from project.refusal_statuses import Refusal
 from project.security import HEADER, OTHERS, POLICY
 from workflows.access import tokens
-from workflows.api.context_protocol import PATH as MCP
+from workflows.api.mcp_server import PATH as MCP
 from workflows.api.middleware import HOOKS
 from workflows.api.middleware import ROOT as API
 from workflows.api.problems import as_problem

@@ -6,7 +6,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from workflows.api import callbacks
 from workflows.api.application import api
-from workflows.api.hooks import receive
+from workflows.api.incoming_webhooks import receive
 from workflows.api.reference import reference
 from workflows.ops import health, metrics_endpoint
 from workflows.pages.accounts import sign_in_urls

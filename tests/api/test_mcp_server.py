@@ -18,9 +18,9 @@ from pydantic import BaseModel, ValidationError
 from project.env import Environment
 from tests.support.factories import make_approval, make_run, make_whole_run
 from workflows.access import tokens
-from workflows.api.context_protocol import application
 from workflows.api.live.limits import streams
 from workflows.api.live.viewers import Viewer
+from workflows.api.mcp_server import application
 from workflows.engine import State, Workflow, event
 from workflows.infra import notifications
 from workflows.infra.database_threads import run_in_db

@@ -23,7 +23,7 @@ from workflows.definitions.classify_document import (
     weigh_markings,
 )
 from workflows.definitions.markings import Level
-from workflows.definitions.markings.page_reading import PageToRead
+from workflows.definitions.markings.read_page import PageToRead
 from workflows.documents import pdf
 from workflows.engine import Cancellation, Paused
 from workflows.engine.testing import Outcome, run_in_memory

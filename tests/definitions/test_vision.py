@@ -17,7 +17,7 @@ from tests.support.factories import make_document
 from tests.support.openai_server import Answer, ModelServer, Request
 from tests.support.workers import ended, reaches, working
 from workflows.agents import usage
-from workflows.definitions.markings.page_reading import ENHANCED, QUESTION
+from workflows.definitions.markings.read_page import ENHANCED, QUESTION
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Document, PageImage, Profile, Run, Status
 from workflows.samples.writer import HEIGHT, Sheet, write_pdf

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from tests.support.factories import make_approval, make_attempt, make_run, make_user
 from tests.support.sealed_runs import sealed_run
-from workflows.engine.processes import ProcessEnd
+from workflows.engine.process_limits import ProcessEnd
 from workflows.execution import blocked_run_ends, recovery, run_cancellation
 from workflows.models import (
     Approval,

@@ -16,7 +16,7 @@ from tests.support.crafted_pdfs import BODY, one_page
 from tests.support.factories import make_document
 from workflows.documents import pdf, reader_pools
 from workflows.documents.file_kinds import Picture
-from workflows.documents.images import StoredImages, page_image
+from workflows.documents.page_images import StoredImages, page_image
 from workflows.documents.pdf import PageOutOfRange
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Document, PageImage

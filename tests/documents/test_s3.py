@@ -30,8 +30,8 @@ from tests.support.s3_server import BUCKET, S3Server
 from tests.support.servers import HOME, SECRET_KEY, free_port, manage, migrated_file
 from tests.support.workers import ended, working
 from workflows.documents import local_files
-from workflows.documents.images import page_image
 from workflows.documents.local_files import LocalCopyCache
+from workflows.documents.page_images import page_image
 from workflows.documents.service import store_document
 from workflows.documents.storage import check_storage, delete_files
 from workflows.infra.database_threads import run_in_db

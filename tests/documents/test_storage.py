@@ -19,8 +19,8 @@ from tests.support.crafted_pdfs import many_pages
 from tests.support.factories import make_document
 from tests.support.remote_storage import RemoteStorage
 from workflows.documents import local_files
-from workflows.documents.images import StoredImages
 from workflows.documents.local_files import LocalCopyCache, local_path_async
+from workflows.documents.page_images import StoredImages
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Document, PageImage
 from workflows.runtime import RenderOptions, StorageFailed

@@ -24,7 +24,7 @@ from tests.support.workers import SharedEvent, ended, until, working
 from workflows.audit.seal_rows import head_of
 from workflows.audit.step_records import StageRow
 from workflows.engine import Retry, State, Workflow, node, parallel
-from workflows.engine.processes import ProcessEnd
+from workflows.engine.process_limits import ProcessEnd
 from workflows.execution import (
     blocked_run_ends,
     pause_records,
@@ -46,7 +46,7 @@ from workflows.models import (
     stored_stage,
     with_current,
 )
-from workflows.models.transitions import GIVEN_UP
+from workflows.models.status_transitions import GIVEN_UP
 from workflows.registry import Registry
 from workflows.runtime import Runtime
 from workflows.system import System

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.loop import PROCESS, Process
-from workflows.engine.processes import ProcessEnd
+from workflows.engine.process_limits import ProcessEnd
 from workflows.execution.suspect_process import SuspectRun
 from workflows.models import Run
 

@@ -25,7 +25,7 @@ from workflows.definitions.markings import (
     summarize_pages,
     weigh,
 )
-from workflows.definitions.markings.page_reading import (
+from workflows.definitions.markings.read_page import (
     ENHANCED,
     PROMPTS,
     PageToRead,

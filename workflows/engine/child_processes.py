@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from .isolated_frames import ERROR, LOG, PROGRESS, RESULT, Frames, load
-from .processes import (
+from .process_limits import (
     ProcessEnd,
     kill_group,
     peak_of_this_process,

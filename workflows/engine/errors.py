@@ -55,7 +55,7 @@ from .error_codes import CODES
 
 if TYPE_CHECKING:
     from .predicates import Edge, Evaluation
-    from .processes import ProcessEnd
+    from .process_limits import ProcessEnd
     from .state import State
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from .errors import describe
 from .isolated_frames import ERROR, RESULT, Frame, Payload, dump, load
 from .outcomes import RunOutcome
-from .processes import set_limit
+from .process_limits import set_limit
 
 CPU_GRACE_SECONDS = 5  # after SIGXCPU, which code may ignore, until SIGKILL
 

@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from .child_processes import KEPT
 from .isolated_call import answer
 from .isolated_frames import LOG, PROGRESS, Frame, dump
-from .processes import bind_to_parent
+from .process_limits import bind_to_parent
 
 _lock = threading.Lock()  # of the pipe
 

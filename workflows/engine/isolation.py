@@ -20,7 +20,7 @@ from .child_processes import ChildProcess, Exchange
 from .context import NodeContext
 from .errors import DefinitionError, IsolationFailed, LimitExceeded, ProcessDied
 from .isolated_frames import RESULT, Payload, dump, load
-from .processes import ProcessEnd
+from .process_limits import ProcessEnd
 
 if TYPE_CHECKING:
     from .isolated_frames import Frame

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from workflows.agents.provider import DatabaseAgents
 from workflows.agents.recordings import ReplayingAgents
 from workflows.agents.run_keys import NO_KEY, RunKey
-from workflows.documents.images import StoredImages
+from workflows.documents.page_images import StoredImages
 from workflows.documents.run_files import RunFiles
 from workflows.documents.runtime_documents import StoredDocuments
 from workflows.execution.call_recorder import RunCallRecorder

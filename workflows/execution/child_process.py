@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import workflows
-from workflows.engine.processes import (
+from workflows.engine.process_limits import (
     ProcessEnd,
     kill_group,
     peak_of_this_process,

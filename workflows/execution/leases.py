@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from workflows.infra import outages
-from workflows.models.transitions import GIVEN_UP
+from workflows.models.status_transitions import GIVEN_UP
 
 if TYPE_CHECKING:
     import datetime as dt

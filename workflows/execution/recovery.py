@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from uuid import UUID
 
-    from workflows.engine.processes import ProcessEnd
-    from workflows.models.transitions import RunQuerySet
+    from workflows.engine.process_limits import ProcessEnd
+    from workflows.models.status_transitions import RunQuerySet
 
 logger = logging.getLogger(__name__)
 

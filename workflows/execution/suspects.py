@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from workflows.engine import Cancellation
-    from workflows.engine.processes import ProcessEnd
+    from workflows.engine.process_limits import ProcessEnd
     from workflows.execution.run_tasks import HeldRun, HeldRuns
     from workflows.registry import Registry
 

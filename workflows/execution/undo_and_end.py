@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from workflows.engine import Graph, State
     from workflows.execution.recorder import Recorder
     from workflows.execution.run_preparation import PreparedRun
-    from workflows.models.transitions import RunQuerySet
+    from workflows.models.status_transitions import RunQuerySet
 
 SETTLED = (StageStatus.COMPLETED, StageStatus.FAILED)
 

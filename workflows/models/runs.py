@@ -26,7 +26,7 @@ from workflows.models.status import (
     Suspicion,
     WaitKind,
 )
-from workflows.models.transitions import RunQuerySet
+from workflows.models.status_transitions import RunQuerySet
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from workflows.agents import profiles
 from workflows.agents.provider import DatabaseAgents
 from workflows.agents.provider_api import pooled
-from workflows.documents.images import StoredImages
+from workflows.documents.page_images import StoredImages
 from workflows.engine import Workflow
 from workflows.engine.author_code import call_contained
 from workflows.engine.errors import RequestError, describe

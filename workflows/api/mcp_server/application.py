@@ -17,10 +17,10 @@ from mcp.server.transport_security import TransportSecuritySettings
 from workflows.access import tokens
 from workflows.api import problems
 from workflows.api.auth import REFUSED
-from workflows.api.context_protocol import PATH
-from workflows.api.context_protocol.caller import Caller, caller
-from workflows.api.context_protocol.tools import make_server
 from workflows.api.live.viewers import Viewer
+from workflows.api.mcp_server import PATH
+from workflows.api.mcp_server.caller import Caller, caller
+from workflows.api.mcp_server.tools import make_server
 from workflows.errors import RateLimited
 from workflows.infra import outages
 from workflows.infra.database_threads import run_in_db

@@ -15,8 +15,8 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 from pydantic import Field
 
-from workflows.api.context_protocol.caller import caller
 from workflows.api.live.limits import streams
+from workflows.api.mcp_server.caller import caller
 from workflows.errors import TooManyStreams
 from workflows.pages.live.broadcast import hub
 

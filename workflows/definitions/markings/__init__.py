@@ -17,7 +17,7 @@ from workflows.definitions.markings.answers import (
 )
 from workflows.definitions.markings.finding import UNMARKED, Finding, Kind, label_of
 from workflows.definitions.markings.levels import Level
-from workflows.definitions.markings.reading import (
+from workflows.definitions.markings.page_reading import (
     PageReading,
     combine_with_scan,
     combine_with_vision,

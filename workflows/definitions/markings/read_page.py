@@ -14,7 +14,7 @@ from workflows.definitions.markings.answers import (
     InvalidAnswer,
     parse_answer,
 )
-from workflows.definitions.markings.reading import (
+from workflows.definitions.markings.page_reading import (
     PageReading,
     combine_with_scan,
     combine_with_vision,

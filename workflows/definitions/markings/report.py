@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from workflows.definitions.markings.finding import Finding, Kind, label_of
 from workflows.definitions.markings.levels import rank_of
-from workflows.definitions.markings.reading import PageReading
+from workflows.definitions.markings.page_reading import PageReading
 from workflows.runtime.records import Box
 
 

@@ -36,8 +36,8 @@ from workflows.definitions.markings.labelled_lines import (
 )
 from workflows.definitions.markings.legibility import legibility
 from workflows.definitions.markings.levels import is_known
+from workflows.definitions.markings.page_reading import PageReading, merged
 from workflows.definitions.markings.portions import portions
-from workflows.definitions.markings.reading import PageReading, merged
 from workflows.definitions.markings.segments import Segment, segments_of
 from workflows.runtime.records import Box, Line, Page
 

@@ -25,7 +25,7 @@ from workflows.definitions.markings.finding import (
     label_of,
 )
 from workflows.definitions.markings.levels import UNCLASSIFIED_ONLY, Level, in_order
-from workflows.definitions.markings.reading import PageReading
+from workflows.definitions.markings.page_reading import PageReading
 from workflows.definitions.markings.text import join_list, page_numbers_text
 
 _UNMARKED_CONFIDENCE = (

@@ -13,7 +13,7 @@ from workflows.definitions.markings.finding import (
 )
 from workflows.definitions.markings.fuzzy_match import fuzzy_matches
 from workflows.definitions.markings.labelled_lines import read_labelled_text
-from workflows.definitions.markings.reading import PageReading, merged
+from workflows.definitions.markings.page_reading import PageReading, merged
 from workflows.runtime.records import Box
 
 MIN_CLARITY = 0.7  # below it, a page is read again with adjustments

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand
 
 from project.shutdown import end_within
 from project.telemetry import exporting_traces
-from workflows.engine.processes import bind_to_parent, limit_memory
+from workflows.engine.process_limits import bind_to_parent, limit_memory
 from workflows.engine.protected_loop import ResilientLoop
 from workflows.execution.suspect_process import SuspectRun
 from workflows.models import Run

@@ -16,8 +16,8 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_cache_control
 from django.utils.http import content_disposition_header
 
-from workflows.documents.images import page_image
 from workflows.documents.local_files import local_path
+from workflows.documents.page_images import page_image
 from workflows.runtime.renderings import SCREEN
 
 if TYPE_CHECKING:
