@@ -261,6 +261,12 @@ def can_view_members(user: User) -> bool:
 
 
 @register.filter
+def can_invite(user: User) -> bool:
+    """Return whether a user may invite people."""
+    return permissions.can_invite(user)
+
+
+@register.filter
 def can_manage_agents(user: User) -> bool:
     """Return whether a user may set up providers and agents."""
     return permissions.can_manage_agents(user)
