@@ -8,8 +8,9 @@ from uuid import UUID
 
 from django.contrib.auth.models import User
 from ninja import Schema
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
+from workflows.api.moments import Moment
 from workflows.api.schemas import Input
 from workflows.errors import InvalidParams, NotAllowed
 from workflows.models import Status
@@ -71,8 +72,8 @@ class RunSelection(Input):
 class RunQuery(RunSelection):
     """Filters of runs, also by the time of their launch."""
 
-    since: AwareDatetime | None = Field(None, description="Launched at or after.")
-    until: AwareDatetime | None = Field(None, description="Launched before.")
+    since: Moment | None = Field(None, description="Launched at or after.")
+    until: Moment | None = Field(None, description="Launched before.")
 
     def between(self, runs: Any) -> Any:
         """Return the runs of a query set that were launched in the time given."""
@@ -149,8 +150,8 @@ class HistoryQuery(Schema):
 
     workflow: str = ""
     run: UUID | None = None
-    since: AwareDatetime | None = Field(None, description="Begun at or after.")
-    until: AwareDatetime | None = Field(None, description="Begun before.")
+    since: Moment | None = Field(None, description="Begun at or after.")
+    until: Moment | None = Field(None, description="Begun before.")
     content: bool = Field(False, description="With stored prompts and answers.")
 
     def between(self, rows: Any) -> Any:

@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 from ninja import Schema
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
+from workflows.api.moments import Moment
 from workflows.api.schemas import Input
 from workflows.models import CatchUp, MomentResult, Overlap
 from workflows.schedules.calendar import MAX_EXPRESSION_LENGTH
@@ -48,9 +49,7 @@ class ScheduleIn(Input):
     jitter_seconds: int = Field(
         0, ge=0, le=MAX_JITTER, description="Maximum of the random delay."
     )
-    ends_at: AwareDatetime | None = Field(
-        None, description="No launch at or after this time."
-    )
+    ends_at: Moment | None = Field(None, description="No launch at or after this time.")
 
 
 class ScheduleOut(Schema):
@@ -111,8 +110,8 @@ class MomentPage(Schema):
 class BackfillPeriod(Input):
     """A past period."""
 
-    first: AwareDatetime
-    last: AwareDatetime = Field(description="Inclusive.")
+    first: Moment
+    last: Moment = Field(description="Inclusive.")
 
 
 class BackfillPlan(Schema):

@@ -193,14 +193,13 @@ class Runner:
             )
 
     async def _run_node(self, name: str, before: S, answer: Answer | None) -> S:
-        context = self._node_context(name, before, answer)
         steps = self.graph.nodes[name].steps_before
-        self._emit_node(
-            EventType.NODE_START,
-            context,
-            input_snapshot=before.data,
-            **({"steps": steps} if steps else {}),
-        )
+        context = self._node_context(name, before, answer, steps)
+        if self.emit is not None:
+            more = {"steps": steps} if steps else {}
+            self._emit_node(
+                EventType.NODE_START, context, input_snapshot=before.data, **more
+            )
         if self._persistence.flushes:
             await self._flush(name, before)
         try:
@@ -224,16 +223,18 @@ class Runner:
                 where = error.failure.node if isinstance(error, GivenUp) else name
                 self._fail("node_failed", where, before, error)
             return failed
-        self._emit_node(
-            EventType.NODE_COMPLETE, context, error=False, output_snapshot=after.data
-        )
+        if self.emit is not None:
+            snapshot = after.data
+            self._emit_node(
+                EventType.NODE_COMPLETE, context, error=False, output_snapshot=snapshot
+            )
         stamped = stamp(after, before, context)
-        return self._with_choice(name, stamped, after)
-
-    def _with_choice(self, name: str, stamped: S, after: S) -> S:
-        """Keep what a person chose about a failed step, which its edges depend on."""
         failure = after._failure  # noqa: SLF001 - on the hot path
-        if failure is None or not isinstance(self.graph.nodes[name], FailureQuestion):
+        return stamped if failure is None else self._with_choice(name, stamped, failure)
+
+    def _with_choice(self, name: str, stamped: S, failure: Failure) -> S:
+        """Keep what a person chose about a failed step, which its edges depend on."""
+        if not isinstance(self.graph.nodes[name], FailureQuestion):
             return stamped
         if failure.chosen == "skip" and self.graph.is_exit(name):
             return stamped  # the run ends here
@@ -285,12 +286,12 @@ class Runner:
         return failed
 
     def _node_context(
-        self, name: str, before: State, answer: Answer | None
+        self, name: str, before: State, answer: Answer | None, steps: int
     ) -> NodeContext:
         context = NodeContext(
             run_id=before.run_id,
             node=name,
-            sequence=before.sequence + 1 + self.graph.nodes[name].steps_before,
+            sequence=before.sequence + 1 + steps,
             iteration=self._iterations,
             cancellation=self._stop,
             clock=self.graph.clock,

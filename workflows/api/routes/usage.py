@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from django.http.response import HttpResponseBase
 from ninja import Query, Router, Schema
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from workflows.agents.usage import Usage
 from workflows.api.exports import DOCUMENTED, FormatQuery, RowExport, respond
+from workflows.api.moments import Moment
 from workflows.api.requests import ApiRequest, errors
 from workflows.services.usage_reports import UsageFilter, UsageReport
 from workflows.system import system
@@ -28,8 +29,8 @@ class UsageQuery(Schema):
     profile: str | None = Field(
         None, max_length=60, description="Empty: calls without a profile."
     )
-    since: AwareDatetime | None = Field(None, description="Begun at or after.")
-    until: AwareDatetime | None = Field(None, description="Begun before.")
+    since: Moment | None = Field(None, description="Begun at or after.")
+    until: Moment | None = Field(None, description="Begun before.")
 
     def report(self, request: ApiRequest) -> UsageReport:
         """Return the report that the caller may see."""

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from django.http import HttpResponse
 from django.urls import reverse
 from ninja import Query, Router
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
+from workflows.api.moments import Moment
 from workflows.api.paging import Paging, link_next
 from workflows.api.requests import ApiRequest, errors
 from workflows.api.schemas_schedules import NO_NUL
@@ -33,8 +34,8 @@ Setting = Annotated[str, StringConstraints(max_length=600, pattern=NO_NUL)]
 class WhatIfQuery(Paging):
     """Which runs are evaluated, and with what."""
 
-    since: AwareDatetime | None = Field(None, description="Launched then or later.")
-    until: AwareDatetime | None = Field(None, description="Launched before.")
+    since: Moment | None = Field(None, description="Launched then or later.")
+    until: Moment | None = Field(None, description="Launched before.")
     set: list[Setting] = Field(
         default_factory=list,
         max_length=MAX_SETTINGS,
