@@ -216,6 +216,7 @@ def test_a_change_of_the_triggers_is_installed_and_a_missing_one_is_reported() -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.django_db(transaction=True)
 def test_migrations_may_rebuild_the_tables_that_the_triggers_are_on() -> None:
     table = Run._meta.db_table  # noqa: SLF001 - Django's documented model API

@@ -165,6 +165,7 @@ def test_options_of_a_prompt_are_stored_exactly(registry: Registry) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_rows_stored_before_the_migration_are_read_and_found_after_it(
     at_the_newest: None,
 ) -> None:

@@ -137,7 +137,8 @@ def views_of(world: World) -> Iterator[str]:
     log = f"level=20&find={payload}"
     yield f"{reverse('run', args=[world.rich.pk])}?{log}"
     yield f"{reverse('run-log', args=[world.rich.pk])}?{log}"
-    yield f"{reverse('run-state', args=[world.rich.pk, 1])}?other={payload}"
+    for name in ("run-state", "run-items"):
+        yield f"{reverse(name, args=[world.rich.pk, 1])}?after={payload}"
     names = (
         *("q", "status", "where", "text", "label", "by", "workflow", "when", "from"),
         *("to", "column", "fields", "before", "node", "edge", "outcome", "who", "run"),

@@ -61,6 +61,7 @@ def test_existing_decisions_get_their_workflow(db: None) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_migration_from_before_names_the_workflow_of_decisions(
     at_the_newest: None,
 ) -> None:
@@ -97,6 +98,7 @@ def permissions_of(group: Group) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_renaming_models_preserves_rows_permissions_and_seals(
     at_the_newest: None,
 ) -> None:
@@ -163,6 +165,7 @@ def test_the_roles_of_a_new_installation_have_the_permissions_of_the_roles(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_all_migrations_can_be_reversed_and_applied_again(at_the_newest: None) -> None:
     before = set(connection.introspection.table_names())
     call_command("migrate", APP, "zero", verbosity=0)

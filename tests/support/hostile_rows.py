@@ -84,6 +84,7 @@ from workflows.models import (
     ScheduleMoment,
     Scope,
     ServiceAccount,
+    StageItem,
     StageStatus,
     Status,
     Subscription,
@@ -306,6 +307,8 @@ def _history(run: Run, node: str, payload: str, *, diverging: bool) -> None:
             make_decision(
                 run, node, target, sequence=sequence, index=index, taken=taken
             )
+    item = json.dumps({payload: [payload]})
+    StageItem.objects.create(run=run, sequence=1, index=1, data=item)
     make_retry(run, sequence=2, number=1, wait_seconds=1)
     for level in (Level.INFO, Level.ERROR):
         make_line(run, payload, level=level)

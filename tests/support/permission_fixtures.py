@@ -77,6 +77,7 @@ from workflows.models import (
     ScheduleMoment,
     Scope,
     ServiceAccount,
+    StageItem,
     StageStatus,
     Status,
     Subscription,
@@ -261,7 +262,8 @@ def _run(status: str, owner: User, document: Document) -> Run:
 
 def _history(run: Run, owner: User) -> None:
     make_attempt(run, outcome=Outcome.FAILED, error_message=WORD, traceback=WORD)
-    make_stage(run, "read_pages", sequence=1)
+    make_stage(run, "read_pages", sequence=1, items_done=1, items_total=2)
+    StageItem.objects.create(run=run, sequence=1, index=0, data=json.dumps(WORD))
     make_stage(run, "weigh", sequence=2, status=StageStatus.FAILED, error_message=WORD)
     make_decision(
         run,

@@ -25,6 +25,7 @@ from workflows.pages.views import (
     golden_runs,
     history,
     home,
+    items,
     members,
     notifications,
     profiles,
@@ -132,6 +133,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<uuid:run_id>/files/<uuid:file_id>", history.file, name="run-file"),
     path("runs/<uuid:run_id>/history.json", history.bundle, name="run-history"),
     path("runs/<uuid:run_id>/states/<int:sequence>/", states.state, name="run-state"),
+    path("runs/<uuid:run_id>/items/<int:sequence>/", items.items, name="run-items"),
     path(
         "runs/<uuid:run_id>/states/<int:sequence>.json",
         states.download,
