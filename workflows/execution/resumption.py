@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from django.db import transaction
+from django.db.models import Q
 
 from workflows.agents.run_keys import RunKey
 from workflows.audit import audit_events
@@ -39,7 +40,10 @@ from workflows.models import (
     RESUMABLE,
     Approval,
     ApprovalKind,
+    ApprovalStatus,
     ChildGroup,
+    EventWait,
+    EventWaitStatus,
     Run,
     Status,
 )
@@ -183,11 +187,14 @@ def _resume_one(
 
 
 def _asks_again(run: Run) -> bool:
-    """Return whether a run failed since a person gave up, or no one responded in time.
+    """Return whether a run failed since a person gave up, or nothing came in time.
 
-    The question about its failed step is asked again, instead of read once more.
+    The node then waits anew; otherwise it would read the same end of its wait once more.
     """
-    asked = Approval.objects.filter(run=run, sequence=run.sequence + 1)
-    return (
-        run.status == Status.FAILED and asked.filter(kind=ApprovalKind.FAILURE).exists()
-    )
+    if run.status != Status.FAILED:
+        return False
+    step = {"run": run, "sequence": run.sequence + 1}
+    expired = Q(status=ApprovalStatus.EXPIRED, on_expiry__isnull=True)
+    asked = Approval.objects.filter(expired | Q(kind=ApprovalKind.FAILURE), **step)
+    waits = EventWait.objects.filter(status=EventWaitStatus.EXPIRED, **step)
+    return asked.exists() or waits.exists()
