@@ -189,7 +189,7 @@ def _resume_one(
 def _asks_again(run: Run) -> bool:
     """Return whether a run failed since a person gave up, or nothing came in time.
 
-    The node then waits anew; otherwise it would read the same end of its wait once more.
+    The node then waits again; otherwise it would read the same end of its wait once more.
     """
     if run.status != Status.FAILED:
         return False
