@@ -15,7 +15,7 @@ import tempfile
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,54 +80,59 @@ def fresh_database(server: str, template: str = "template1") -> Iterator[str]:
 
 def migrated_template(home: Path, server: str) -> str:
     """Return the name of a migrated database, created once per test run."""
+
+    def fill(url: str) -> None:
+        _migrate_postgres(home, url)
+
+    return _template(home, server, "migrated_template", "template1", fill)
+
+
+def unsealed_template(home: Path, server: str) -> str:
+    """Return the name of a migrated database in which sealing has not begun."""
+    migrated = migrated_template(home, server)
+    return _template(home, server, "unsealed_template", migrated, _unseal)
+
+
+def _template(
+    home: Path, server: str, name: str, base: str, fill: Callable[[str], None]
+) -> str:
+    """Return the name of a copy of a database after `fill`, created once per test run."""
     import psycopg
 
-    name = "migrated_template"
-    with _locked(home / "template.lock"), psycopg.connect(server) as connection:
-        connection.autocommit = True
-        found = connection.execute(
-            "SELECT 1 FROM pg_database WHERE datname = %s", [name]
-        )
-        if found.fetchone() is None:
-            with fresh_database(server) as url:
-                _migrate_postgres(home, url, connection.info.server_version // 10000)
+    with (
+        _locked(home / "template.lock"),
+        psycopg.connect(server, autocommit=True) as connection,
+    ):
+        query = "SELECT 1 FROM pg_database WHERE datname = %s"
+        if connection.execute(query, [name]).fetchone() is None:
+            # It gets its name when complete, so that a failure leaves nothing to copy.
+            with fresh_database(server, base) as url:
+                fill(url)
                 fresh = urlsplit(url).path.strip("/")
                 connection.execute(f"CREATE DATABASE {name} TEMPLATE {fresh}")
     return name
 
 
-def unsealed_template(home: Path, server: str) -> str:
-    """Return the name of a migrated database in which sealing has not begun."""
+def _unseal(url: str) -> None:
     import psycopg
 
-    name, migrated = "unsealed_template", migrated_template(home, server)
-    with _locked(home / "template.lock"):
-        with psycopg.connect(server, autocommit=True) as connection:
-            found = connection.execute(
-                "SELECT 1 FROM pg_database WHERE datname = %s", [name]
-            )
-            if found.fetchone():
-                return name
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {migrated}")
-        with psycopg.connect(_address(server, name)) as connection:
-            connection.execute(FORGET_START_OF_SEALING)
-    return name
-
-
-def fill_migrated(url: str) -> None:
-    """Create our tables in an empty PostgreSQL database of any server; sealing has not begun."""
-    import psycopg
-
-    with psycopg.connect(url) as connection:
-        version = connection.info.server_version // 10000
-    with tempfile.TemporaryDirectory(prefix="migrated-") as directory:
-        _migrate_postgres(Path(directory), url, version)
     with psycopg.connect(url) as connection:
         connection.execute(FORGET_START_OF_SEALING)
 
 
-def _migrate_postgres(home: Path, url: str, version: int) -> None:
+def fill_migrated(url: str) -> None:
+    """Create our tables in an empty PostgreSQL database of any server; sealing has not begun."""
+    with tempfile.TemporaryDirectory(prefix="migrated-") as directory:
+        _migrate_postgres(Path(directory), url)
+    _unseal(url)
+
+
+def _migrate_postgres(home: Path, url: str) -> None:
     """Create our tables from the dump of an earlier run, or migrate and keep a dump."""
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        version = connection.info.server_version // 10000
     if dump := migration_cache.cached(f"postgres-{version}.sql"):
         quiet = ("-q", "-o", os.devnull, "-v", "ON_ERROR_STOP=1")
         _execute(version, "psql", "-X", *quiet, "-d", url, "-f", str(dump))

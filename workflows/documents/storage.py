@@ -16,6 +16,7 @@ from django.core import checks
 from django.core.files.storage import storages
 
 from workflows.infra import outages
+from workflows.models import Document, PageImage, RunFile
 from workflows.runtime.errors import ProviderError, StorageFailed
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ def storage_errors() -> Iterator[None]:
         outages.storage.report_failure(error)
         raise StorageFailed(STORAGE_FAILED_MESSAGE) from error
     outages.storage.report_success()
+
+
+def names_of_files() -> Iterator[str]:
+    """Yield the name in storage of each file that a row refers to."""
+    for model in (Document, RunFile, PageImage):
+        names = model.objects.order_by("pk").values_list("file", flat=True)
+        yield from (str(name) for name in names.iterator() if name)
 
 
 def delete_files(files: Sequence[FieldFile]) -> int:

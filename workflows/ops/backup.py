@@ -11,9 +11,8 @@ import hashlib
 import hmac
 import tempfile
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from django.core.files import File
 from django.core.files.storage import default_storage
@@ -24,18 +23,14 @@ from django.utils import timezone
 
 from workflows import __version__
 from workflows.audit import audit_events, keys
-from workflows.documents.storage import storage_errors
+from workflows.documents.storage import names_of_files, storage_errors
 from workflows.execution import workers
-from workflows.models import Document, PageImage, Run, RunFile
+from workflows.models import Run
 from workflows.ops import backup_archive, database_copies
 from workflows.ops.backup_archive import DIGESTS, MANIFEST, MEDIA, Manifest
 from workflows.runtime.errors import StorageFailed
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 ACTION: Final = "restore backup"
-MODELS: Final = (Document, RunFile, PageImage)
 
 
 class RestoreRefused(Exception):
@@ -62,7 +57,7 @@ def create(path: Path, *, with_media: bool) -> Manifest:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".backup-") as directory:
         copy = Path(directory) / database_copies.MEMBERS[database_copies.kind()]
         database_copies.dump(copy)
-        names = list(_names()) if with_media else []
+        names = list(names_of_files()) if with_media else []
         missing = [name for name in names if not _exists(name)]
         manifest = Manifest(
             format=backup_archive.FORMAT,
@@ -88,16 +83,6 @@ def key_id() -> str:
     return hmac.new(keys.sealing(), b"signalbox backup", hashlib.sha256).hexdigest()[
         :16
     ]
-
-
-def _names() -> Iterator[str]:
-    """Yield the names of all stored files."""
-    querysets = [
-        model.objects.order_by("pk").values_list("file", flat=True) for model in MODELS
-    ]
-    for name in chain.from_iterable(rows.iterator() for rows in querysets):
-        if name:
-            yield str(name)
 
 
 def _exists(name: str) -> bool:

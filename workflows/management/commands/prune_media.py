@@ -11,7 +11,7 @@ from django.core.files.storage import default_storage
 from django.core.management import BaseCommand, CommandError
 from django.utils import timezone
 
-from workflows.documents.storage import storage_errors
+from workflows.documents.storage import names_of_files, storage_errors
 from workflows.models import Document, PageImage, RunFile
 from workflows.pages.render.text import size
 from workflows.runtime.errors import StorageFailed
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         try:
             with storage_errors():
                 stored = set(_files())
-            self._remove_orphans(stored - _known(), will, dry_run=dry_run)
+            self._remove_orphans(stored - {*names_of_files()}, will, dry_run=dry_run)
             self._delete_images(stored, will, dry_run=dry_run)
             self._report_missing_documents(stored)
         except StorageFailed as failed:
@@ -77,15 +77,6 @@ class Command(BaseCommand):
         for row in rows:
             if _is_gone(str(row.file.name), stored):
                 self.stderr.write(f"The file of “{row.name}” ({row.pk}) is gone.")
-
-
-def _known() -> set[str]:
-    models = Document, PageImage, RunFile
-    return {
-        str(name)
-        for model in models
-        for name in model.objects.values_list("file", flat=True)
-    }
 
 
 def _files() -> Iterator[str]:
