@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +27,7 @@ from workflows.api.live.limits import streams as open_streams
 from workflows.infra import notifications, outages
 from workflows.infra.database_threads import run_in_db
 from workflows.models import ApiToken, Run, Status, WorkflowPermission
+from workflows.services import pauses
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -138,6 +140,23 @@ async def test_lists_are_streamed(application: Any, run: Run, admin: User) -> No
         await change(run)
         assert (await runs.next()).data["items"][0]["version"] == run.version
         assert (await approvals.next()).data == {"ids": [], "items": []}
+
+
+async def test_pauses_of_workflows_are_streamed_and_continued(
+    application: Any, alice: User, token: Any
+) -> None:
+    path = "/api/v1/pauses/events"
+    async with connected(application, path, token[1]) as stream:
+        assert (await stream.next()).data == {"ids": [], "items": []}
+        await run_in_db(partial(pauses.pause, "summarize", by=alice, reason="Stock."))
+        event = await stream.next()
+        assert (event.kind, event.data["ids"]) == ("pauses", ["summarize"])
+        assert event.data["items"][0]["reason"] == "Stock."
+    await run_in_db(partial(pauses.pause, "reasoning", by=alice, reason="Stock."))
+    async with connected(application, path, token[1], last_event_id=event.id) as stream:
+        missed = (await stream.next()).data
+        assert missed["ids"] == ["reasoning", "summarize"]
+        assert [one["workflow"] for one in missed["items"]] == ["reasoning"]
 
 
 def revoke(alice: User, token: ApiToken, run: Run) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.api.conftest import Caller
+from workflows.services import pauses
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -28,7 +29,18 @@ def test_the_api_pauses_and_unpauses(alice: User, api_client: Caller) -> None:
     }
     assert listed.pop(NAME) == paused.json()["paused"]
     assert {*listed.values()} == {None}
+    (row,) = client.get("/api/v1/pauses").json()
+    assert row == {"workflow": NAME, **paused.json()["paused"]}
     again = client.post(f"{API}/pause", body, content_type="application/json")
     assert (again.status_code, again.json()["code"]) == (409, "pause_unchanged")
     assert client.post(f"{API}/unpause").json()["paused"] is None
     assert client.post(f"{API}/unpause").status_code == 409
+    assert client.get("/api/v1/pauses").json() == []
+
+
+def test_the_reason_of_a_pause_is_hidden_without_permission_to_view_data(
+    alice: User, api_client: Caller
+) -> None:
+    pauses.pause(NAME, by=alice, reason=REASON)
+    (row,) = api_client(alice, "launch").get("/api/v1/pauses").json()
+    assert (row["workflow"], row["reason"]) == (NAME, "hidden")

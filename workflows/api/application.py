@@ -21,6 +21,7 @@ from workflows.api.routes import (
     live,
     notifications,
     operations,
+    pauses,
     reference,
     relations,
     reviews,
@@ -59,6 +60,8 @@ api.add_router("/runs", runs.router)
 api.add_router("/runs", history.router)
 api.add_router("/runs", live.runs_router)
 api.add_router("/approvals", live.approvals_router)
+api.add_router("/pauses", live.pauses_router)
+api.add_router("/pauses", pauses.router)
 api.add_router("/runs", approvals.of_run_router)
 api.add_router("/decisions", history.decisions_router)
 api.add_router("/approvals", approvals.router)

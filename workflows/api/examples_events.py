@@ -14,6 +14,12 @@ _event: dict[str, Any] = {
 }
 EVENT_SCHEMAS: Final[dict[str, Any]] = {
     "EventIn": _event,
+    "PausedWorkflow": {
+        "workflow": WORKFLOW,
+        "at": T1,
+        "by": "ada",
+        "reason": "The mail server is down.",
+    },
     "SentOut": {
         "id": JOB,
         "workflow": WORKFLOW,

@@ -19,6 +19,7 @@ from workflows.api.schemas_live import (
     ApprovalKey,
     ApprovalListEvent,
     Closed,
+    PauseListEvent,
     RunEvent,
     RunListEvent,
 )
@@ -49,7 +50,10 @@ SECURITY: Final = {
         " X-CSRFToken.",
     },
 }
-EVENTS: Final = (RunEvent, RunListEvent, ApprovalKey, ApprovalListEvent, Closed)
+EVENTS: Final = (
+    *(RunEvent, RunListEvent, ApprovalKey, ApprovalListEvent, PauseListEvent),
+    Closed,
+)
 TAG: Final = {"type": "string", "maxLength": 200}
 IF_MATCH: Final = {
     "in": "header",

@@ -15,6 +15,7 @@ from workflows.api.schemas import (
     ForkOut,
     ForkPreviewOut,
     LogLineOut,
+    PausedWorkflow,
     PreviewStepOut,
     ProgressOut,
     RunDetail,
@@ -87,6 +88,25 @@ def workflow_detail(
     )
 
 
+def paused_workflows(user: User, size: int | None = None) -> list[PausedWorkflow]:
+    """Return the pauses of the workflows that a person may see, by name."""
+    found = []
+    for pause in pauses.visible_pauses(user)[:size]:
+        name = pause.workflow_name
+        if not permissions.can_read(user, name):
+            redact(pause)
+        found.append(PausedWorkflow(workflow=name, **_pause(pause)))
+    return found
+
+
+def _pause(pause: WorkflowPause) -> dict[str, Any]:
+    return {
+        "at": pause.paused_at,
+        "by": pause.paused_by_name,
+        "reason": pause.reason,
+    }
+
+
 def _workflow(
     workflow: AnyWorkflow, user: User, pause: WorkflowPause | None
 ) -> dict[str, Any]:
@@ -98,11 +118,7 @@ def _workflow(
         "description": workflow.description,
         "fingerprint": workflow.fingerprint,
         "can_launch": permissions.can_launch(user, workflow.name),
-        "paused": None
-        if pause is None
-        else WorkflowPauseOut(
-            at=pause.paused_at, by=pause.paused_by_name, reason=pause.reason
-        ),
+        "paused": None if pause is None else WorkflowPauseOut(**_pause(pause)),
         "url": reverse("workflow", args=[workflow.name]),
     }
 

@@ -42,6 +42,12 @@ class WorkflowPauseOut(Schema):
     reason: str = Field(description="“hidden” if you can’t read its data.")
 
 
+class PausedWorkflow(WorkflowPauseOut):
+    """A pause with its workflow."""
+
+    workflow: str = Field(description="Name of the workflow.")
+
+
 class WorkflowSummary(Schema):
     """An installed workflow."""
 

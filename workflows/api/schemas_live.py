@@ -11,6 +11,7 @@ from workflows.api.schemas import (
     ApprovalOut,
     DecisionOut,
     LogLineOut,
+    PausedWorkflow,
     RunSummary,
     StageOut,
 )
@@ -58,6 +59,15 @@ class ApprovalListEvent(Schema):
 
     ids: list[ApprovalKey] = Field(description="All approvals of the page.")
     items: list[ApprovalOut] = Field(description="Those that are new or have changed.")
+
+
+class PauseListEvent(Schema):
+    """The paused workflows. Event `pauses`."""
+
+    ids: list[str] = Field(description="Names of all paused workflows.")
+    items: list[PausedWorkflow] = Field(
+        description="Those that are new or have changed."
+    )
 
 
 class Closed(Schema):

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 from workflows.access import permissions
 from workflows.api import representations
 from workflows.api.live.frames import Event
-from workflows.api.schemas_live import ApprovalKey, ApprovalListEvent, RunListEvent
+from workflows.api.paging import MAX_LIMIT
+from workflows.api.schemas_live import (
+    ApprovalKey,
+    ApprovalListEvent,
+    PauseListEvent,
+    RunListEvent,
+)
 from workflows.errors import InvalidCursor
 from workflows.pages.lists import open_approvals
 from workflows.pages.lists.live_lists import redacted_for
@@ -110,6 +116,12 @@ def approvals_page(size: int) -> Callable[[Viewer], Page]:
     return read
 
 
+def pauses_page(viewer: Viewer) -> Page:
+    """Return the first MAX_LIMIT paused workflows that the viewer may see, by name."""
+    found = representations.paused_workflows(viewer.user, MAX_LIMIT)
+    return Page({row.workflow: row for row in found}, _pauses_event)
+
+
 def _runs_event(ids: Sequence[Any], items: Sequence[Any]) -> Schema:
     return RunListEvent(ids=list(ids), items=list(items))
 
@@ -117,6 +129,10 @@ def _runs_event(ids: Sequence[Any], items: Sequence[Any]) -> Schema:
 def _approvals_event(ids: Sequence[Any], items: Sequence[Any]) -> Schema:
     keys = [ApprovalKey(run=run, sequence=sequence) for run, sequence in ids]
     return ApprovalListEvent(ids=keys, items=list(items))
+
+
+def _pauses_event(ids: Sequence[Any], items: Sequence[Any]) -> Schema:
+    return PauseListEvent(ids=list(ids), items=list(items))
 
 
 def encode(digests: Digests) -> str:

@@ -1,4 +1,4 @@
-"""Streams of server-sent events: of a run, of a list of runs, of open approvals."""
+"""Streams of server-sent events: of a run, of runs, of open approvals, of pauses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from pydantic import Field
 
 from workflows.api.filters import RunQuery
 from workflows.api.live import frames, streams
-from workflows.api.live.list_source import ListSource, approvals_page, runs_page
+from workflows.api.live.list_source import (
+    ListSource,
+    approvals_page,
+    pauses_page,
+    runs_page,
+)
 from workflows.api.live.run_source import Position, RunSource
 from workflows.api.live.viewers import Viewer
 from workflows.api.paging import DEFAULT_LIMIT, MAX_LIMIT
@@ -19,6 +24,7 @@ from workflows.api.requests import ApiRequest, errors
 
 runs_router = Router(tags=["events"])
 approvals_router = Router(tags=["events"])
+pauses_router = Router(tags=["events"])
 
 LastEventId = Annotated[
     str,
@@ -108,4 +114,16 @@ def stream_approvals(
     viewer, position = Viewer.of(request), frames.position_in(last_event_id)
     page = approvals_page(window.limit)
     source = ListSource("approvals", page, viewer, position)
+    return streams.respond(request, source, viewer)
+
+
+@pauses_router.get(
+    "/events",
+    response={**errors(400)},
+    openapi_extra=_documented("pauses", "PauseListEvent"),
+)
+def stream_pauses(request: ApiRequest, last_event_id: LastEventId) -> Any:
+    """Stream the paused workflows that you may see: one event for each change."""
+    viewer, position = Viewer.of(request), frames.position_in(last_event_id)
+    source = ListSource("pauses", pauses_page, viewer, position)
     return streams.respond(request, source, viewer)
