@@ -287,9 +287,11 @@ OIDC_GROUPS_CLAIM: Final = ENV.oidc_groups_claim
 OIDC_LINK_BY_EMAIL: Final = ENV.oidc_link_by_email
 
 MAILS_PER_MINUTE: Final = 3  # that reset the password of one address
+CHATS_PER_MINUTE: Final = 10  # addresses of their own that a person saves or tests
 RATES: Final = {  # a minute: of one address for logins, of one person for all else
     "login": ENV.logins_per_minute,
     "reset_mail": MAILS_PER_MINUTE,
+    "chat": CHATS_PER_MINUTE,
     "launch": ENV.launches_per_minute,
     "upload": ENV.uploads_per_minute,
     "api": ENV.api_requests_per_minute,

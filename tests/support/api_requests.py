@@ -63,6 +63,7 @@ BODIES |= {
     "change_alert": ALERT,
     "read_notifications": {},
     "follow": {"kind": "failures"},
+    "save_chat": {"address": "no address"},
 }
 BODIES |= {
     "define_variable": {"value": "mail.example", "workflows": [OURS]},

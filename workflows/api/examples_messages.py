@@ -84,6 +84,7 @@ _subscription: dict[str, Any] = {
     "kind": "workflow",
     "target": WORKFLOW,
     "mail": "daily",
+    "chat": "none",
     "created_at": T1,
 }
 MESSAGE_SCHEMAS: Final[dict[str, Any]] = {
@@ -126,6 +127,15 @@ MESSAGE_SCHEMAS: Final[dict[str, Any]] = {
     "ReadOut": {"read": 1},
     "SubscriptionIn": {"kind": "workflow", "target": WORKFLOW, "mail": "daily"},
     "SubscriptionOut": _subscription,
+    "ChatIn": {"address": "slack://TokenA/TokenB/TokenC/#my-runs"},
+    "ChatOut": {
+        "address": "slack://T...A/****/****/%23my-runs/",
+        "state": "working",
+        "failures": 0,
+        "error": None,
+        "next_attempt_at": None,
+        "updated_at": T1,
+    },
     "SubscriptionPage": {"items": [_subscription], "next": None},
     "VariableIn": _variable,
     "VariableOut": _variable_out,

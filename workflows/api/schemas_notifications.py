@@ -12,7 +12,8 @@ from pydantic import Field
 from workflows.api.schemas import Input
 from workflows.api.schemas_destinations import MAX_ID
 from workflows.api.schemas_schedules import NO_NUL
-from workflows.models import Followed, Mail
+from workflows.deliveries.service import MAX_URL_LENGTH
+from workflows.models import Chat, DestinationState, Followed, Mail
 
 
 class NotificationOut(Schema):
@@ -60,6 +61,10 @@ class SubscriptionIn(Input):
         description="Id of the run, name of the workflow, id of the saved view, or “”.",
     )
     mail: Mail = Mail.NONE
+    chat: Chat | None = Field(
+        None,
+        description="Whether messages go to your chat; null: as before, at first not.",
+    )
 
 
 class SubscriptionOut(Schema):
@@ -69,6 +74,7 @@ class SubscriptionOut(Schema):
     kind: Followed
     target: str
     mail: Mail
+    chat: Chat
     created_at: dt.datetime
 
 
@@ -77,3 +83,26 @@ class SubscriptionPage(Schema):
 
     items: list[SubscriptionOut]
     next: str | None
+
+
+class ChatIn(Input):
+    """The address of your chat."""
+
+    address: str = Field(
+        min_length=1,
+        max_length=MAX_URL_LENGTH,
+        pattern=NO_NUL,
+        description="As Apprise has it, such as `slack://TokenA/TokenB/TokenC/#channel`."
+        " It is stored encrypted.",
+    )
+
+
+class ChatOut(Schema):
+    """Your chat, which gets your notifications."""
+
+    address: str = Field(description="Without its secrets.")
+    state: DestinationState
+    failures: int = Field(description="Attempts in a row that failed.")
+    error: str | None = Field(description="Why the last attempt failed.")
+    next_attempt_at: dt.datetime | None
+    updated_at: dt.datetime

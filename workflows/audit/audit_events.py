@@ -66,6 +66,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         ),
         *("rotate destination secret", "replay delivery"),
     ),
+    "Notifications": ("set chat", "test chat", "remove chat"),
     "Incoming webhooks": (
         *(f"{verb} webhook" for verb in ("create", "change", "enable", "disable")),
         *("rotate webhook secret", "delete webhook", "replay webhook"),

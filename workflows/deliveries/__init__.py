@@ -6,6 +6,7 @@ recipients.py          who is notified of an event
 notification_texts.py  titles of notifications, and the texts of mail
 mail.py                mail to a person
 daily_mail.py          the mail of a day
+personal_chat.py       the chat of a person: set, test, remove
 expansion.py           a delivery per event and interested destination, by one process at a time
 payloads.py            the body of a message
 owner_permissions.py   what the owner of a destination may see

@@ -1,7 +1,8 @@
 """Messages to chats (Slack, Teams and others), in the words of Apprise's addresses.
 
 An address has secrets, so that it is stored encrypted. Requests are made in a child process
-(`chat_process.py`). A text has no data of a run, as the bodies of webhooks.
+(`chat_process.py`). A text has no data of a run, as the bodies of webhooks. Those of a person's
+chat are made when they are sent, from what the person may see then, as mail is.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from typing import TYPE_CHECKING, Any, Final
 from cryptography.fernet import InvalidToken
 from django.conf import settings
 
-from workflows.deliveries import notification_texts
+from workflows.deliveries import notification_texts, recipients
 from workflows.deliveries.webhook_requests import Result
+from workflows.infra.database_threads import run_in_db
 from workflows.infra.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from django.contrib.auth.models import User
 
     from workflows.models import Delivery, Destination, OutboxEvent
 
@@ -86,11 +90,29 @@ class ChatSender:
             return Result(
                 "The address can’t be decrypted: SECRET_KEY has changed. Enter it again."
             )
-        body = json.loads(delivery.body)
-        message = {"address": address, "title": body["title"], "body": body["text"]}
+        text = await run_in_db(_text, destination, delivery)
+        if text is None:
+            return Result("")  # nothing is left that the person may see
+        message = {"address": address, **text}
         found = await asyncio.to_thread(_in_child, message)
         duration = int((time.monotonic() - started) * 1000)
         return Result(clean(found["error"]), duration_ms=duration)
+
+
+def _text(destination: Destination, delivery: Delivery) -> dict[str, str] | None:
+    """Return title and body of a message; None if its person may not see it any more."""
+    stored = json.loads(delivery.body)
+    if "notifications" not in stored:
+        return {"title": stored["title"], "body": stored["text"]}
+    owner: User | None = destination.owner
+    ids = stored["notifications"]
+    events = recipients.still_visible(owner, ids) if owner is not None else []
+    if not events:
+        return None
+    return {
+        "title": notification_texts.title_of(events[0]),
+        "body": notification_texts.chat_about(events[0]),
+    }
 
 
 def _in_child(request: Mapping[str, Any]) -> dict[str, str]:

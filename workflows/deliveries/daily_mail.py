@@ -15,6 +15,7 @@ from django.db import transaction
 from workflows.deliveries.mail import body_of
 from workflows.infra import clock
 from workflows.models import Delivery, Destination, DestinationKind, Notification, Tally
+from workflows.models.destinations import personal_name
 
 NAME: Final = "digests"  # of the row with the due time
 HOUR: Final = 7  # of the day, in UTC
@@ -56,7 +57,7 @@ def _queue(user: User) -> None:
 def mail_destination(user: User) -> Destination:
     """Return the destination of mail to a person, which keeps its order and its attempts."""
     found, _ = Destination.objects.get_or_create(
-        name=f"Mail to account {user.pk}",
+        name=personal_name(DestinationKind.MAIL, user.pk),
         defaults={
             "kind": DestinationKind.MAIL,
             "owner": user,

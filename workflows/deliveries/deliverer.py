@@ -134,7 +134,7 @@ class Deliverer:
 def _sender_to(destination: Destination) -> Sender | ChatSender | MailSender:
     if destination.kind == DestinationKind.MAIL:
         return MailSender()
-    is_chat = destination.kind == DestinationKind.CHAT
+    is_chat = destination.kind in {DestinationKind.CHAT, DestinationKind.PERSONAL}
     return ChatSender() if is_chat else Sender(destination)
 
 

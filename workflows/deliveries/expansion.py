@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from django.db import transaction
 
-from workflows.deliveries import chat, daily_mail, payloads, recipients
+from workflows.deliveries import chat, daily_mail, payloads, personal_chat, recipients
 from workflows.deliveries.mail import body_of
 from workflows.deliveries.owner_permissions import may_receive
 from workflows.infra import clock
 from workflows.infra.database import is_postgresql
 from workflows.models import (
+    Chat,
     Delivery,
     DeliveryStatus,
     Destination,
@@ -26,6 +27,7 @@ from workflows.models import (
     OutboxEvent,
     Tally,
 )
+from workflows.models.destinations import PERSONAL_KINDS
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -46,7 +48,7 @@ def expand() -> bool:
             return False
         events = list(new[:MAX_EVENTS])
         now = clock.now()
-        rows = Destination.objects.exclude(kind=DestinationKind.MAIL)
+        rows = Destination.objects.exclude(kind__in=PERSONAL_KINDS)
         destinations = list(rows.select_related("owner"))
         deliveries = [
             delivery
@@ -61,11 +63,13 @@ def expand() -> bool:
 
 
 def _notify(events: Sequence[OutboxEvent]) -> list[Delivery]:
-    """Store the notifications of people; return the mails about them."""
+    """Store the notifications of people; return the messages about them."""
     subscriptions = recipients.relevant(events)
-    mails = []
+    chatting = {one.user for one in subscriptions if one.chat == Chat.EACH}
+    chats = personal_chat.chats_of(chatting) if chatting else {}
+    messages = []
     for event in events:
-        for user, mail in recipients.of(event, subscriptions).items():
+        for user, wanted in recipients.of(event, subscriptions).items():
             row = Notification.objects.create(
                 user=user,
                 event_id=event.pk,
@@ -74,16 +78,19 @@ def _notify(events: Sequence[OutboxEvent]) -> list[Delivery]:
                 run_id=event.run_id,
                 facts=event.facts,
                 created_at=event.created_at,
-                is_for_digest=mail == Mail.DAILY,
+                is_for_digest=wanted.mail == Mail.DAILY,
             )
-            if mail == Mail.EACH:
-                mails.append(_mail(row, event))
-    return mails
+            if wanted.mail == Mail.EACH:
+                messages.append(_about(row, event, daily_mail.mail_destination(user)))
+            if wanted.chat == Chat.EACH and user.pk in chats:
+                messages.append(_about(row, event, chats[user.pk]))
+    return messages
 
 
-def _mail(row: Notification, event: OutboxEvent) -> Delivery:
+def _about(row: Notification, event: OutboxEvent, to: Destination) -> Delivery:
+    """Return a message to a person about a notification."""
     return Delivery(
-        destination=daily_mail.mail_destination(row.user),
+        destination=to,
         event_id=event.pk,
         kind=event.kind,
         workflow_name=event.workflow_name,

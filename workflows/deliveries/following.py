@@ -12,6 +12,7 @@ from workflows.deliveries.recipients import FAILURES, MESSAGES, RUN_ENDS
 from workflows.errors import InvalidSubscription, SubscriptionNotFound
 from workflows.infra import clock
 from workflows.models import (
+    Chat,
     EventKind,
     Followed,
     Interest,
@@ -20,7 +21,7 @@ from workflows.models import (
     Subscription,
 )
 from workflows.services.saved_views import visible_views
-from workflows.system import System, system
+from workflows.system import system
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,17 +41,21 @@ def follow(
     *,
     by: User,
     mail: str = Mail.NONE,
-    executor: System = system,
+    chat: str | None = None,
 ) -> Subscription:
-    """Follow something; a second call changes whether mail is sent.
+    """Follow something; a second call changes how the person is notified.
 
+    `chat`: whether messages go to the chat of the person; None leaves it as it is.
     `target` is the id of a run, the name of a workflow, the id of a saved view, or "".
     Raises InvalidSubscription, RunNotFound, WorkflowNotFound.
     """
     if mail not in Mail.values:
         text = f"Choose from: {', '.join(Mail.values)}."
         raise InvalidSubscription({"mail": [text]})
-    wanted = draft(kind, target, by=by, executor=executor)
+    if chat is not None and chat not in Chat.values:
+        text = f"Choose from: {', '.join(Chat.values)}."
+        raise InvalidSubscription({"chat": [text]})
+    wanted = draft(kind, target, by=by)
     with transaction.atomic():
         mine = Subscription.objects.filter(user=by)
         others = mine.exclude(kind=kind, target=wanted.target)
@@ -61,19 +66,21 @@ def follow(
             user=by,
             kind=kind,
             target=wanted.target,
-            defaults={"mail": mail, "view": wanted.view},
+            defaults={
+                "mail": mail,
+                "chat": chat or Chat.NONE,
+                "view": wanted.view,
+            },
         )
         if is_new:
             Interest.objects.bulk_create(_interests(row))
-        elif row.mail != mail:
-            row.mail = mail
-            row.save(update_fields=["mail"])
+        else:
+            row.mail, row.chat = mail, chat or row.chat
+            row.save(update_fields=["mail", "chat"])
     return row
 
 
-def draft(
-    kind: str, target: str, *, by: User, executor: System = system
-) -> Subscription:
+def draft(kind: str, target: str, *, by: User) -> Subscription:
     """Return a subscription that is not saved.
 
     Raises InvalidSubscription, RunNotFound, WorkflowNotFound.
@@ -81,7 +88,7 @@ def draft(
     if kind not in Followed.values:
         text = f"Choose from: {', '.join(Followed.values)}."
         raise InvalidSubscription({"kind": [text]})
-    checked, view = _checked(Followed(kind), target, by, executor)
+    checked, view = _checked(Followed(kind), target, by)
     return Subscription(user=by, kind=kind, target=checked, view=view)
 
 
@@ -105,15 +112,13 @@ def subscriptions_of(user: User) -> QuerySet[Subscription]:
     return Subscription.objects.filter(user=user).select_related("view")
 
 
-def _checked(
-    kind: Followed, target: str, by: User, executor: System
-) -> tuple[str, SavedView | None]:
+def _checked(kind: Followed, target: str, by: User) -> tuple[str, SavedView | None]:
     """Return the target as it is stored, and its view. Raises if `by` may not see it."""
     if kind == Followed.RUN:
-        run_id = executor.find_run(target, by=by).pk
+        run_id = system.find_run(target, by=by).pk
         return run_id.hex, None
     if kind == Followed.WORKFLOW:
-        return executor.find_workflow(target, by=by).name, None
+        return system.find_workflow(target, by=by).name, None
     if kind == Followed.VIEW:
         views = [one for one in visible_views(by) if str(one.pk) == target]
         if not views:

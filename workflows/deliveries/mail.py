@@ -16,15 +16,15 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 
-from workflows.access import permissions
-from workflows.deliveries import notification_texts
+from workflows.deliveries import notification_texts, recipients
 from workflows.deliveries.webhook_requests import Result
 from workflows.infra.database_threads import run_in_db
 from workflows.infra.text import clean
-from workflows.models import Delivery, Destination, Notification
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+
+    from workflows.models import Delivery, Destination
 
 
 def is_configured() -> bool:
@@ -33,7 +33,7 @@ def is_configured() -> bool:
 
 
 def body_of(notification_ids: list[int]) -> str:
-    """Return the stored body of a mail: the notifications that it is about."""
+    """Return the stored body of a message to a person: the notifications it is about."""
     return json.dumps({"notifications": notification_ids})
 
 
@@ -76,8 +76,7 @@ def _mail(destination: Destination, delivery: Delivery) -> EmailMessage | None:
     if owner is None or not owner.is_active:
         return None
     ids = json.loads(delivery.body)["notifications"]
-    mine = Notification.objects.filter(user=owner, pk__in=ids).order_by("pk")
-    events = list(permissions.visible(owner, mine))
+    events = recipients.still_visible(owner, ids)
     if not events:
         return None
     is_digest = delivery.kind == "digest"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -12,9 +13,11 @@ from workflows.access import permissions
 from workflows.models import (
     Approval,
     ApprovalStatus,
+    Chat,
     EventKind,
     Followed,
     Mail,
+    Notification,
     Subscription,
 )
 from workflows.services.approvals import can_respond
@@ -46,6 +49,21 @@ MESSAGES: Final = frozenset(
 )
 MAILS: Final = (Mail.NONE, Mail.DAILY, Mail.EACH)  # the last one wins
 
+
+@dataclass(slots=True)
+class Channels:
+    """How a person is notified, beside the notification centre."""
+
+    mail: Mail = Mail.NONE
+    chat: Chat = Chat.NONE
+
+    def add(self, one: Subscription) -> None:
+        """Add the wish of a subscription."""
+        self.mail = max(self.mail, Mail(one.mail), key=MAILS.index)
+        if one.chat == Chat.EACH:
+            self.chat = Chat.EACH
+
+
 _matchers: list[Matcher] = []
 
 
@@ -74,16 +92,19 @@ def relevant(events: Sequence[OutboxEvent]) -> list[Subscription]:
 
 def of(
     event: OutboxEvent, subscriptions: Iterable[Subscription]
-) -> Mapping[User, Mail]:
-    """Return who is notified of an event, and whether by mail as well."""
-    found: dict[User, Mail] = {}
+) -> Mapping[User, Channels]:
+    """Return who is notified of an event, and how."""
+    found: dict[User, Channels] = {}
     for one in subscriptions:
-        if not is_wanted(one, event):
-            continue
-        mail = Mail(one.mail)
-        known = found.get(one.user, Mail.NONE)
-        found[one.user] = max(mail, known, key=MAILS.index)
+        if is_wanted(one, event):
+            found.setdefault(one.user, Channels()).add(one)
     return found
+
+
+def still_visible(owner: User, ids: Iterable[int]) -> list[Notification]:
+    """Return those of a person's notifications that they may see now, oldest first."""
+    mine = Notification.objects.filter(user=owner, pk__in=list(ids))
+    return list(permissions.visible(owner, mine).order_by("pk"))
 
 
 def is_wanted(one: Subscription, event: OutboxEvent) -> bool:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 from django.conf import settings
 
 from workflows.infra import clock
-from workflows.models import Delivery, DeliveryStatus, Notification, OutboxEvent, Tally
+from workflows.models import (
+    Delivery,
+    DeliveryStatus,
+    Destination,
+    DestinationKind,
+    Notification,
+    OutboxEvent,
+    Tally,
+)
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -42,6 +50,8 @@ def purge(now: dt.datetime) -> bool:
     events = OutboxEvent.objects.filter(created_at__lt=before)
     expanded = events.exclude(expanded_at=None)
     notifications = Notification.objects.filter(created_at__lt=before)
+    # an account that was deleted leaves its chat; the address is a secret
+    Destination.objects.filter(kind=DestinationKind.PERSONAL, owner=None).delete()
     return any([_delete(ended), _delete(expanded), _delete(notifications)])
 
 

@@ -30,6 +30,7 @@ from workflows.models import (
     EventKind,
     Interest,
 )
+from workflows.models.destinations import PERSONAL_KINDS, is_personal_name
 from workflows.services import entry_rules, named_rows
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Plan:
 
 def visible_destinations(user: User) -> QuerySet[Destination]:
     """Return the destinations that a person may see: all or none."""
-    rows = Destination.objects.exclude(kind=DestinationKind.MAIL)
+    rows = Destination.objects.exclude(kind__in=PERSONAL_KINDS)
     rows = rows.select_related("owner")
     return rows if permissions.can_view_destinations(user) else rows.none()
 
@@ -68,7 +69,7 @@ def visible_deliveries(user: User) -> QuerySet[Delivery]:
     if not permissions.can_view_destinations(user):
         return Delivery.objects.none()
     about = permissions.permissions_for(user).view.q()
-    rows = Delivery.objects.exclude(destination__kind=DestinationKind.MAIL)
+    rows = Delivery.objects.exclude(destination__kind__in=PERSONAL_KINDS)
     rows = rows.select_related("destination")
     return rows.filter(Q(workflow_name="") | about)
 
@@ -312,14 +313,17 @@ def _validate(plan: Plan, by: User) -> None:
     hidden = sorted(
         one for one in set(plan.workflows) if not permissions.can_view(by, one)
     )
+    name = entry_rules.normalised(plan.name)
     rules = {
-        "name": entry_rules.name_rule(plan.name),
+        "name": (False, "This name is reserved. Choose another one.")
+        if is_personal_name(name)
+        else entry_rules.name_rule(name),
         "events": (not unknown, f"Unknown events: {', '.join(unknown)[:200]}."),
         "workflows": (not hidden, f"Unknown workflows: {', '.join(hidden)[:200]}."),
     }
     errors = entry_rules.errors_of(rules)
     url = plan.url.strip()
-    problem = _problem_of_text(url) if chat.is_address(url) else _problem_of_url(url)
+    problem = problem_of_text(url) if chat.is_address(url) else _problem_of_url(url)
     if problem:
         errors["url"] = [problem]
     if errors:
@@ -332,7 +336,7 @@ def _problem_of_url(url: str) -> str:
     if not origin_of(url) or urlsplit(url).scheme not in schemes:
         return f"Enter a full URL that begins with {' or '.join(schemes)}://."
     parts = urlsplit(url)
-    if problem := _problem_of_text(url):
+    if problem := problem_of_text(url):
         return problem
     if parts.username is not None or parts.fragment:
         return "Enter a URL without a user name and without a fragment (#)."
@@ -341,7 +345,8 @@ def _problem_of_url(url: str) -> str:
     )
 
 
-def _problem_of_text(url: str) -> str:
+def problem_of_text(url: str) -> str:
+    """Return why a text can’t be a URL or an address, "" if it can."""
     is_plain = url.isascii() and url.isprintable() and " " not in url
     if len(url) > MAX_URL_LENGTH or not is_plain:
         return f"Enter a URL of up to {MAX_URL_LENGTH} ASCII characters without spaces."

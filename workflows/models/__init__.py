@@ -103,7 +103,13 @@ from workflows.models.status import (
     Suspicion,
     WaitKind,
 )
-from workflows.models.subscriptions import Followed, Mail, Notification, Subscription
+from workflows.models.subscriptions import (
+    Chat,
+    Followed,
+    Mail,
+    Notification,
+    Subscription,
+)
 from workflows.models.tallies import EdgeTally, RunTally, Tally
 from workflows.models.tokens import ApiToken, ServiceAccount, TokenScope
 from workflows.models.variables import Variable
@@ -149,6 +155,7 @@ __all__ = [
     "CallStatus",
     "Capability",
     "CatchUp",
+    "Chat",
     "Checkpoint",
     "ChildGroup",
     "ChildItem",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import uuid_utils.compat
 from cryptography.fernet import InvalidToken
@@ -29,6 +29,25 @@ class DestinationKind(models.TextChoices):
     WEBHOOK = "webhook", "Webhook"
     CHAT = "chat", "Chat"  # its address is secret; `url` is what can be shown of it
     MAIL = "mail", "Mail"  # of its owner, who has one at most
+    PERSONAL = "personal", "Personal chat"  # of its owner, in the same way
+
+
+PERSONAL_KINDS: Final = (DestinationKind.MAIL, DestinationKind.PERSONAL)
+"""What people get their notifications by; only they see it."""
+_NAMES: Final = {
+    DestinationKind.MAIL: "Mail to account",
+    DestinationKind.PERSONAL: "Chat of account",
+}
+
+
+def personal_name(kind: DestinationKind, user_id: int) -> str:
+    """Return the name of a person's destination, which makes it the only one."""
+    return f"{_NAMES[kind]} {user_id}"
+
+
+def is_personal_name(name: str) -> bool:
+    """Return whether a name is that of a person's destination."""
+    return name.startswith(tuple(_NAMES.values()))
 
 
 class DestinationState(models.TextChoices):
@@ -52,7 +71,7 @@ class Destination(models.Model):
     )
     name = models.CharField(max_length=100)
     url = models.CharField(max_length=500)
-    # encrypted: the signing secret, or the address of a chat
+    # encrypted: the signing secret, or the address of a chat, also of a person
     secrets = models.BinaryField(null=True, editable=False)
     previous_secret_until = models.DateTimeField(
         null=True

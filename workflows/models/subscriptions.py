@@ -31,6 +31,13 @@ class Mail(models.TextChoices):
     DAILY = "daily", "One mail a day"
 
 
+class Chat(models.TextChoices):
+    """Whether notifications are sent to the person's chat as well."""
+
+    NONE = "none", "No message"
+    EACH = "each", "A message for each"
+
+
 class Subscription(models.Model):
     """A person's wish to be notified of what happens to something."""
 
@@ -47,6 +54,9 @@ class Subscription(models.Model):
         SavedView, null=True, on_delete=models.CASCADE, related_name="+"
     )
     mail = models.CharField(max_length=5, choices=Mail.choices, default=Mail.NONE)
+    chat = models.CharField(
+        max_length=5, choices=Chat.choices, default=Chat.NONE, db_default=Chat.NONE
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

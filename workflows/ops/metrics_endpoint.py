@@ -30,6 +30,7 @@ from workflows.models import (
     Delivery,
     DeliveryStatus,
     Destination,
+    DestinationKind,
     DestinationState,
     EventMessage,
     EventWait,
@@ -199,7 +200,8 @@ def _deliveries(now: dt.datetime) -> Iterator[GaugeMetricFamily]:
     states = GaugeMetricFamily(
         "signalbox_destinations", "Webhook destinations, by state.", labels=["state"]
     )
-    counts = Counter(one.state for one in Destination.objects.all())
+    rows = Destination.objects.exclude(kind=DestinationKind.PERSONAL)
+    counts = Counter(one.state for one in rows)
     for state in DestinationState:
         states.add_metric([state.value], counts[state])
     yield states

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 UNIX = "unix://"
 LIMITED = {
     "reset_mail": "mails that reset the password of this address",
+    "chat": "changes and tests of this chat",
     "login": "sign-in attempts from this address",
     "api": "requests to the API",
     "api_failure": "requests with an invalid API token from this address",

@@ -208,6 +208,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
         notifications.notification_settings,
         name="notification-settings",
     ),
+    path("notifications/chat/", notifications.save_chat, name="chat-save"),
+    path("notifications/chat/test/", notifications.test_chat, name="chat-test"),
+    path("notifications/chat/remove/", notifications.remove_chat, name="chat-remove"),
     path("notifications/follow/", notifications.follow, name="follow"),
     path(
         "notifications/subscriptions/<int:subscription_id>/delete/",

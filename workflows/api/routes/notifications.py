@@ -15,6 +15,8 @@ from workflows.api.paging import Paging, link_next
 from workflows.api.requests import ApiRequest, errors
 from workflows.api.schemas_destinations import MAX_ID
 from workflows.api.schemas_notifications import (
+    ChatIn,
+    ChatOut,
     NotificationOut,
     NotificationPage,
     ReadIn,
@@ -23,9 +25,17 @@ from workflows.api.schemas_notifications import (
     SubscriptionOut,
     SubscriptionPage,
 )
-from workflows.deliveries import following, notification_texts
-from workflows.models import Followed, Mail, Notification, Subscription
+from workflows.deliveries import following, notification_texts, personal_chat
+from workflows.models import (
+    Chat,
+    Destination,
+    Followed,
+    Mail,
+    Notification,
+    Subscription,
+)
 from workflows.pages.lists.pagination import forward_page, keyset_page
+from workflows.pages.rate_limits import count
 
 router = Router(tags=["notifications"])
 subscriptions_router = Router(tags=["notifications"])
@@ -59,6 +69,37 @@ def read_notifications(request: ApiRequest, body: ReadIn) -> Any:
     return {"read": following.mark_read(request.user, body.notifications)}
 
 
+@router.get("/chat", response={200: ChatOut, **errors(404)})
+def get_chat(request: ApiRequest) -> Any:
+    """Get your chat, to which notifications are sent as well."""
+    return _chat(personal_chat.find(request.user))
+
+
+@router.put("/chat", response={200: ChatOut, **errors(403)})
+def save_chat(request: ApiRequest, body: ChatIn) -> Any:
+    """Set the address of your chat; subscriptions choose what is sent to it."""
+    _require_whole_token(request)
+    count("chat", f"person {request.user.pk}")
+    return _chat(personal_chat.save(body.address, by=request.user))
+
+
+@router.delete("/chat", response={204: None, **errors(403, 404)})
+def remove_chat(request: ApiRequest) -> Any:
+    """Delete your chat; messages that wait are not sent."""
+    _require_whole_token(request)
+    personal_chat.remove(by=request.user)
+    return Reply(204, None)
+
+
+@router.post("/chat/test", response={202: ChatOut, **errors(403, 404)})
+def test_chat(request: ApiRequest) -> Any:
+    """Queue a test message to your chat, and try waiting messages again now."""
+    _require_whole_token(request)
+    count("chat", f"person {request.user.pk}")
+    personal_chat.send_test(by=request.user)
+    return Reply(202, _chat(personal_chat.find(request.user)))
+
+
 @subscriptions_router.get("", response={200: SubscriptionPage, **errors(400)})
 def list_subscriptions(
     request: ApiRequest, response: HttpResponse, paging: Query[Paging]
@@ -76,10 +117,12 @@ def list_subscriptions(
 def follow(request: ApiRequest, body: SubscriptionIn) -> Any:
     """Follow a run, a workflow, a saved view, approvals for you, or failures.
 
-    A repetition changes whether mail is sent.
+    A repetition changes whether mail, and messages to your chat, are sent.
     """
     _require_whole_token(request)
-    row = following.follow(body.kind, body.target, by=request.user, mail=body.mail)
+    row = following.follow(
+        body.kind, body.target, by=request.user, mail=body.mail, chat=body.chat
+    )
     return Reply(201, _subscription(row))
 
 
@@ -114,6 +157,17 @@ def _notification(row: Notification) -> NotificationOut:
     )
 
 
+def _chat(row: Destination) -> ChatOut:
+    return ChatOut(
+        address=row.url,
+        state=row.state,
+        failures=row.failures,
+        error=personal_chat.last_error(row) or None,
+        next_attempt_at=row.next_attempt_at,
+        updated_at=row.updated_at,
+    )
+
+
 def _subscription(row: Subscription) -> SubscriptionOut:
     is_run = row.kind == Followed.RUN
     return SubscriptionOut(
@@ -121,5 +175,6 @@ def _subscription(row: Subscription) -> SubscriptionOut:
         kind=Followed(row.kind),
         target=str(UUID(row.target)) if is_run else row.target,
         mail=Mail(row.mail),
+        chat=Chat(row.chat),
         created_at=row.created_at,
     )

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from workflows.deliveries import following, mail, notification_texts
-from workflows.models import Followed, Mail, Run
+from workflows.deliveries import following, mail, notification_texts, personal_chat
+from workflows.errors import InvalidDestination
+from workflows.models import Chat, Followed, Mail, Run
 from workflows.pages.access import members_only
 from workflows.pages.catalog import title_of
+from workflows.pages.forms.notifications import ChatForm
+from workflows.pages.forms.service_errors import add_service_errors
 from workflows.pages.lists.pagination import keyset_page
 from workflows.pages.post_only_views import posts_only
 from workflows.pages.query_string import clean_text, int_in, is_row_id
+from workflows.pages.rate_limits import limited
 from workflows.pages.request_errors import answers_request_errors
+from workflows.pages.requests import status_of_form
 from workflows.pages.visible_rows import visible_runs
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.http import HttpResponse
 
-    from workflows.models import Notification, Subscription
+    from workflows.models import Destination, Notification, Subscription
     from workflows.pages.requests import HtmxRequest
 
 MAX_TARGET_LENGTH = 100  # characters
@@ -95,8 +100,13 @@ def mark_read(request: HtmxRequest) -> HttpResponse:
 @require_safe
 @members_only
 def notification_settings(request: HtmxRequest) -> HttpResponse:
-    """Show what the user follows."""
+    """Show what the user follows, and how they are notified."""
+    return _settings_page(request)
+
+
+def _settings_page(request: HtmxRequest, form: ChatForm | None = None) -> HttpResponse:
     rows = following.subscriptions_of(request.user)
+    chat = personal_chat.chat_of(request.user)
     known = {row.kind: row for row in rows if row.kind in GENERAL}
     context = {
         "general": [(kind, known.get(kind), EXPLANATIONS[kind]) for kind in GENERAL],
@@ -105,11 +115,63 @@ def notification_settings(request: HtmxRequest) -> HttpResponse:
             for row in rows
             if row.kind not in GENERAL
         ],
+        **_channels(request.user, chat),
+        "chat_error": personal_chat.last_error(chat) if chat else "",
+        "form": form or ChatForm(initial={"address": chat.url if chat else ""}),
+        "has_chats": personal_chat.is_available(),
+    }
+    status = status_of_form(request)
+    return render(request, "notifications/settings.html", context, status=status)
+
+
+def _channels(user: User, chat: Destination | None) -> dict[str, Any]:
+    """Return how a person can be notified, beside the notification centre."""
+    return {
         "mails": Mail.choices,
         "has_mail": mail.is_configured(),
-        "address": request.user.email,
+        "address": user.email,
+        "chats": Chat.choices if chat else [],
+        "chat": chat,
     }
-    return render(request, "notifications/settings.html", context)
+
+
+@posts_only
+@members_only
+@answers_request_errors
+@limited("chat")
+def save_chat(request: HtmxRequest) -> HttpResponse:
+    """Set the address of the user's chat."""
+    form = ChatForm(request.POST)
+    if form.is_valid():
+        try:
+            personal_chat.save(form.cleaned_data["address"], by=request.user)
+        except InvalidDestination as error:
+            add_service_errors(form, error)
+        else:
+            messages.success(request, "Chat saved. Choose below what to send to it.")
+            return redirect("notification-settings")
+    return _settings_page(request, form)
+
+
+@posts_only
+@members_only
+@answers_request_errors
+@limited("chat")
+def test_chat(request: HtmxRequest) -> HttpResponse:
+    """Queue a test message to the user's chat."""
+    personal_chat.send_test(by=request.user)
+    messages.success(request, "Test message queued. Reload to see the result.")
+    return redirect("notification-settings")
+
+
+@posts_only
+@members_only
+@answers_request_errors
+def remove_chat(request: HtmxRequest) -> HttpResponse:
+    """Delete the user's chat."""
+    personal_chat.remove(by=request.user)
+    messages.success(request, "Chat removed.")
+    return redirect("notification-settings")
 
 
 def describe(row: Subscription, user: User) -> str:
@@ -134,7 +196,8 @@ def follow(request: HtmxRequest) -> HttpResponse:
     target = clean_text(sent.get("target", ""))[:MAX_TARGET_LENGTH]
     if request.method == "POST":
         chosen = clean_text(request.POST.get("mail", Mail.NONE))
-        row = following.follow(kind, target, by=request.user, mail=chosen)
+        chat = clean_text(request.POST["chat"]) if "chat" in request.POST else None
+        row = following.follow(kind, target, by=request.user, mail=chosen, chat=chat)
         messages.success(request, f"Following: {describe(row, request.user)}.")
         return redirect("notification-settings")
     if kind not in Followed.values:
@@ -146,9 +209,7 @@ def follow(request: HtmxRequest) -> HttpResponse:
         "subscription": known or row,
         "title": describe(row, request.user),
         "target": target,
-        "mails": Mail.choices,
-        "has_mail": mail.is_configured(),
-        "address": request.user.email,
+        **_channels(request.user, personal_chat.chat_of(request.user)),
     }
     return render(request, "notifications/follow.html", context)
 
