@@ -35,6 +35,13 @@ class RetentionSettings(BaseSettings):
         "if a retention rule deletes the data of the workflow's runs earlier.",
     )
 
+    approval_claim_hours: float = Field(
+        8,
+        gt=0,
+        le=8_760,
+        description="Hours after which the claim of an approval ends, if its person has "
+        "neither responded nor released it.",
+    )
     event_keep_days: int = Field(
         30,
         ge=1,

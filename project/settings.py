@@ -30,6 +30,7 @@ SECRET_KEY = (
 SECRET_KEY_FALLBACKS = [key.get_secret_value() for key in ENV.secret_key_fallbacks]
 RETENTION_ENABLED = ENV.retention_enabled
 WEBHOOK_DELIVERY_DAYS = ENV.webhook_delivery_days
+APPROVAL_CLAIM_HOURS = ENV.approval_claim_hours
 EVENT_KEEP_DAYS = ENV.event_keep_days
 AUDIT_KEYS = [key.get_secret_value() for key in ENV.audit_keys]
 

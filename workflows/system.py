@@ -18,13 +18,11 @@ from workflows.access import permissions
 from workflows.agents import budgets
 from workflows.audit import audit_events
 from workflows.documents import uses
-from workflows.engine.errors import ResponseRefused
 from workflows.errors import (
     AlreadyAnswered,
     InvalidParams,
     InvalidStatus,
     KeyReused,
-    NotAllowed,
     PayloadRemoved,
     WorkerAlive,
     WorkflowNotFound,
@@ -61,8 +59,8 @@ from workflows.services import (
     pauses,
     saved_views,
 )
+from workflows.services.approval_work import ApprovalWork
 from workflows.services.fork_plans import ForkRequest
-from workflows.services.reviews import Reviews
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -75,7 +73,7 @@ if TYPE_CHECKING:
     from workflows.services.fork_preview import ForkPreview
 
 
-class System(Reviews):
+class System(ApprovalWork):
     """Queries and actions on workflows and runs."""
 
     def execute(  # noqa: PLR0913 - options of a launch
@@ -230,7 +228,7 @@ class System(Reviews):
         if planned.approval is not None and planned.response is None:
             raise InvalidParams({"": ["Enter the response."]})
         if by is not None and planned.approval is not None:
-            self._require_respondent(planned.approval, by)
+            approvals.require_respondent(planned.approval, by)
         return forks.make(
             planned, by=by, reason=reason, token=token, idempotency_key=idempotency_key
         )
@@ -412,7 +410,7 @@ class System(Reviews):
         permissions.require(
             permissions.can_approve_run(by, run), "respond to approvals of this run"
         )
-        self._require_respondent(approval, by)
+        approvals.require_respondent(approval, by)
         checked = approvals.checked(self._registry, approval, value)
         audit_events.require_reason(comment, by=by)
         try:
@@ -448,19 +446,6 @@ class System(Reviews):
             self._wake(approval, "raise budget", by, reason)
         else:
             run_cancellation.cancel(approval.run, by=by, reason=comment)
-
-    @staticmethod
-    def _require_respondent(approval: Approval, by: AbstractBaseUser) -> None:
-        """Raise NotAllowed, ResponseRefused or AlreadyAnswered for a person who may not."""
-        if not approvals.is_for(
-            approval.groups, permissions.permissions_for(by).groups
-        ):
-            raise NotAllowed(
-                f"You are not an approver: members of {' or '.join(approval.groups)} are."
-            )
-        if why := approvals.refusal(approval, by.pk):
-            is_excluded = by.pk in approval.excluded
-            raise ResponseRefused(why) if is_excluded else AlreadyAnswered(why)
 
     def _vote(
         self,

@@ -25,6 +25,7 @@ from pytest_django import Settings
 from tests.pages.test_consumers import opened
 from tests.support.factories import make_run
 from tests.support.permission_fixtures import (
+    ABOUT_APPROVALS,
     COLUMNS,
     OURS,
     THEIRS,
@@ -134,6 +135,10 @@ def test_methods_missing_from_the_table_are_refused(
 # Responses -------------------------------------------------------------------------------
 
 
+def _run_of(address: str, world: World) -> Run:
+    return world.asked.run if ABOUT_APPROVALS.search(address) else world.run
+
+
 def path_of(name: str, world: World) -> str:
     """Return an address with ids of existing rows."""
     address = name.split(" ", 1)[1]
@@ -141,7 +146,7 @@ def path_of(name: str, world: World) -> str:
         return f"/{address}"
     model = re.match(r"admin/(workflows|auth|axes)/(\w+)/", address)
     values: dict[str, Any] = {
-        "<uuid:run_id>": (world.asked.run if "/respond/" in address else world.run).pk,
+        "<uuid:run_id>": _run_of(address, world).pk,
         "<str:name>": OURS,
         "<slug:document>": "glossary",
         "<slug:image>": "run",
@@ -413,7 +418,7 @@ def test_a_hidden_run_gets_the_response_of_a_missing_one(
         if entry.verb not in {"GET", "POST"} or "<uuid:run_id>" not in entry.address:
             continue
         path = path_of(entry.name, world)
-        hidden = str(world.asked.run.pk if "respond" in path else world.run.pk)
+        hidden = str(_run_of(path, world).pk)
         send = client.get if entry.verb == "GET" else client.post
         there, not_there = send(path), send(path.replace(hidden, nothing))
         assert there.status_code == not_there.status_code == 404, entry.name

@@ -15,7 +15,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from tests.api.conftest import Caller
-from tests.support.api_requests import operations, path_of, send
+from tests.support.api_requests import operations, path_of, run_of, send
 from tests.support.permission_fixtures import (
     COLUMNS,
     WORD,
@@ -116,7 +116,7 @@ def test_a_hidden_run_gets_the_response_of_a_missing_one(
         if "<run_id>" not in address:
             continue
         _, text = sent(client, world, (method, address, name))
-        run = world.asked.run if name == "respond" else world.run
+        run = run_of(name, world)
         fake = address.replace("<run_id>", missing)
         _, other = sent(client, world, (method, fake, name))
         assert text.replace(str(run.pk), missing) == other, address

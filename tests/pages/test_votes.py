@@ -100,7 +100,7 @@ def test_the_form_begins_with_the_initial_response(
     one = requested(initial=initial)
     text = page_of(sign_in(alice), one)
     assert 'value="a draft"' in text
-    assert re.search(r'value="reject"[^>]*checked', text)
+    assert re.search(r'class="button primary"[^>]*value="reject"', text)
 
 
 def test_an_untouched_field_of_the_form_keeps_the_initial_value(

@@ -7,12 +7,14 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from tests.support.permission_fixtures import OURS, World
+from tests.support.permission_fixtures import ABOUT_APPROVALS, OURS, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.test import Client
+
+    from workflows.models import Run
 
 ROOT = "/api/v1/"
 REASON = {"reason": "Check of permissions."}
@@ -32,6 +34,8 @@ BODIES: dict[str, Any] = {
     "add_label": {"name": "new"},
     "add_note": {"text": "new"},
     "respond": {"value": {}, **REASON},
+    "claim_approval": {},
+    "release_approval": {},
     "send_event": {"name": "payment", "workflow": OURS},
     "preview_bulk_action": {"action": "cancel", "filters": {}},
     "start_bulk_action": {"action": "cancel", "filters": {}, **REASON},
@@ -94,10 +98,15 @@ def operations() -> Iterator[tuple[str, str, str]]:
         yield method.upper(), address, operation["operationId"]
 
 
+def run_of(operation_id: str, world: World) -> Run:
+    """Return the run that a request is about."""
+    return world.asked.run if ABOUT_APPROVALS.search(operation_id) else world.run
+
+
 def path_of(address: str, operation_id: str, world: World) -> str:
     """Return the path and query of a request."""
     values: dict[str, Any] = {
-        "<run_id>": world.asked.run.pk if operation_id == "respond" else world.run.pk,
+        "<run_id>": run_of(operation_id, world).pk,
         "<name>": OURS,
         "<sequence>": 1,
         "<document_id>": world.document.pk,

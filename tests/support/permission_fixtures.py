@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +161,10 @@ def _grant_other_workflow(user: User) -> None:
     WorkflowPermission.objects.create(workflow_name=THEIRS, group=team, **flags)
     make_run(workflow_name=THEIRS)
     make_decision(make_run(workflow_name=THEIRS), reason="of another workflow")
+
+
+# addresses and operations that are about the open approval of a run
+ABOUT_APPROVALS = re.compile(r"\brespond\b|claim|_approval\b|/approval/")
 
 
 def make_world() -> World:

@@ -31,7 +31,7 @@ from workflows.models import (
 from workflows.registry import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
     from django.contrib.sessions.backends.base import SessionBase
@@ -358,6 +358,11 @@ def can_approve_run(person: Person, run: Run) -> bool:
     """
     granted = permissions_for(person)
     return run.workflow_name in granted.approve and run.workflow_name in granted.read
+
+
+def is_for(approvers: Collection[str], groups: frozenset[str] | None) -> bool:
+    """Return whether a member of `groups` is an approver; no approvers means everyone."""
+    return groups is None or not approvers or not groups.isdisjoint(approvers)
 
 
 def can_launch(person: Person, name: str) -> bool:

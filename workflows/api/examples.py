@@ -15,6 +15,7 @@ from workflows.api.example_values import (
     T3,
     WORKFLOW,
 )
+from workflows.api.examples_approvals import APPROVAL_SCHEMAS
 from workflows.api.examples_calls import CALL_SCHEMAS
 from workflows.api.examples_events import EVENT_SCHEMAS
 from workflows.api.examples_forks import FORK_SCHEMAS
@@ -153,6 +154,8 @@ _approval: dict[str, Any] = {
     "responded_by": None,
     "responded_at": None,
     "comment": "",
+    "claimed_by": "ada",
+    "claimed_until": T3,
     "withdrawn_reason": "",
 }
 _call: dict[str, Any] = {
@@ -342,6 +345,7 @@ SCHEMAS: Final[dict[str, Any]] = {
     **MESSAGE_SCHEMAS,
     **EVENT_SCHEMAS,
     **FORK_SCHEMAS,
+    **APPROVAL_SCHEMAS,
     **REVIEW_SCHEMAS,
     **WHAT_IF_SCHEMAS,
     "AgentOut": {

@@ -484,6 +484,10 @@ class ApprovalOut(Schema):
     responded_by: str | None
     responded_at: dt.datetime | None
     comment: str
+    claimed_by: str | None = Field(
+        description="Who is working on the open approval; others may respond as well."
+    )
+    claimed_until: dt.datetime | None = Field(description="When the claim ends.")
     withdrawn_reason: str = Field(
         description="Why no response is needed, such as what came first; “” if it was"
         " not withdrawn."
@@ -502,6 +506,14 @@ class Response(Input):
 
     value: dict[str, Any] = Field(description="Fits the form of the approval.")
     reason: str = Field("", max_length=2_000, description="Stored with the response.")
+    sequence: int | None = Field(
+        None, ge=0, description="Step of the approval; another one is refused with 409."
+    )
+
+
+class ApprovalRef(Input):
+    """Which approval of the run a request is about."""
+
     sequence: int | None = Field(
         None, ge=0, description="Step of the approval; another one is refused with 409."
     )

@@ -35,7 +35,10 @@ ACTIONS: dict[str, tuple[str, ...]] = {
         *("mark golden", "unmark golden", "assess"),
     ),
     "Workflows": ("pause workflow", "unpause workflow"),
-    "Approvals": ("respond", "raise budget"),
+    "Approvals": (
+        *("respond", "raise budget"),
+        *("claim approval", "release approval"),
+    ),
     "Events": ("send event", "receive event"),
     "Documents": (*ON_DOCUMENTS, "add file"),
     "Agents, profiles and budgets": (

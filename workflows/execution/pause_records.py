@@ -20,6 +20,7 @@ from workflows.execution import (
 from workflows.infra import clock
 from workflows.models import (
     Approval,
+    ApprovalClaim,
     ApprovalKind,
     ApprovalStatus,
     ChildGroup,
@@ -171,6 +172,7 @@ def _open_approval(run: Run, paused: Paused) -> None:
     )
     if not is_new:
         approval.votes.all().delete()
+        ApprovalClaim.objects.filter(approval=approval).delete()
 
 
 def _kind_of(paused: Paused) -> ApprovalKind:

@@ -14,7 +14,13 @@ from django.db.models import Exists, OuterRef, Subquery
 from django.utils import timezone
 
 from workflows.audit import seal_rows
-from workflows.execution import event_delivery, recovery, run_cancellation, sql
+from workflows.execution import (
+    approval_sweep,
+    event_delivery,
+    recovery,
+    run_cancellation,
+    sql,
+)
 from workflows.infra import clock, notifications
 from workflows.models import (
     ENDED,
@@ -122,6 +128,7 @@ def sweep(
         *_wake_overdue(now),
         *_wake_parents(),
         *event_delivery.deliver_missed(),
+        *approval_sweep.sweep(),
     ]
     for run_id in changed:
         notifications.changed_on_commit(run_id)

@@ -12,6 +12,7 @@ from workflows.models.agents import (
     Provider,
 )
 from workflows.models.alerts import AlertIncident, AlertMetric, AlertRule
+from workflows.models.approval_work import ApprovalClaim
 from workflows.models.approvals import Approval, ApprovalVote
 from workflows.models.assessments import WHOLE_RUN, Assessment
 from workflows.models.bulk_operations import BulkItem, BulkJob, ItemResult
@@ -140,6 +141,7 @@ __all__ = [
     "AnswerSource",
     "ApiToken",
     "Approval",
+    "ApprovalClaim",
     "ApprovalKind",
     "ApprovalStatus",
     "ApprovalVote",

@@ -6,6 +6,7 @@ from workflows.pages.accounts import invitation_views
 from workflows.pages.views import (
     agents,
     alerts,
+    approval_work,
     approvals,
     assessments,
     audit,
@@ -128,6 +129,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<uuid:run_id>/golden/", golden_runs.mark, name="run-golden"),
     path("runs/<uuid:run_id>/labels/", runs.label, name="run-label"),
     path("runs/<uuid:run_id>/respond/", approvals.respond, name="run-respond"),
+    path("runs/<uuid:run_id>/claim/", approval_work.claim, name="run-claim"),
+    path("runs/<uuid:run_id>/unclaim/", approval_work.release, name="run-unclaim"),
     path("runs/<uuid:run_id>/result.json", history.result, name="run-result"),
     path("runs/<uuid:run_id>/params.json", history.params, name="run-params"),
     path("runs/<uuid:run_id>/files/<uuid:file_id>", history.file, name="run-file"),

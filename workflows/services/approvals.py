@@ -6,16 +6,18 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from workflows.access import permissions
+from workflows.access.permissions import is_for
 from workflows.agents import budgets
 from workflows.audit import seals
+from workflows.engine.errors import ResponseRefused
 from workflows.engine.votes import is_veto
-from workflows.errors import AlreadyAnswered
+from workflows.errors import AlreadyAnswered, NotAllowed
 from workflows.execution.params import check_response
 from workflows.models import ApprovalKind, ApprovalStatus, ApprovalVote
 from workflows.services.edited_states import checked_choice
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from django.contrib.auth.models import AbstractBaseUser
 
@@ -42,9 +44,38 @@ def can_respond(approval: Approval, user: AbstractBaseUser) -> bool:
     return is_for(approval.groups, groups) and not refusal(approval, user.pk)
 
 
-def is_for(approvers: Collection[str], groups: frozenset[str] | None) -> bool:
-    """Return whether a member of `groups` is an approver; no approvers means everyone."""
-    return groups is None or not approvers or not groups.isdisjoint(approvers)
+def may_respond(approval: Approval, user: AbstractBaseUser) -> bool:
+    """Return whether this person can respond, and has the permission for it."""
+    return permissions.can_approve_run(user, approval.run) and can_respond(
+        approval, user
+    )
+
+
+def require_respondent(approval: Approval, by: AbstractBaseUser) -> None:
+    """Raise NotAllowed, ResponseRefused or AlreadyAnswered for a person who may not respond."""
+    if not is_for(approval.groups, permissions.permissions_for(by).groups):
+        raise NotAllowed(
+            f"You are not an approver: members of {' or '.join(approval.groups)} are."
+        )
+    if why := refusal(approval, by.pk):
+        is_excluded = by.pk in approval.excluded
+        raise ResponseRefused(why) if is_excluded else AlreadyAnswered(why)
+
+
+def require_open(approval: Approval, sequence: int | None = None) -> None:
+    """Raise AlreadyAnswered if the approval is closed, or of another step than this one."""
+    if approval.status != ApprovalStatus.OPEN:
+        raise AlreadyAnswered(closed_reason(approval))
+    require_step(approval, sequence)
+
+
+def require_step(approval: Approval, sequence: int | None) -> None:
+    """Raise AlreadyAnswered if a request is about the approval of another step."""
+    if sequence is not None and approval.sequence != sequence:
+        raise AlreadyAnswered(
+            f"The run waits for the approval of step {approval.sequence}, not of"
+            f" step {sequence}."
+        )
 
 
 def refusal(approval: Approval, person_id: int | None) -> str:

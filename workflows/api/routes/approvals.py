@@ -12,11 +12,17 @@ from workflows.access import permissions
 from workflows.api import representations
 from workflows.api.paging import Paging, link_next
 from workflows.api.requests import ApiRequest, errors, require_version, visible_run
-from workflows.api.schemas import ApprovalOut, ApprovalPage, Response, RunDetail
-from workflows.errors import AlreadyAnswered
+from workflows.api.schemas import (
+    ApprovalOut,
+    ApprovalPage,
+    ApprovalRef,
+    Response,
+    RunDetail,
+)
 from workflows.models import Approval
 from workflows.pages.lists import open_approvals
 from workflows.pages.redaction import redact_rows
+from workflows.services.approvals import require_step
 from workflows.system import system
 
 router = Router(tags=["approvals"])
@@ -45,7 +51,8 @@ def list_approvals(
 def list_run_approvals(request: ApiRequest, run_id: UUID) -> Any:
     """List the approvals of a run, newest first."""
     run = visible_run(request, run_id)
-    rows = Approval.objects.filter(run=run_id).select_related("run", "responded_by")
+    rows = Approval.objects.filter(run=run_id)
+    rows = rows.select_related("run", "responded_by", "claim")
     rows = rows.prefetch_related("votes")
     return [
         representations.approval(row, request.user) for row in redact_rows(run, rows)
@@ -64,10 +71,33 @@ def respond(request: ApiRequest, run_id: UUID, body: Response) -> Any:
     require_version(request, run_id)
     if body.sequence is not None:
         approval = system.find_approval(visible_run(request, run_id).pk)
-        if approval.sequence != body.sequence:
-            raise AlreadyAnswered(
-                f"The run waits for the approval of step {approval.sequence}, not of"
-                f" step {body.sequence}."
-            )
+        require_step(approval, body.sequence)
     system.respond(run_id, body.value, by=request.user, comment=body.reason)
     return representations.run_detail(visible_run(request, run_id), request.user)
+
+
+@router.post(
+    "/{uuid:run_id}/claim", response={200: ApprovalOut, **errors(403, 404, 409)}
+)
+def claim_approval(request: ApiRequest, run_id: UUID, body: ApprovalRef) -> Any:
+    """Note that you work on the open approval of a run; others may still respond.
+
+    The claim ends with a response, when it is released, and after `APPROVAL_CLAIM_HOURS`. While
+    another person has claimed the approval, a claim is refused with 409.
+    """
+    system.claim_approval(run_id, by=request.user, sequence=body.sequence)
+    return _approval(request, run_id)
+
+
+@router.post(
+    "/{uuid:run_id}/release", response={200: ApprovalOut, **errors(403, 404, 409)}
+)
+def release_approval(request: ApiRequest, run_id: UUID, body: ApprovalRef) -> Any:
+    """End the claim of the open approval of a run, also that of another person."""
+    system.release_approval(run_id, by=request.user, sequence=body.sequence)
+    return _approval(request, run_id)
+
+
+def _approval(request: ApiRequest, run_id: UUID) -> ApprovalOut:
+    """Return the newest approval of a run that the caller may respond to."""
+    return representations.approval(system.find_approval(run_id), request.user)

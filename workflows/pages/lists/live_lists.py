@@ -54,10 +54,13 @@ class LiveList:
     may: Callable[[User], bool] = permissions.is_member
     has_approvals: bool = False  # those that a person can respond to
 
-    def shared_by(self, person: User) -> object:
+    def shared_by(self, person: User, query: Mapping[str, str]) -> object:
         """Return what is equal for the viewers of the same rows, with equal queries."""
         granted = permissions.permissions_for(person)
-        is_personal = self.has_approvals and open_approvals.are_personal(granted)
+        is_personal = self.has_approvals and (
+            query.get("show") == open_approvals.MINE
+            or open_approvals.are_personal(granted)
+        )
         return (granted, person.pk if is_personal else None)
 
     def render(self, query: Mapping[str, str], person: User) -> dict[str, str]:
@@ -201,12 +204,20 @@ def workers_context(query: Mapping[str, str], person: User) -> Context:  # noqa:
 def approvals_context(query: Mapping[str, str], person: User) -> Context:
     """Return a page of the user's open approvals, and recently answered ones."""
     granted = permissions.permissions_for(person)
-    after = int_in(query, "after")
-    found = open_approvals.open_page(granted, after)
+    after, show = int_in(query, "after"), query.get("show", open_approvals.ALL)
+    show = show if show in open_approvals.SHOWN else open_approvals.ALL
+    only = open_approvals.shown_to(person.pk, show)
+    found = open_approvals.open_page(granted, after, only=only)
     rows = list(open_approvals.with_refusals(found.rows, person.pk))
+    place = {"after": after} if after else {}
+    which = {"show": show} if show else {}
     return {
         "found": found,
         "after": after,
+        "show": show,
+        "query": urlencode(which),
+        "address": urlencode({**place, **which}),
+        "choices": open_approvals.SHOWN.items(),
         "groups": open_approvals.by_group(rows),
         "equal": open_approvals.equal_rows(rows),
         "waiting": open_approvals.count_open(granted, person.pk),

@@ -10,14 +10,23 @@ from django.db.models import (
     F,
     Func,
     OuterRef,
+    Q,
     prefetch_related_objects,
 )
 
 from workflows.access import permissions
-from workflows.models import Approval, ApprovalKind, ApprovalStatus, ApprovalVote
+from workflows.infra import clock
+from workflows.models import (
+    Approval,
+    ApprovalClaim,
+    ApprovalKind,
+    ApprovalStatus,
+    ApprovalVote,
+)
 from workflows.pages.lists.pagination import Page, forward_page
 from workflows.registry import registry
 from workflows.services import approvals
+from workflows.services.approval_claims import claim_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,6 +38,8 @@ if TYPE_CHECKING:
 
 MAX_COUNTED = 1_000  # approvals; more are shown as "1,000+"
 WORKFLOW = "run__workflow_name"
+ALL, MINE, UNCLAIMED = "", "mine", "unclaimed"  # which approvals a list shows
+SHOWN = {ALL: "All", MINE: "Mine", UNCLAIMED: "Unclaimed"}
 UNUSED = (
     *("run__result", "run__graph", "run__secrets"),
     *("evidence", "form", "initial"),
@@ -38,7 +49,7 @@ UNUSED = (
 class IsForGroups(Func):
     """SQL condition that a JSON list of groups is empty or contains one of some names.
 
-    The same as `services.approvals.is_for`, evaluated before LIMIT.
+    The same as `permissions.is_for`, evaluated before LIMIT.
     """
 
     output_field = BooleanField()
@@ -130,22 +141,37 @@ def are_personal(granted: Permissions) -> bool:
     )
 
 
-def open_page(
+def open_page(  # noqa: PLR0913 - options of a page
     granted: Permissions,
     after: int | None = None,
     *,
     person_id: int | None = None,
     size: int | None = None,
     whole: bool = False,
+    only: Q | None = None,
 ) -> Page[Approval]:
-    """Return a page of the open approvals, oldest first; `whole` with form and evidence."""
+    """Return a page of the open approvals, oldest first; `whole` with form and evidence.
+
+    `only` is a condition of `shown_to`.
+    """
     rows = open_for(granted, person_id)
+    rows = rows.filter(only) if only is not None else rows
     rows = (
-        rows.select_related("run").prefetch_related("votes")
+        rows.select_related("run", "claim").prefetch_related("votes")
         if whole
         else _with_runs(rows)
     )
     return forward_page(rows, after=after, size=size)
+
+
+def shown_to(person_id: int, which: str) -> Q | None:
+    """Return the condition of the approvals that a list shows, None for all."""
+    claims = ApprovalClaim.objects.filter(
+        approval=OuterRef("pk"), expires_at__gt=clock.now()
+    )
+    if which == MINE:
+        return Q(Exists(claims.filter(person=person_id)))
+    return ~Q(Exists(claims)) if which == UNCLAIMED else None
 
 
 def by_urgency(granted: Permissions, count: int, person_id: int) -> list[Approval]:
@@ -172,7 +198,7 @@ def count_open(granted: Permissions, person_id: int | None = None) -> int:
 
 
 def with_refusals(rows: Iterable[Approval], person_id: int) -> Iterator[Approval]:
-    """Yield approvals with `refusal`, why this person cannot respond, `progress` and `expiry`."""
+    """Yield approvals with `refusal`, why this person cannot respond, and further texts."""
     found = list(rows)
     several = [row for row in found if row.votes_needed > 1]
     prefetch_related_objects(several, "votes")
@@ -180,11 +206,12 @@ def with_refusals(rows: Iterable[Approval], person_id: int) -> Iterator[Approval
         row.refusal = approvals.refusal(row, person_id)  # type: ignore[attr-defined]  # for templates
         row.progress = approvals.progress(row)  # type: ignore[attr-defined]  # for templates
         row.expiry = approvals.expiry_text(row)  # type: ignore[attr-defined]  # for templates
+        row.claimed = claim_of(row)  # type: ignore[attr-defined]  # for templates
         yield row
 
 
 def _with_runs(rows: ApprovalQuerySet) -> ApprovalQuerySet:
-    return rows.select_related("run", "run__launched_by").defer(*UNUSED)
+    return rows.select_related("run", "run__launched_by", "claim").defer(*UNUSED)
 
 
 def _mine(granted: Permissions) -> WorkflowSet:

@@ -324,7 +324,7 @@ class ListConsumer(LivePageConsumer):
     def key(self) -> Hashable:
         """Return list, filters, permissions and zone: the rows depend on all of them."""
         filters = tuple(sorted(self.query.items()))
-        shared = LISTS[self.kind].shared_by(self.person)
+        shared = LISTS[self.kind].shared_by(self.person, self.query)
         return ("list", self.kind, filters, shared, self._zone)
 
     async def render(self) -> RenderedRegions:

@@ -14,10 +14,11 @@ from uuid import UUID
 
 from django.urls import reverse
 
-from workflows.access.permissions import documents_for
+from workflows.access.permissions import documents_for, is_for
 from workflows.audit.file_verification import ADD_FILE
 from workflows.models import (
     Approval,
+    ApprovalClaim,
     ApprovalKind,
     ApprovalStatus,
     ApprovalVote,
@@ -36,8 +37,8 @@ from workflows.pages import redaction
 from workflows.pages.access import RunPermissions
 from workflows.pages.documents import evidence
 from workflows.pages.documents.evidence import Evidence
+from workflows.pages.forms.choice_buttons import ChoiceForm
 from workflows.pages.forms.failure_responses import FailureResponseForm
-from workflows.pages.forms.schema_form import SchemaForm
 from workflows.pages.lists.event_waits import waits_of
 from workflows.pages.render.json_tree import VIEWER
 from workflows.pages.run.child_runs import ChildRunTable, child_run_table
@@ -48,12 +49,13 @@ from workflows.pages.run.run_files import RunFileTable, file_links, run_file_tab
 from workflows.pages.run.status_at_step import StatusAt, status_at
 from workflows.pages.run.view_options import RunView
 from workflows.services import approvals
-from workflows.services.approvals import RULES, is_for
+from workflows.services.approval_claims import claim_of
+from workflows.services.approvals import RULES
 from workflows.services.golden_runs import is_markable
 
 # audit events of a run from which another one was forked
 FORKING = frozenset({"rerun", "override decision", "change response"})
-ResponseForm: TypeAlias = SchemaForm | FailureResponseForm
+ResponseForm: TypeAlias = ChoiceForm | FailureResponseForm
 RESPONSE_PREFIX = "response"  # of the form fields of a response
 MAX_ROWS = 500  # of attempts, audit events, notes, children and retries
 MAX_ID_DEPTH = 6  # nesting of JSON values that are searched for document ids
@@ -94,7 +96,8 @@ class ApprovalSection(Section):
 
     @cached_property
     def approval(self) -> Approval | None:
-        rows = self.run.approvals.select_related("responded_by").order_by("-sequence")
+        rows = self.run.approvals.select_related("responded_by", "claim")
+        rows = rows.order_by("-sequence")
         newest = redaction.redact_rows(self.run, rows[:1])
         return newest[0] if newest else None
 
@@ -120,6 +123,11 @@ class ApprovalSection(Section):
         if self.approval is None or not self.has_open_approval or not self.is_approver:
             return ""
         return approvals.refusal(self.approval, self.permissions.respondent_id)
+
+    @property
+    def claim(self) -> ApprovalClaim | None:
+        """Who is working on the open approval."""
+        return claim_of(self.approval) if self.approval else None
 
     @property
     def can_respond(self) -> bool:
@@ -184,7 +192,7 @@ def response_form(approval: Approval, **options: Any) -> ResponseForm:
     """Return the form of a response to an approval."""
     if approval.kind == ApprovalKind.FAILURE:
         return FailureResponseForm(approval, prefix=RESPONSE_PREFIX, **options)
-    return SchemaForm(
+    return ChoiceForm(
         approval.form,
         prefix=RESPONSE_PREFIX,
         auto_id="response-%s",

@@ -1,0 +1,218 @@
+"""Who works on an approval, on the pages; and a button for each choice."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from enum import Enum
+from typing import Any, Literal
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from pydantic import BaseModel
+
+from tests.support.factories import make_approval, make_run
+from workflows.engine import State, Workflow, approval
+from workflows.models import Approval, ApprovalStatus, Status
+from workflows.pages.forms.choice_buttons import choice_of
+from workflows.registry import registry
+from workflows.system import system
+
+pytestmark = pytest.mark.django_db
+SignIn = Callable[[User], Client]
+HTMX = {"HX-Request": "true"}
+
+
+class Review(BaseModel):
+    """The response of a reviewer."""
+
+    approved: bool
+    note: str = ""
+
+
+class ReviewState(State):
+    """State of the workflow."""
+
+    review: Review | None = None
+
+
+@pytest.fixture(autouse=True)
+def workflow() -> Iterator[None]:
+    """Register a workflow with an approval."""
+    node = approval("Right?", answer=Review, into="review", name="review")
+    registry.register(Workflow("ask", state=ReviewState, start=node, routes={}))
+    yield
+    registry.unregister("ask")
+
+
+@pytest.fixture
+def page(alice: User, sign_in: SignIn) -> Client:
+    """Return a client of Alice."""
+    return sign_in(alice)
+
+
+def ask(**fields: Any) -> Approval:
+    """Return an open approval of a run of that workflow."""
+    run = make_run(status=Status.WAITING, workflow_name="ask")
+    fields = {"node_name": "review", "form": Review.model_json_schema(), **fields}
+    return make_approval(run, **fields)
+
+
+def text_of(client: Client, address: str) -> str:
+    return " ".join(client.get(address).content.decode().split())
+
+
+# A button for each choice ---------------------------------------------------------------
+
+
+class Level(Enum):
+    """Values of a choice."""
+
+    LOW = "low"
+    HIGH = "high"
+
+
+class Several(BaseModel):
+    """Two fields that have to be chosen."""
+
+    first: bool
+    second: Literal["a", "b"]
+
+
+class Chosen(BaseModel):
+    """A choice, and further fields with defaults."""
+
+    level: Level
+    due: int | None = None
+    notify: bool = False
+
+
+class Defaults(BaseModel):
+    """A choice with a default."""
+
+    level: Level = Level.LOW
+    note: str = ""
+
+
+class Texts(BaseModel):
+    """A choice and a text that is required."""
+
+    level: Level
+    why: str
+
+
+class Many(BaseModel):
+    """Too many choices for buttons."""
+
+    level: Literal[1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        (Review, "approved"),
+        (Chosen, "level"),
+        (Defaults, "level"),
+        (Several, ""),
+        (Texts, ""),
+        (Many, ""),
+    ],
+)
+def test_a_response_that_is_one_choice_has_buttons(
+    kind: type[BaseModel], field: str
+) -> None:
+    assert choice_of(kind.model_json_schema()) == field
+
+
+def test_each_choice_is_a_button_that_submits_it(page: Client) -> None:
+    one = ask()
+    text = text_of(page, f"/runs/{one.run_id}/")
+    form = text[text.index('id="response-form"') :]
+    buttons = re.findall(r"<button ([^>]*)>\s*([^<]*?)\s*</button>", form)[:3]
+    assert [label for _, label in buttons] == ["", "Yes", "No"]
+    assert "disabled" in buttons[0][0], "Enter in a text field presses the first button"
+    assert "Submit decision" not in form
+    assert 'type="radio"' not in form
+    assert 'type="checkbox"' not in form
+    values = {"response-approved": "json:false", "response-note": "late"}
+    values |= {"question": str(one.sequence), "reason": "the banner counts"}
+    page.post(f"/runs/{one.run_id}/respond/", values)
+    one.refresh_from_db()
+    assert one.response == {"approved": False, "note": "late"}
+
+
+def test_a_form_that_is_sent_without_a_choice_saves_nothing(page: Client) -> None:
+    one = ask()
+    values = {"question": one.sequence, "reason": "the banner counts"}
+    answer = page.post(f"/runs/{one.run_id}/respond/", values)
+    assert answer.status_code == 422
+    assert "This field is required." in answer.content.decode()
+    one.refresh_from_db()
+    assert one.status == ApprovalStatus.OPEN
+
+
+def test_several_equal_approvals_have_the_same_buttons(page: Client) -> None:
+    first, second = ask(), ask()
+    address = f"/approvals/respond/?run={first.run_id}&run={second.run_id}"
+    text = text_of(page, address)
+    assert re.search(r'name="response-approved" value="json:true">\s*Yes', text)
+    values = {
+        "offered": [first.run_id, second.run_id],
+        "run": [first.run_id, second.run_id],
+        "response-approved": "json:true",
+        "reason": "both",
+    }
+    page.post("/approvals/respond/", values)
+    answers = Approval.objects.values_list("response", flat=True)
+    assert list(answers) == [{"approved": True, "note": ""}] * 2
+
+
+# Claims ---------------------------------------------------------------------------------
+
+
+def test_a_claim_is_shown_on_the_page_and_in_the_list(
+    page: Client, bob: User, sign_in: SignIn
+) -> None:
+    one = ask()
+    answer = page.post(f"/runs/{one.run_id}/claim/", {"question": one.sequence})
+    assert answer.headers["Location"] == f"/runs/{one.run_id}/"
+    of_bob = sign_in(bob)
+    for address in (f"/runs/{one.run_id}/", "/approvals/", "/"):
+        assert "<b>alice</b> is working on it" in text_of(of_bob, address), address
+    refused = of_bob.post(f"/runs/{one.run_id}/claim/", headers=HTMX)
+    assert refused.status_code == 409
+    assert "alice is working on it." in refused.content.decode()
+    of_bob.post(f"/runs/{one.run_id}/unclaim/", {"list": "1"})
+    assert "is working on it" not in text_of(page, "/approvals/")
+
+
+def test_the_list_shows_mine_and_unclaimed_approvals(
+    page: Client, alice: User, bob: User
+) -> None:
+    mine, of_bob, free = ask(question="A?"), ask(question="B?"), ask(question="C?")
+    system.claim_approval(mine.run_id, by=alice)
+    system.claim_approval(of_bob.run_id, by=bob)
+    found = {
+        show: re.findall(
+            "<b[^>]*>([ABC])[?]</b>", text_of(page, f"/approvals/?show={show}")
+        )
+        for show in ("", "mine", "unclaimed", "unknown")
+    }
+    assert found == {
+        "": ["A", "B", "C"],
+        "mine": ["A"],
+        "unclaimed": ["C"],
+        "unknown": ["A", "B", "C"],
+    }
+    system.respond(free.run_id, {"approved": True}, by=alice, comment="yes")
+    assert "no unclaimed approval" in text_of(page, "/approvals/?show=unclaimed")
+
+
+def test_a_claim_in_the_list_leads_back_to_the_list(page: Client) -> None:
+    one = ask()
+    address, given = f"/runs/{one.run_id}/claim/", {"list": "1"}
+    assert page.post(address, given).headers["Location"] == "/approvals/"
+    answer = page.post(address, given, headers=HTMX)
+    assert "Claimed" in answer.content.decode()
+    assert 'id="run-approval"' not in answer.content.decode()

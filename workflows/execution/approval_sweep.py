@@ -1,0 +1,72 @@
+"""Changes of open approvals that time or changed permissions bring about, made by any worker."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from django.db import transaction
+from django.db.models import Q
+
+from workflows.access import permissions
+from workflows.access.permissions import is_for
+from workflows.infra import clock
+from workflows.models import ApprovalClaim, ApprovalStatus, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from uuid import UUID
+
+    from django.contrib.auth.models import User
+
+CHECK_SECONDS: Final = 30.0  # between two checks of permissions by a process
+
+
+class _LastCheck:
+    at = float("-inf")  # on the monotonic clock
+
+
+_last_check = _LastCheck()
+
+
+def sweep() -> Iterator[UUID]:
+    """Yield the runs of which pages have to show something else."""
+    now = clock.now()
+    ended = Q(expires_at__lte=now) | ~Q(approval__status=ApprovalStatus.OPEN)
+    yield from _end_claims(
+        ApprovalClaim.objects.filter(ended).values_list("pk", flat=True)
+    )
+    if time.monotonic() - _last_check.at >= CHECK_SECONDS:
+        _last_check.at = time.monotonic()
+        yield from _end_claims(lost_claims())
+
+
+def lost_claims() -> list[int]:
+    """Return the claims of persons who may not respond any more."""
+    rows = ApprovalClaim.objects.select_related("person", "approval__run")
+    people: dict[int, User] = {}  # permissions are cached on the user object
+    return [
+        row.pk
+        for row in rows.order_by("person_id")
+        if not _may_respond(row, people.setdefault(row.person_id, row.person))
+    ]
+
+
+def _may_respond(row: ApprovalClaim, person: User) -> bool:
+    groups = permissions.permissions_for(person).groups
+    return permissions.can_approve_run(person, row.approval.run) and is_for(
+        row.approval.groups, groups
+    )
+
+
+def _end_claims(claims: Iterable[int]) -> Iterator[UUID]:
+    """Delete claims, yield their runs that still wait."""
+    for pk in list(claims):
+        with transaction.atomic():
+            row = ApprovalClaim.objects.filter(pk=pk).select_related("approval").first()
+            if row is None:
+                continue  # another worker deleted it
+            ApprovalClaim.objects.filter(pk=pk).delete()
+            is_shown = Run.objects.filter(pk=row.approval.run_id).touch()
+        if is_shown:
+            yield row.approval.run_id

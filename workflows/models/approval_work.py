@@ -1,0 +1,39 @@
+"""Who works on an approval: small rows, apart from the approval that every page reads."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from workflows.models.approvals import Approval
+
+MAX_NAME_LENGTH = 150  # characters of a user or group name
+
+
+class ApprovalClaim(models.Model):
+    """A person's note that they work on an approval; others may respond all the same."""
+
+    approval = models.OneToOneField(
+        Approval, on_delete=models.CASCADE, related_name="claim"
+    )
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
+    person_name = models.CharField(max_length=MAX_NAME_LENGTH)
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        """Return the name of the person."""
+        return self.person_name
+
+    @property
+    def is_current(self) -> bool:
+        """Return whether the claim has not expired."""
+        return self.expires_at > timezone.now()

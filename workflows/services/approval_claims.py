@@ -1,0 +1,105 @@
+"""Claims of approvals: who works on one, so that others choose another one.
+
+A claim is information: every approver may respond to a claimed approval. It ends with a release,
+after APPROVAL_CLAIM_HOURS, and when its person may not respond any more.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.utils import timezone
+
+from workflows.audit import audit_events
+from workflows.infra import notifications
+from workflows.models import Approval, ApprovalClaim, Run, Status
+from workflows.services import approvals
+from workflows.services.approval_errors import AlreadyClaimed, NotClaimed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from django.contrib.auth.models import AbstractBaseUser
+
+
+def claim_of(approval: Approval) -> ApprovalClaim | None:
+    """Return the current claim of an open approval, None without one."""
+    found: ApprovalClaim | None = getattr(approval, "claim", None)
+    return found if found is not None and found.is_current else None
+
+
+def claim(approval: Approval, *, by: AbstractBaseUser) -> ApprovalClaim:
+    """Claim an approval, with the run's row locked; a second claim of a person renews it.
+
+    Raises AlreadyClaimed.
+    """
+    found = _stored(approval)
+    if found is not None and found.person_id != by.pk and _holds(found, approval):
+        raise AlreadyClaimed(f"{found.person_name} is working on it.")
+    before = found.person_name if found is not None else None
+    now = timezone.now()
+    claimed, _ = ApprovalClaim.objects.update_or_create(
+        approval=approval,
+        defaults={
+            "person_id": by.pk,
+            "person_name": by.get_username(),
+            "created_at": now,
+            "expires_at": now + dt.timedelta(hours=settings.APPROVAL_CLAIM_HOURS),
+        },
+    )
+    note(approval, "claim approval", by=by, before=before, after=by.get_username())
+    return claimed
+
+
+def release(approval: Approval, *, by: AbstractBaseUser, reason: str = "") -> None:
+    """End the claim of an approval, with the run's row locked. Raises NotClaimed."""
+    found = _stored(approval)
+    if found is None or not found.is_current:
+        raise NotClaimed("No one is working on this approval.")
+    found.delete()
+    note(
+        *(approval, "release approval"),
+        by=by,
+        before=found.person_name,
+        after=None,
+        reason=reason,
+    )
+
+
+def note(  # noqa: PLR0913 - fields of an event
+    approval: Approval,
+    action: str,
+    *,
+    by: AbstractBaseUser | None,
+    before: str | None,
+    after: str | None,
+    reason: str = "",
+) -> None:
+    """Append the audit event of a change of who works on an approval; update open pages."""
+    changed: tuple[Mapping[str, Any], Mapping[str, Any]] = (
+        {"step": approval.sequence, "person": before},
+        {"step": approval.sequence, "person": after},
+    )
+    audit_events.record(
+        approval.run,
+        action,
+        by=by,
+        reason=reason,
+        after=Status.WAITING,
+        changed=changed,
+    )
+    Run.objects.filter(pk=approval.run_id).touch()
+    notifications.changed_on_commit(approval.run_id)
+
+
+def _stored(approval: Approval) -> ApprovalClaim | None:
+    rows = ApprovalClaim.objects.filter(approval=approval)
+    return rows.select_related("person").first()
+
+
+def _holds(found: ApprovalClaim, approval: Approval) -> bool:
+    """Return whether a claim has not expired, and its person may still respond."""
+    return found.is_current and approvals.may_respond(approval, found.person)
