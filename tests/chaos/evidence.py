@@ -42,10 +42,12 @@ TABLES = {  # table → JSON columns
     "runtally": (),
     "removedrun": (),
     "worker": (),
+    "eventmessage": ("value",),
+    "eventwait": (),
 }
 COPIED, NOTICED = "copied", "noticed"  # lines around the commits that a rollback loses
 TIMEOUT_SECONDS = 300  # for another process
-IDS = frozenset({"id", "run_id", "parent_id", "job_id"})
+IDS = frozenset({"id", "run_id", "parent_id", "job_id", "message_id"})
 
 
 class Cursor(Protocol):
@@ -95,6 +97,22 @@ class Evidence:
             for row in self.rows("stage")
             if row["status"] == "completed"
         }
+
+    @cached_property
+    def passed(self) -> dict[Step, Row]:
+        """The stage that completed each step, or failed with a failure route."""
+        taken = {
+            (row["run_id"], row["sequence"], row["attempt"])
+            for row in self.rows("decision")
+            if row["taken"]
+        }
+        routed = {
+            (row["run_id"], row["sequence"]): row
+            for row in self.rows("stage")
+            if row["status"] == "failed"
+            and (row["run_id"], row["sequence"], row["attempt"]) in taken
+        }
+        return routed | self.completed
 
     @cached_property
     def calls(self) -> dict[tuple[str, int, int | None], list[Execution]]:

@@ -15,8 +15,10 @@ crash, a statement may fail, and the reply to a COMMIT may be lost.
     children    the child process of a suspect
     replace     the parts of the product that are replaced
     schedule    clients, faults, and the check of the invariants
+    simulated_app  further workflows: failure routes, events, callbacks, the first of several waits
+    messages    invariants of these
     plants      faults in the product that the invariants must find
-    runner      one schedule after another
+    runner      one schedule after another, in some processes
 
 Invariants, workflows and ledger are those of `tests.chaos`. A schedule is determined by its
 seed. The method is that of FoundationDB: Will Wilson, "Testing Distributed Systems w/

@@ -18,7 +18,7 @@ SETTINGS = {
     "HEARTBEAT_SECONDS": "0.6",
     "POLL_INTERVAL_SECONDS": "1",
     "MAX_RECOVERIES": "50",
-    "WORKFLOW_APPS": "tests.chaos.app",
+    "WORKFLOW_APPS": "tests.chaos.app,tests.simulation.simulated_app",
     "DJANGO_SETTINGS_MODULE": "project.settings",
     "DJANGO_ALLOW_ASYNC_UNSAFE": "1",  # the ORM is called on the loop's thread
 }
@@ -34,6 +34,7 @@ def main() -> int:
     parser.add_argument(
         "--until-failure", action="store_true", help="end after a schedule that fails"
     )
+    parser.add_argument("--processes", type=int, default=1, help="at the same time")
     parser.add_argument("--plant", default="", help="a fault to plant into the product")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="simulation") as directory:
@@ -41,11 +42,14 @@ def main() -> int:
         prepare(Path(directory), with_log=given.log)
         from tests.simulation.runner import Runner
 
-        return Runner(Path(directory), plant=given.plant).execute(
-            range(given.seed, given.seed + given.schedules),
+        runner = Runner(
+            Path(directory),
+            plant=given.plant,
             with_digest=given.digest,
             until_failure=given.until_failure,
         )
+        seeds = range(given.seed, given.seed + given.schedules)
+        return runner.execute(seeds, given.processes)
 
 
 def prepare(directory: Path, *, with_log: bool) -> None:
@@ -56,7 +60,10 @@ def prepare(directory: Path, *, with_log: bool) -> None:
     from django.db import connection
 
     migrated = servers.migrated_file(directory)
-    settings.DATABASES["default"]["NAME"] = ":memory:"
+    database = settings.DATABASES["default"]
+    database["NAME"] = ":memory:"
+    # a schedule has more different statements than are kept by default
+    database["OPTIONS"] = {**database["OPTIONS"], "cached_statements": 1_000}
     django.setup()
     logging.disable(logging.NOTSET if with_log else logging.CRITICAL)
     connection.ensure_connection()

@@ -9,7 +9,7 @@ from unittest.mock import patch
 from uuid import UUID
 
 from workflows.audit import seal_rows
-from workflows.execution import queue
+from workflows.execution import event_delivery, queue
 from workflows.execution.sql import NewRun, Offer, sqlite
 from workflows.execution.sql.record_statements import IS_HELD, RECORD_RUNS
 
@@ -40,14 +40,26 @@ def _without_key() -> Any:
 def _without_seals() -> Any:
     """Do not seal the steps that a lost worker left."""
     return patch.object(
-        seal_rows, "_close", lambda stage, _key, head: stage.save() or head
+        seal_rows, "_sealed_stage", lambda _stage, _key, head: (None, head)
     )
+
+
+def _without_withdrawal() -> Any:
+    """Leave the other waits of a run open when the first of them is over."""
+    return patch.object(event_delivery, "withdraw", lambda _runs, _reason: None)
+
+
+def _without_second_delivery() -> Any:
+    """Do not deliver what a process left when it crashed before its delivery."""
+    return patch.object(event_delivery, "deliver_missed", lambda: iter(()))
 
 
 PLANTS = {
     "fence": _without_fence,
     "key": _without_key,
     "seal": _without_seals,
+    "withdrawal": _without_withdrawal,
+    "delivery": _without_second_delivery,
 }
 
 

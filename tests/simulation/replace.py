@@ -18,8 +18,10 @@ from django.apps import apps
 from django.db import connections
 from django.utils import timezone
 
+from tests.chaos.app import workflows as chaos_workflows
 from tests.simulation.children import Child, Exits
 from tests.simulation.loop import PROCESS, Process
+from tests.simulation.simulated_app import workflows as simulated_workflows
 from workflows import system
 from workflows.engine import clock as engine_clock
 from workflows.engine import threads
@@ -30,6 +32,7 @@ from workflows.execution import (
     node_loop,
     suspect_process,
     suspects,
+    variables,
     worker,
     worker_loops,
 )
@@ -84,6 +87,7 @@ def _database_and_messages(world: World) -> Iterator[Any]:
     yield patch.object(database_threads, "_on", on)
     yield patch.object(outages, "database", local("Database unavailable"))
     yield patch.object(outages, "changes", local("Database refuses writes"))
+    yield patch.object(variables, "_cache", PerProcess(variables._Cache))  # noqa: SLF001 - of a real process
     yield patch.object(notifications, "send", world.send)
     yield patch.object(notifications, "subscribe", world.subscribe)
     yield patch.object(notifications, "_from_thread", from_thread)
@@ -98,12 +102,22 @@ def _threads_and_processes(world: World) -> Iterator[Any]:
         yield patch.object(module, "Writer", writer)
         yield patch.object(module, "close_connections", lambda: None)
     yield patch.object(suspects, "ChildProcess", partial(Child, world))
+    # ids repeat from one schedule to the next, and so do the keys of nodes
+    yield patch.dict(simulated_workflows.addresses, clear=True)
+    yield patch.dict(chaos_workflows._tries, clear=True)  # noqa: SLF001 - of a real process
     yield patch.object(threading, "Timer", _timer(world))
     yield patch.object(suspect_process, "os", Exits)
     yield patch.object(worker_loops, "NodeLoop", _node_loop(world))
     yield patch.object(worker_loops, "LoopWatch", NoWatch)
+    yield patch.dict(vars(threads.pool), _of_new_pool())
     yield patch.object(threads.ThreadPool, "_start", _start_call(world))
     yield patch.object(world.loop, "run_in_executor", _in_executor(world))
+
+
+def _of_new_pool() -> dict[str, Any]:
+    """Return attributes of a pool without calls; crashed processes leave some in theirs."""
+    hooks = {"_prepare", "_clean_ups"}
+    return {k: v for k, v in vars(threads.ThreadPool()).items() if k not in hooks}
 
 
 def _launches(world: World) -> Iterator[Any]:
@@ -131,12 +145,21 @@ def _fields_with_time() -> list[Any]:
 
 
 @contextmanager
-def replaced(world: World) -> Iterator[None]:
-    """Execute the block with all replacements."""
+def replaced(world: World, *, with_background: bool = True) -> Iterator[None]:
+    """Execute the block with all replacements.
+
+    Without background, workers neither count runs nor do tasks of other packages.
+    """
     with ExitStack() as stack:
         for replacement in replacements(world):
             stack.enter_context(replacement)
+        for step in () if with_background else ("_housekeep", "_run_background"):
+            stack.enter_context(patch.object(worker.Worker, step, _do_nothing))
         yield
+
+
+async def _do_nothing(_: worker.Worker) -> None:
+    await asyncio.Event().wait()
 
 
 class PerProcess:

@@ -8,16 +8,20 @@ import hashlib
 import itertools
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connection
+from django.db.models import Exists, OuterRef
 
 from tests.chaos import evidence, invariants, ledger
+from tests.simulation import messages
 from tests.simulation.loop import Process
 from tests.simulation.replace import replaced
+from tests.simulation.simulated_app.workflows import ANY_NOTICE, NOTICE, addresses
 from tests.simulation.world import World
 from workflows.audit.verifier import Checker
 from workflows.engine.errors import RequestError
@@ -25,7 +29,16 @@ from workflows.execution import hourly_counts
 from workflows.execution.leases import Overdue
 from workflows.execution.worker import Worker
 from workflows.infra import outages
-from workflows.models import ENDED, Approval, ApprovalStatus, Run
+from workflows.models import (
+    ENDED,
+    Approval,
+    ApprovalStatus,
+    EventMessage,
+    EventWait,
+    EventWaitKind,
+    EventWaitStatus,
+    Run,
+)
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -42,7 +55,13 @@ KINDS = (
     "branches",
     "limited",
     "undo",
+    "route",
+    "compensated",
+    "event",
+    "callback",
+    "first",
 )
+EVENTS = {"event": NOTICE, "first": ANY_NOTICE}  # that runs of a kind wait for
 # Probabilities of faults. A worker recovers no run for the duration of a lease after a failure
 # of its own connection, so that frequent failures hide what follows a recovery.
 NETWORK_FAULTS: Mapping[str, float] = {
@@ -57,14 +76,50 @@ PROCESS_FAULTS: Mapping[str, float] = {
     "cut": 0.0,
     "lost reply": 0.002,
 }
-CLIENT_SECONDS = 6.0  # in which clients act and faults happen
-LIMIT_SECONDS = 600.0  # after which a run that has not ended is a violation
-MAX_CALLBACKS = 900  # of a process before it crashes
-DISTURBANCE_SECONDS = 8.0  # of a stopped worker or an outage, at most: four leases
+LIMIT_SECONDS = 120.0  # after which a run that has not ended is a violation
 CRASH_SHARE = 0.4  # of the workers
 RESTART_SHARE = 0.8  # of those that crashed
 EMBEDDED_SHARE = 0.5  # of the launches, in the process of a worker
 PACE = 0.6  # seconds that a node takes at most
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much happens in a schedule; ranges include both ends."""
+
+    workers: tuple[int, int]
+    clients: tuple[int, int]
+    client_seconds: float  # in which clients act and faults happen
+    disturbance_seconds: float  # of a stopped worker or an outage, at most
+    pause_seconds: float  # between two actions of a client, or two faults, at most
+    max_callbacks: int  # of a process before it crashes
+    has_background: bool  # whether workers count runs and do background tasks
+
+
+LARGE = Size(
+    (2, 3),
+    (2, 4),
+    6.0,
+    disturbance_seconds=8.0,
+    pause_seconds=1.0,
+    max_callbacks=900,
+    has_background=True,
+)
+SMALL = Size(
+    (2, 2),
+    (1, 1),
+    1.0,
+    disturbance_seconds=3.0,
+    pause_seconds=0.3,
+    max_callbacks=200,
+    has_background=False,
+)
+LARGE_EVERY = 25  # seeds; an odd number, so that both kinds of faults are in them
+
+
+def size_of(seed: int) -> Size:
+    """Return the size of the schedule of a seed."""
+    return SMALL if seed % LARGE_EVERY else LARGE
 
 
 class Schedule:
@@ -72,12 +127,15 @@ class Schedule:
 
     def __init__(self, seed: int, directory: Path) -> None:
         self.world = World(seed, NETWORK_FAULTS if seed % 2 else PROCESS_FAULTS)
+        self._size = size_of(seed)
         self._directory = directory
         self._random = self.world.random
         self._names = itertools.count(1)
         self._workers: dict[Process, Worker] = {}
         self._processes: list[Process] = []  # of workers
+        self._launches: dict[UUID, tuple[str, str]] = {}  # kind and order of each run
         self._user: Any = None
+        self.runs = self.steps = 0  # in the database at the end
 
     def execute(self) -> list[str]:
         """Return the violations. The rows of the database are kept."""
@@ -85,7 +143,7 @@ class Schedule:
             (self._directory / name).unlink(missing_ok=True)
         loop = self.world.loop
         asyncio.set_event_loop(loop)
-        with replaced(self.world):
+        with replaced(self.world, with_background=self._size.has_background):
             self._user = User.objects.create_superuser("simulated")
             self.world.database.install()
             try:
@@ -100,11 +158,12 @@ class Schedule:
 
     async def _play(self) -> None:
         world = self.world
-        for _ in range(self._random.randint(2, 3)):
+        for _ in range(self._random.randint(*self._size.workers)):
             self._start_worker()
         web = Process("web")
         clients = [
-            world.start(web, self._client) for _ in range(self._random.randint(2, 4))
+            world.start(web, self._client)
+            for _ in range(self._random.randint(*self._size.clients))
         ]
         disturbance = world.start(Process("faults"), self._disturb)
         await asyncio.gather(*clients, disturbance)
@@ -122,7 +181,7 @@ class Schedule:
         process = Process(f"worker-{next(self._names)}")
         self._processes.append(process)
         if not self.world.is_calm and self._random.random() < CRASH_SHARE:
-            process.crash_at = self._random.randint(1, MAX_CALLBACKS)
+            process.crash_at = self._random.randint(1, self._size.max_callbacks)
             process.on_crash = lambda: self._crash(process)
 
         async def work() -> None:
@@ -141,13 +200,13 @@ class Schedule:
 
     async def _disturb(self) -> None:
         """Stop workers for a while, and make the database unavailable."""
-        until = self.world.loop.time() + CLIENT_SECONDS
+        until = self.world.loop.time() + self._size.client_seconds
         while self.world.loop.time() < until:
-            await asyncio.sleep(self._random.random())
+            await self._pause()
             kind = self._random.choice(
                 ["stop", "outage" if self.world.seed % 2 else "stop"]
             )
-            seconds = self._random.random() * DISTURBANCE_SECONDS
+            seconds = self._random.random() * self._size.disturbance_seconds
             running = [
                 one for one in self._processes if one.is_alive and not one.is_stopped
             ]
@@ -161,7 +220,7 @@ class Schedule:
 
     async def _client(self) -> None:
         """Launch runs and operate them."""
-        until = self.world.loop.time() + CLIENT_SECONDS
+        until = self.world.loop.time() + self._size.client_seconds
         mine: list[UUID] = []
         while self.world.loop.time() < until:
             action = self._random.choice(
@@ -170,10 +229,13 @@ class Schedule:
             if action == "launch":
                 mine.append(await self._launch())
             elif mine and action == "respond":
-                await self._respond(self._random.choice(mine))
+                await self._answer(self._random.choice(mine))
             elif mine:
                 await self._operate(action, self._random.choice(mine))
-            await asyncio.sleep(self._random.random())
+            await self._pause()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._random.random() * self._size.pause_seconds)
 
     async def _launch(self) -> UUID:
         order = f"order-{next(self._names)}"
@@ -190,6 +252,7 @@ class Schedule:
             )
         )
         self._note("launch", run.pk, order=order)
+        self._launches[run.pk] = kind, order
         return run.pk
 
     async def _launched(self, launch: Callable[[], Run]) -> Run:
@@ -209,6 +272,50 @@ class Schedule:
             if work.done() and work.exception() is None:
                 return work.result()  # type: ignore[no-any-return]
         return await self._until_answered(launch)  # type: ignore[no-any-return]
+
+    async def _answer(self, run_id: UUID) -> None:
+        """Do what a run of this kind waits for, or will wait for."""
+        kind, order = self._launches[run_id]
+        if kind in EVENTS:
+            await self._send(run_id, EVENTS[kind], order)
+        elif kind == "callback":
+            await self._call_back(run_id, order)
+        else:
+            await self._respond(run_id)
+
+    async def _send(self, run_id: UUID, name: str, order: str) -> None:
+        """Send a message; one without a reply is sent again, with its idempotency key."""
+        number = f"message-{next(self._names)}"
+        await self._until_answered(
+            lambda: system.send(
+                name,
+                order,
+                {"number": number},
+                by=self._user,
+                idempotency_key=number,
+            )
+        )
+        self._note("message", run_id, number=number)
+
+    async def _call_back(self, run_id: UUID, order: str) -> None:
+        """Post to the address that a run gave away, if it has done so."""
+        token = addresses.get(order)
+        if token is None:
+            return
+        number, sends, reply = f"message-{next(self._names)}", 0, "accepted"
+        while True:
+            sends += 1
+            try:
+                await self.world.database.call(
+                    lambda: system.receive_callback(token, {"number": number})
+                )
+                break
+            except DatabaseError:
+                await asyncio.sleep(0.2)
+            except RequestError:  # refused, or accepted before without a reply
+                reply = "refused" if sends == 1 else "unknown"
+                break
+        self._note("message", run_id, number=number, reply=reply)
 
     async def _respond(self, run_id: UUID) -> None:
         reason = f"answer-{next(self._names)}"
@@ -269,7 +376,8 @@ class Schedule:
             if not live:
                 return
             for run_id in waiting:
-                await self._respond(run_id)
+                if run_id in self._launches:
+                    await self._answer(run_id)
             await asyncio.sleep(1.0)
 
     # -- checks -----------------------------------------------------------------------
@@ -285,18 +393,29 @@ class Schedule:
         hourly_counts.count_all()
         with connection.cursor() as cursor:
             found = evidence.read(cursor, self._directory)
+        self.runs, self.steps = len(found.rows("run")), len(found.rows("stage"))
         found.findings = [str(finding) for finding in Checker().everything()]
         return [
             f"{finding.name}: {text}"
-            for finding in invariants.check(found)
+            for finding in invariants.check(found, messages.INVARIANTS)
             for text in finding.violations
         ]
 
 
 def _live_runs() -> tuple[list[UUID], bool]:
-    """Return the runs with an open approval, and whether any run has not ended."""
+    """Return the runs that wait for an answer, and whether any run has not ended.
+
+    A run whose message is kept, or was received, gets no second one, which would hide that
+    the first was lost.
+    """
     approvals = Approval.objects.filter(status=ApprovalStatus.OPEN)
-    waiting = [*approvals.values_list("run_id", flat=True)]
+    answered = EventMessage.objects.filter(key=OuterRef("key"), delivered_at=None)
+    waits = EventWait.objects.filter(status=EventWaitStatus.OPEN)
+    waits = waits.exclude(Exists(answered), kind=EventWaitKind.EVENT)
+    waiting = [
+        *approvals.values_list("run_id", flat=True),
+        *waits.values_list("run_id", flat=True),
+    ]
     return waiting, bool(waiting) or Run.objects.exclude(status__in=ENDED).exists()
 
 

@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from project.env import ROOT
-from tests.simulation.plants import PLANTS
+from tests.simulation.plants import PLANTS, planted
 
-SHORT, LONG = 4, 600  # schedules
+SHORT, LONG = 16, 2_000  # schedules
 ENOUGH = 400  # schedules in which a planted fault has to show
 
 
@@ -29,7 +29,7 @@ def simulate(*arguments: str, seconds: float = 110) -> tuple[int, str]:
 
 
 def test_schedules_with_faults_satisfy_every_invariant() -> None:
-    code, report = simulate("--seed", "1", "--schedules", str(SHORT))
+    code, report = simulate("--seed", "10", "--schedules", str(SHORT))
     assert code == 0, report
     for fault in ("crash", "cut", "lost reply", "message", "stop"):
         assert re.search(rf"\b[1-9]\d* {fault}\b", report), report
@@ -39,19 +39,25 @@ def test_schedules_with_faults_satisfy_every_invariant() -> None:
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("seed", [10_000, 20_000])
 def test_many_schedules_satisfy_every_invariant(seed: int) -> None:
-    code, report = simulate(
-        "--seed", str(seed), "--schedules", str(LONG), seconds=1_700
-    )
+    arguments = ("--seed", str(seed), "--schedules", str(LONG), "--processes", "2")
+    code, report = simulate(*arguments, seconds=1_700)
     assert code == 0, report
 
 
 @pytest.mark.slow
-def test_a_seed_repeats_its_schedule() -> None:
-    arguments = ("--seed", "5", "--schedules", "3", "--digest")
-    (_, first), (_, second) = simulate(*arguments), simulate(*arguments)
+def test_a_seed_repeats_its_schedule_in_any_process() -> None:
+    arguments = ("--seed", "22", "--schedules", "6", "--digest")
+    _, first = simulate(*arguments)
+    _, second = simulate(*arguments, "--processes", "3")
     digests = re.findall(r"^Seed \d+: \w{64}$", first, re.MULTILINE)
-    assert len(digests) == 3, first
-    assert digests == re.findall(r"^Seed \d+: \w{64}$", second, re.MULTILINE)
+    assert len(digests) == 6, first
+    assert digests == sorted(re.findall(r"^Seed \d+: \w{64}$", second, re.MULTILINE))
+
+
+def test_faults_can_be_planted() -> None:
+    for plant in PLANTS:
+        with planted(plant):
+            pass
 
 
 @pytest.mark.slow

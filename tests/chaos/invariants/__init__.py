@@ -6,7 +6,7 @@ A report therefore includes the number of checks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -52,9 +52,10 @@ def all_invariants() -> list[Invariant]:
     ]
 
 
-def check(evidence: Evidence) -> list[Finding]:
-    """Check all invariants."""
-    return [_checked(invariant, evidence) for invariant in all_invariants()]
+def check(evidence: Evidence, further: Sequence[Invariant] = ()) -> list[Finding]:
+    """Check all invariants, and further ones."""
+    checks = [*all_invariants(), *further]
+    return [_checked(invariant, evidence) for invariant in checks]
 
 
 def _checked(invariant: Invariant, evidence: Evidence) -> Finding:

@@ -7,23 +7,31 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tests.chaos.invariants import Invariant, Results, holds
+from workflows.engine.first_of import FIRST_EDGE
 
 if TYPE_CHECKING:
     from tests.chaos.evidence import Evidence, Row, Step
 
 
 def _decisions(evidence: Evidence) -> dict[Step, dict[int, list[Row]]]:
-    """Return the decisions of each step and attempt, in the order of the edges."""
+    """Return the decisions of each step and attempt, in the order of the edges.
+
+    Which of several waits came first is recorded as a decision, too, but about no edge.
+    """
     found: dict[Step, dict[int, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in sorted(evidence.rows("decision"), key=lambda row: row["edge_index"]):
+    for row in sorted(_about_edges(evidence), key=lambda row: row["edge_index"]):
         found[row["run_id"], row["sequence"]][row["attempt"]].append(row)
     return found
+
+
+def _about_edges(evidence: Evidence) -> list[Row]:
+    return [row for row in evidence.rows("decision") if row["edge_index"] < FIRST_EDGE]
 
 
 def decisions_are_complete(evidence: Evidence) -> Results:
     """After each step that is no exit, every edge up to the one taken has its decision."""
     decisions = _decisions(evidence)
-    for (run, step), stage in evidence.completed.items():
+    for (run, step), stage in evidence.passed.items():
         is_exit = stage["node_name"] in evidence.runs[run]["graph"]["exits"]
         if is_exit or stage["kind"] == "undo":
             continue
@@ -52,8 +60,8 @@ def steps_follow_decisions(evidence: Evidence) -> Results:
 
 def decisions_leave_their_step(evidence: Evidence) -> Results:
     """A decision leaves the node of a completed step, along an edge of the graph."""
-    for row in evidence.rows("decision"):
-        stage = evidence.completed.get((row["run_id"], row["sequence"]))
+    for row in _about_edges(evidence):
+        stage = evidence.passed.get((row["run_id"], row["sequence"]))
         edge = {
             "source": row["from_node"],
             "target": row["to_node"],

@@ -18,7 +18,7 @@ INTERRUPTING: Final = frozenset({"lost", "released", "failed"})
 
 
 def steps_are_complete(evidence: Evidence) -> Results:
-    """Each step up to the number in the run's row was completed, once.
+    """Each step up to the number in the run's row was completed, once, or took a failure route.
 
     Steps of branches have the numbers before that of the node that joins them. The step at
     which a run ended has the number before the first one that undoes another.
@@ -28,7 +28,7 @@ def steps_are_complete(evidence: Evidence) -> Results:
         done = sorted(
             row["sequence"]
             for row in stages[run["id"]]
-            if row["status"] == "completed"
+            if (row["status"] == "completed" or _is_routed(evidence, row))
             and (row["branch"] is None or row["sequence"] <= run["sequence"])
         )
         undone = [row["sequence"] for row in stages[run["id"]] if row["kind"] == "undo"]
@@ -36,6 +36,14 @@ def steps_are_complete(evidence: Evidence) -> Results:
             done = sorted([*done, min(undone) - 1])
         text = f"run {run['id']} is at step {run['sequence']} and completed {done}"
         yield holds(done == list(range(1, run["sequence"] + 1)), text)
+
+
+def _is_routed(evidence: Evidence, row: Row) -> bool:
+    """Return whether a stage failed and took a failure route."""
+    return (
+        row["status"] == "failed"
+        and evidence.passed.get((row["run_id"], row["sequence"])) is row
+    )
 
 
 def states_are_complete(evidence: Evidence) -> Results:
@@ -114,12 +122,12 @@ def calls_were_recorded_first(evidence: Evidence) -> Results:
 
 
 def recorded_steps_run_once(evidence: Evidence) -> Results:
-    """A step that one attempt completed is not called by a later one, nor twice in its own."""
+    """A step that one attempt passed is not called by a later one, nor twice in its own."""
     retries = Counter(
         (row["run_id"], row["sequence"], row["attempt"])
         for row in evidence.rows("retry")
     )
-    for (run, step), stage in evidence.completed.items():
+    for (run, step), stage in evidence.passed.items():
         if run in evidence.rewound:
             continue
         calls = [c for c in evidence.calls[run, step, None] if c.what == BEGIN]

@@ -1,0 +1,1 @@
+"""A Django app with the workflows that the simulation adds to those of the chaos suite."""
