@@ -64,6 +64,8 @@ def parsed(command: str, pdf: bytes) -> Request:
         if word == "-H":
             name, _, value = next(words).partition(": ")
             found.headers[name] = value
+        elif word == "-X":
+            found.method = next(words)
         elif word in {"-d", "--data-binary"}:
             text = next(words)
             found.method, found.body = "POST", pdf if text.startswith("@") else text
