@@ -16,11 +16,12 @@ from tests.support.crafted_pdfs import many_pages
 from tests.support.factories import make_document, make_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from django.contrib.auth.models import User
 
 TEXT = (ROOT / "docs" / "api.md").read_text()
+BATCHES = (ROOT / "docs" / "batches.md").read_text()
 CODE = re.compile(r"^\| `(\w+)` \| (\d+) \|", re.MULTILINE)
 EXAMPLE = re.compile(r"^# (\d+): .*\n(curl .*)$", re.MULTILINE)
 
@@ -57,7 +58,7 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def parsed(command: str, pdf: bytes) -> Request:
+def parsed(command: str, files: Mapping[str, bytes]) -> Request:
     """Return the request that a command line of curl sends."""
     found, words = Request(), iter(shlex.split(command)[1:])
     for word in words:
@@ -68,7 +69,7 @@ def parsed(command: str, pdf: bytes) -> Request:
             found.method = next(words)
         elif word in {"-d", "--data-binary"}:
             text = next(words)
-            found.method, found.body = "POST", pdf if text.startswith("@") else text
+            found.method, found.body = "POST", files.get(text, text)
         elif not word.startswith("-"):
             found.address = word
     url = urlsplit(found.address)
@@ -80,15 +81,19 @@ def parsed(command: str, pdf: bytes) -> Request:
 def test_the_examples_get_the_documented_responses(
     admin: User, api_client: Caller
 ) -> None:
-    client, examples = api_client(admin), EXAMPLE.findall(TEXT)
-    assert len(examples) == TEXT.count("\ncurl ")
+    client, examples = api_client(admin), EXAMPLE.findall(TEXT + BATCHES)
+    assert len(examples) == (TEXT + BATCHES).count("\ncurl ")
     document = make_document()
     run = make_run(status="pending", params={"document": str(document.pk)})
+    files = {
+        "@order.pdf": many_pages(1),
+        "@orders.jsonl": b'{"document": "%s"}' % str(document.pk).encode(),
+    }
     values: dict[str, Any] = {"DOCUMENT": document.pk, "RUN": run.pk, "URL": ""}
     for status, command in examples:
         for name, value in values.items():
             command = command.replace(f"${name}", str(value))  # noqa: PLW2901
-        request = parsed(command, many_pages(1))
+        request = parsed(command, files)
         del request.headers["Authorization"]
         kind = request.headers.pop("Content-Type", "application/json")
         response: Any = client.generic(
