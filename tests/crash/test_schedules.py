@@ -11,7 +11,7 @@ import pytest
 
 from tests.crash.processes import Installation, kill, wait_for
 
-pytestmark = [pytest.mark.crash, pytest.mark.slow]
+pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(600)]
 
 SCHEDULES, MOMENTS = 20, 20  # all due at once
 KILLED_AT = (1, 100, 250)  # launched runs at which every worker is killed

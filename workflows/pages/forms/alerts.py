@@ -37,7 +37,9 @@ class AlertForm(forms.Form):
     edge = forms.ChoiceField(
         required=False, help_text="For the share of an edge: how often it is taken."
     )
-    raise_above = forms.FloatField(min_value=0)  # the service checks the maximum
+    raise_above = forms.FloatField(  # the service checks the maximum
+        min_value=0, help_text="In the unit of the value: percent, cost or minutes."
+    )
     clear_at = forms.FloatField(
         label="Clear at or below",
         required=False,

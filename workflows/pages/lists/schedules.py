@@ -207,6 +207,9 @@ def detail_context(query: Mapping[str, str], person: User) -> dict[str, Any]:
     before = _moment_in(clean_text(query.get("before", ""), MAX_MOMENT_LENGTH))
     page = moments_page(found, before, can_read=can_read)
     after = page.after and page.after.astimezone(dt.UTC)
+    zone = calendar.zone_of(found.zone)
+    for row in page.rows:  # as the next launches are shown
+        row.moment = row.moment.astimezone(zone)
     return {
         "description": calendar.describe(found.cron),
         "times": _next_times(found),
