@@ -8,6 +8,7 @@ import django
 from django.core.management import execute_from_command_line
 from django.db import DatabaseError
 
+from project.garbage_collector import collect_rarely_while_loading
 from workflows import __version__
 
 
@@ -16,6 +17,7 @@ def main() -> None:
     if sys.argv[1:] in (["version"], ["--version"]):
         sys.stdout.write(f"Signalbox {__version__}, Django {django.__version__}\n")
         return
+    collect_rarely_while_loading()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
     try:
         execute_from_command_line(sys.argv)

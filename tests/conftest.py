@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ENGINE = Path(__file__).parent / "engine"  # its tests need no Django, and get none
 CRASH = Path(__file__).parent / "crash"
+BROWSER = Path(__file__).parent / "browser"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # "" outside of xdist's workers
 
 hypothesis.settings.register_profile("default", max_examples=50, deadline=None)
@@ -74,8 +75,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests that wait for processes: short tests fill the time beside them.
 
     At the end of the run, one of them would keep a single worker busy for half a minute.
+    The tests in the browser follow: other workers take tests from the end of the list, so
+    that one worker runs them all, with one browser.
     """
-    items.sort(key=lambda item: not item.path.is_relative_to(CRASH))
+    order = [CRASH, BROWSER]
+    items.sort(
+        key=lambda item: next(
+            (at for at, home in enumerate(order) if item.path.is_relative_to(home)),
+            len(order),
+        )
+    )
 
 
 def pytest_unconfigure() -> None:

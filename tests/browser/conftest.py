@@ -48,9 +48,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator[Browser]:
-    """Provide the browser until the end of the module, with its event loop."""
+    """Provide the browser until the end of these tests, with its event loop."""
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         yield running
@@ -59,8 +59,12 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @contextmanager
 def visiting(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
-    """Provide a page that fails the test on console errors and requests to other hosts."""
-    options = {"viewport": {"width": 1400, "height": 900}, **options}
+    """Provide a page that fails the test on console errors and requests to other hosts.
+
+    Animations are off: Chromium would draw them on the CPU, 60 times a second.
+    """
+    shown = {"viewport": {"width": 1400, "height": 900}, "reduced_motion": "reduce"}
+    options = {**shown, **options}
     context = browser.new_context(base_url=url, **options)
     context.set_default_timeout(TIMEOUT_MS)
     troubles: list[str] = []

@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from workflows.api import problems
 from workflows.api.examples import ERRORS, SCHEMAS
+from workflows.api.problems import Problem
 from workflows.api.schemas_live import (
     ApprovalKey,
     ApprovalListEvent,
@@ -50,10 +51,17 @@ SECURITY: Final = {
         " X-CSRFToken.",
     },
 }
-EVENTS: Final = (
-    *(RunEvent, RunListEvent, ApprovalKey, ApprovalListEvent, PauseListEvent),
+# No operation has these as its whole response.
+FURTHER_SCHEMAS: Final = (
+    RunEvent,
+    RunListEvent,
+    ApprovalKey,
+    ApprovalListEvent,
+    PauseListEvent,
     Closed,
+    Problem,
 )
+PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
 TAG: Final = {"type": "string", "maxLength": 200}
 IF_MATCH: Final = {
     "in": "header",
@@ -97,20 +105,19 @@ class DocumentedApi(NinjaAPI):
             _complete_body(operation)
             for status, response in operation["responses"].items():
                 _complete_response(int(status), response)
-        document["components"]["schemas"].update(_event_schemas())
+        document["components"]["schemas"].update(_further_schemas())
         for name, facts in SECURITY.items():
             document["components"]["securitySchemes"][name].update(facts)
         return document
 
 
-def _event_schemas() -> dict[str, Any]:
-    """Return the schemas of events, which no operation has as its whole response."""
+def _further_schemas() -> dict[str, Any]:
     _, found = models_json_schema(
-        [(kind, "serialization") for kind in EVENTS],
+        [(kind, "serialization") for kind in FURTHER_SCHEMAS],
         ref_template="#/components/schemas/{model}",
     )
     schemas: dict[str, Any] = found["$defs"]
-    return {name: schemas[name] for name in [kind.__name__ for kind in EVENTS]}
+    return schemas
 
 
 def operations_of(
@@ -126,11 +133,10 @@ def operations_of(
 def _add_common_errors(method: str, operation: dict[str, Any]) -> None:
     """Add malformed JSON, and a missing CSRF token of a session."""
     responses = operation["responses"]
-    problem = {JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     statuses = [400] if "requestBody" in operation else []
     statuses += [] if method == "get" else [403]
     for status in statuses:
-        responses.setdefault(status, {"content": dict(problem)})
+        responses.setdefault(status, {})
     operation["responses"] = dict(sorted(responses.items()))
 
 
@@ -162,19 +168,19 @@ def _complete_response(status: int, response: dict[str, Any]) -> None:
         if JSON in content:
             _add_example(content[JSON])
         return
+    code, detail, errors = ERRORS[status]
+    example = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "errors": errors,
+    }
     response["description"] = problems.MEANINGS[status]
-    if JSON in content:
-        media = content.pop(JSON)
-        code, detail, errors = ERRORS[status]
-        media["example"] = {
-            "type": "about:blank",
-            "title": HTTPStatus(status).phrase,
-            "status": status,
-            "code": code,
-            "detail": detail,
-            "errors": errors,
-        }
-        content[problems.CONTENT_TYPE] = media
+    response["content"] = {
+        problems.CONTENT_TYPE: {"schema": PROBLEM, "example": example}
+    }
 
 
 def _add_example(media: dict[str, Any]) -> None:
