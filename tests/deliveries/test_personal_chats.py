@@ -149,6 +149,9 @@ def test_only_its_owner_sees_and_uses_a_chat(
     message = Delivery.objects.get()
     assert client.get(reverse("delivery", args=[message.pk])).status_code == 404
     assert found.url not in text_of(client.get(reverse("notification-settings")))
+    in_admin = client.get(reverse("admin:workflows_destination_changelist"))
+    assert in_admin.status_code == 200
+    assert found.name not in text_of(in_admin)
     with pytest.raises(DestinationNotFound):
         personal_chat.remove(by=admin)
     with pytest.raises(InvalidDestination, match="reserved"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.contrib import admin
 from django.urls import reverse
 from django.utils.html import format_html
@@ -12,10 +14,15 @@ from workflows.models import (
     Delivery,
     DeliveryAttempt,
     Destination,
+    DestinationKind,
     Notification,
     OutboxEvent,
     Subscription,
 )
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
 
 
 @admin.register(Destination)
@@ -27,6 +34,11 @@ class DestinationAdmin(ReadOnlyAdmin):
     search_fields = ("name", "url", "owner_name", "=id")
     ordering = ("name",)
     readonly_fields = ("page",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Destination]:
+        """Return the destinations without the chats of people, which only they see."""
+        rows: QuerySet[Destination] = super().get_queryset(request)
+        return rows.exclude(kind=DestinationKind.PERSONAL)
 
     @admin.display(description="Page")
     def page(self, destination: Destination) -> SafeString:
