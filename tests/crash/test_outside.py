@@ -7,9 +7,11 @@ Deliveries to incoming webhooks, batches, and mail; messages to webhooks are in
 from __future__ import annotations
 
 import hmac
+import importlib
 import json
 import os
 import random
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.crash
 
 SECRET = "a secret of the sender"
 RECEIVING = "workflows.webhooks.receiving"
+QUEUE = "workflows.deliveries.delivery_queue"
 OF_ROWS = (
     "workflows.bulk:_launch before 7",
     "workflows.bulk:_launch after 11",  # the run is inserted, and not committed
@@ -156,7 +159,7 @@ def test_a_delivery_launches_one_run_over_a_kill_of_its_server(
         settings = installation.settings | {"KILL_IN": moment}
         with running_server(installation.data_dir, **settings) as server:
             sender.use(server.url)
-            wait_for(lambda: server.process.poll() is not None, what="its end")
+            wait_for(partial(has_ended, server.process), what="its end")
         assert len(sender.accepted) < len(bodies)
         with running_server(installation.data_dir, **installation.settings) as server:
             sender.use(server.url)
@@ -232,7 +235,19 @@ def test_each_row_of_a_batch_launches_one_run_over_kills_of_its_workers(
 
 
 def has_ended(process: Any) -> bool:
-    return process.poll() is not None
+    """Return whether a process was killed; one that ended otherwise proves nothing."""
+    code = process.poll()
+    assert code in {None, -signal.SIGKILL}, f"The process ended with {code}."
+    return code is not None
+
+
+def test_processes_are_killed_in_functions_that_exist() -> None:
+    text = Path(__file__).read_text()
+    text = text.replace("{RECEIVING}", RECEIVING).replace("{QUEUE}", QUEUE)
+    places = set(re.findall(r"\"(workflows\.[a-z_.]+):(\w+) ", text))
+    assert len(places) >= 5
+    for module, function in places:
+        assert callable(getattr(importlib.import_module(module), function))
 
 
 # Mail -----------------------------------------------------------------------------------
@@ -280,8 +295,8 @@ def delivered(installation: Installation) -> int:
     ("moment", "repeated"),
     [
         ("the server has accepted it", 1),
-        ("workflows.deliveries.lanes:record before 2", 1),  # not recorded
-        ("workflows.deliveries.lanes:record after 2", 0),
+        (f"{QUEUE}:record before 2", 1),  # not recorded
+        (f"{QUEUE}:record after 2", 0),
         ("workflows.deliveries.expansion:_notify after 1", 0),  # not committed
     ],
 )
