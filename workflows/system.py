@@ -18,6 +18,7 @@ from workflows.access import permissions
 from workflows.agents import budgets
 from workflows.audit import audit_events
 from workflows.documents import uses
+from workflows.engine.errors import RequestError
 from workflows.errors import (
     AlreadyAnswered,
     InvalidParams,
@@ -59,16 +60,17 @@ from workflows.services import (
     pauses,
     saved_views,
 )
-from workflows.services.approval_work import ApprovalWork
+from workflows.services.approval_work import ApprovalWork, Responded
 from workflows.services.fork_plans import ForkRequest
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from django.contrib.auth.models import AbstractBaseUser, User
 
     from workflows.models import Note, SavedView, WorkflowPause
+    from workflows.services.approval_work import Target
     from workflows.services.events import Sent
     from workflows.services.fork_preview import ForkPreview
 
@@ -426,6 +428,27 @@ class System(ApprovalWork):
             notifications.pending_on_commit()
             raise
         return self.find_run(run_id)
+
+    def respond_to_each(
+        self,
+        targets: Sequence[Target],
+        value: Mapping[str, Any],
+        *,
+        by: AbstractBaseUser,
+        comment: str = "",
+    ) -> list[Responded]:
+        """Respond to several approvals alike; each is checked, saved and refused by itself."""
+        found = []
+        for one in targets:
+            error = None
+            try:
+                run = self.find_run(one.run_id, by=by)
+                approvals.require_open(self.find_approval(run.pk), one.sequence)
+                self.respond(one.run_id, value, by=by, comment=comment)
+            except RequestError as refused:
+                error = refused
+            found.append(Responded(one, error))
+        return found
 
     def _answer(
         self,

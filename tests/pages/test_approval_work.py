@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any, Literal
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.test import Client
+from django.utils import timezone
 from pydantic import BaseModel
 
 from tests.support.factories import make_approval, make_run
 from workflows.engine import State, Workflow, approval
-from workflows.models import Approval, ApprovalStatus, Status
+from workflows.models import Approval, ApprovalSnooze, ApprovalStatus, Status
 from workflows.pages.forms.choice_buttons import choice_of
+from workflows.pages.lists import open_approvals
+from workflows.pages.lists.live_lists import LISTS
 from workflows.registry import registry
 from workflows.system import system
 
@@ -216,3 +220,74 @@ def test_a_claim_in_the_list_leads_back_to_the_list(page: Client) -> None:
     answer = page.post(address, given, headers=HTMX)
     assert "Claimed" in answer.content.decode()
     assert 'id="run-approval"' not in answer.content.decode()
+
+
+# Reassign, snooze and remind ------------------------------------------------------------
+
+
+def test_a_reassigned_approval_says_to_whom_and_by_whom(
+    page: Client, bob: User, sign_in: SignIn
+) -> None:
+    one = ask(question="A?")
+    address = f"/runs/{one.run_id}/"
+    refused = page.post(f"{address}reassign/", {"to": "carol"}, headers=HTMX)
+    assert refused.status_code == 422
+    assert "There is no person or group “carol”." in refused.content.decode()
+    given = {"to": bob.username, "reason": "He knows it.", "question": one.sequence}
+    page.post(f"{address}reassign/", given)
+    text = text_of(page, address)
+    assert "Assigned to <b>bob</b> by alice" in text
+    assert "<q>He knows it.</q>" in text
+    assert "Assigned to <b>bob</b> by alice" in text_of(page, "/approvals/")
+    assert "A?" in text_of(sign_in(bob), "/approvals/?show=mine")
+    assert "A?" not in text_of(page, "/approvals/?show=unclaimed")
+
+
+def test_the_form_suggests_the_approvers(page: Client, alice: User, bob: User) -> None:
+    group = Group.objects.create(name="reviewers")
+    group.user_set.add(alice, bob)
+    text = text_of(page, f"/runs/{ask(groups=['reviewers']).run_id}/")
+    suggested = re.findall(r'<option value="(\w+)"></option>', text)
+    assert suggested == ["reviewers", "alice", "bob"]
+
+
+def test_a_snoozed_approval_is_in_a_list_of_its_own(page: Client) -> None:
+    one = ask(question="A?")
+    address = f"/runs/{one.run_id}/snooze/"
+    answer = page.post(address, {"hours": "24", "question": one.sequence})
+    assert answer.headers["Location"] == "/approvals/"
+    assert "A?" not in text_of(page, "/approvals/")
+    assert "A?" not in text_of(page, "/")
+    assert "Show again" in text_of(page, "/approvals/?show=snoozed")
+    page.post(address, {"list": "1"})
+    assert "A?" in text_of(page, "/approvals/")
+    assert "You have snoozed no approval." in text_of(page, "/approvals/?show=snoozed")
+
+
+def test_live_lists_are_shared_by_viewers_who_have_hidden_the_same(
+    alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, inbox = ask(), LISTS["approvals"]
+    monkeypatch.setattr(open_approvals, "are_personal", lambda _: False)
+
+    def key(person: User, **query: str) -> object:
+        return inbox.shared_by(User.objects.get(pk=person.pk), query)
+
+    assert key(alice) == key(bob)
+    assert key(alice, show="mine") != key(bob, show="mine")
+    tomorrow = timezone.now() + dt.timedelta(days=1)
+    system.snooze_approval(one.run_id, tomorrow, by=alice)
+    before = key(alice)
+    assert before != key(bob)
+    ApprovalSnooze.objects.update(until=timezone.now())
+    assert key(alice) == key(bob)
+
+
+def test_a_second_reminder_within_an_hour_says_who_sent_the_first(
+    page: Client, bob: User, sign_in: SignIn
+) -> None:
+    address = f"/runs/{ask().run_id}/remind/"
+    assert page.post(address).status_code == 302
+    refused = sign_in(bob).post(address, headers=HTMX)
+    assert refused.status_code == 409
+    assert "alice sent a reminder already." in refused.content.decode()

@@ -1,25 +1,89 @@
-"""Who works on an approval: claims."""
+"""Who works on an approval, and when: claims, assignments, snoozes, reminders."""
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from typing import Any, Literal
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
+from pydantic import BaseModel
 from pytest_django import Settings
 
 from tests.execution.test_races import run_in_db_priority
-from tests.support.factories import make_approval, make_user
+from tests.support.factories import make_approval, make_run, make_user
+from workflows.access.permissions import EVERYTHING
+from workflows.deliveries import expansion
+from workflows.deliveries.following import follow
+from workflows.engine import State, Workflow, approval
 from workflows.engine.errors import ResponseRefused
 from workflows.errors import AlreadyAnswered, NotAllowed
 from workflows.execution import approval_sweep
-from workflows.models import Approval, ApprovalClaim, ApprovalStatus, AuditEvent, Run
+from workflows.models import (
+    Approval,
+    ApprovalAssignment,
+    ApprovalClaim,
+    ApprovalReminder,
+    ApprovalSnooze,
+    ApprovalStatus,
+    AuditEvent,
+    Notification,
+    OutboxEvent,
+    Run,
+    Status,
+)
+from workflows.models.approvals import URGENT
+from workflows.pages.lists.open_approvals import (
+    ALL,
+    MINE,
+    SNOOZED,
+    count_open,
+    shown_to,
+)
+from workflows.registry import registry
+from workflows.services.approval_assignments import assignment_of
 from workflows.services.approval_claims import claim_of
-from workflows.services.approval_errors import AlreadyClaimed, NotClaimed
+from workflows.services.approval_errors import (
+    AlreadyClaimed,
+    InvalidAssignee,
+    InvalidSnooze,
+    NotClaimed,
+    RemindedAlready,
+)
+from workflows.services.approval_snoozes import snoozed_by
+from workflows.services.approval_work import Target
 from workflows.system import system
 
 pytestmark = pytest.mark.django_db
+
+
+class Review(BaseModel):
+    """The response of a reviewer."""
+
+    outcome: Literal["publish", "reject"]
+
+
+class ReviewState(State):
+    """State of the workflow."""
+
+    review: Review | None = None
+
+
+@pytest.fixture(autouse=True)
+def workflow() -> Iterator[None]:
+    """Register a workflow with an approval."""
+    node = approval("Right?", answer=Review, into="review", name="review")
+    registry.register(Workflow("ask", state=ReviewState, start=node, routes={}))
+    yield
+    registry.unregister("ask")
+
+
+def ask(**fields: Any) -> Approval:
+    """Return an open approval of a run of that workflow."""
+    run = make_run(status=Status.WAITING, workflow_name="ask")
+    return make_approval(run, **fields)
 
 
 @pytest.fixture
@@ -37,7 +101,7 @@ def people(reviewers: Group) -> list[User]:
 
 @pytest.fixture
 def asked(people: list[User]) -> Approval:
-    return make_approval(groups=["reviewers"])
+    return ask(groups=["reviewers"])
 
 
 def again(user: User) -> User:
@@ -146,3 +210,212 @@ def test_of_people_who_claim_at_the_same_moment_one_succeeds(
     assert len(refused) == 2
     name = ApprovalClaim.objects.get().person_name
     assert {str(one) for one in refused} == {f"{name} is working on it."}
+
+
+# Reassign -------------------------------------------------------------------------------
+
+
+def test_a_reassignment_names_and_notifies_the_assignee_and_ends_other_claims(
+    asked: Approval, people: list[User]
+) -> None:
+    ada, _, cleo = people
+    system.claim_approval(asked.run_id, by=ada)
+    system.reassign_approval(asked.run_id, "ben", by=ada, reason="He knows the client.")
+    found = assignment_of(system.find_approval(asked.run_id))
+    assert found is not None
+    assert (found.name, found.assigned_by_name) == ("ben", "ada")
+    assert not ApprovalClaim.objects.exists()
+    event = AuditEvent.objects.get(action="reassign approval")
+    assert event.reason == "He knows the client."
+    assert notified() == [("ben", "approval.reassigned")]
+    system.respond(asked.run_id, {"outcome": "publish"}, by=cleo, comment="I was free.")
+
+
+def test_a_group_is_assigned_if_a_member_may_respond(
+    asked: Approval, people: list[User], reviewers: Group
+) -> None:
+    night = Group.objects.create(name="night shift")
+    for to, text in (
+        ("night shift", "No member of night shift can respond"),
+        ("eve", "There is no person or group “eve”"),
+    ):
+        with pytest.raises(InvalidAssignee, match=text):
+            system.reassign_approval(asked.run_id, to, by=people[0])
+    night.user_set.add(people[1], make_user("eve"))
+    with pytest.raises(InvalidAssignee, match="eve can’t respond"):
+        system.reassign_approval(asked.run_id, "eve", by=people[0])
+    system.reassign_approval(asked.run_id, "night shift", by=people[0])
+    assert notified() == [("ben", "approval.reassigned")]
+    mine = {
+        one.username: Approval.objects.filter(shown_to(one.pk, MINE)).exists()
+        for one in people
+    }
+    assert mine == {"ada": False, "ben": True, "cleo": False}
+    system.release_approval(asked.run_id, by=people[1])
+    assert not ApprovalAssignment.objects.exists()
+
+
+def test_who_is_excluded_or_has_voted_is_not_assigned(
+    asked: Approval, people: list[User]
+) -> None:
+    Approval.objects.update(not_by="launcher", excluded=[people[0].pk], votes_needed=2)
+    asked.votes.create(voter=people[1], voter_name="ben", response={})
+    for name in ("ada", "ben"):
+        with pytest.raises(InvalidAssignee):
+            system.reassign_approval(asked.run_id, name, by=people[2])
+
+
+def test_an_approval_that_was_answered_is_not_reassigned(
+    asked: Approval, people: list[User]
+) -> None:
+    value = {"outcome": "publish"}
+    system.respond(asked.run_id, value, by=people[1], comment="yes")
+    with pytest.raises(AlreadyAnswered, match="Already answered by ben"):
+        system.reassign_approval(asked.run_id, "cleo", by=people[0])
+    assert not ApprovalAssignment.objects.exists()
+    assert not OutboxEvent.objects.exists()
+
+
+def test_a_reassignment_that_is_interrupted_leaves_nothing_behind(
+    asked: Approval, people: list[User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Exception):
+        """The process ends here."""
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    for step in ("note", "OutboxEvent.objects.create"):
+        with monkeypatch.context() as patched:
+            path = f"workflows.services.approval_assignments.{step}"
+            patched.setattr(path, killed)
+            with pytest.raises(Killed):
+                system.reassign_approval(asked.run_id, "ben", by=people[0])
+        assert not ApprovalAssignment.objects.exists()
+        assert not AuditEvent.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_response_and_a_reassignment_at_the_same_moment_exclude_each_other(
+    asked: Approval, people: list[User]
+) -> None:
+    value = {"outcome": "publish"}
+
+    def act(number: int) -> object:
+        by = again(people[number])
+        if number:
+            return system.reassign_approval(asked.run_id, "cleo", by=by)
+        return system.respond(asked.run_id, value, by=by, comment="yes")
+
+    came = run_in_db_priority(2, act)
+    assert not isinstance(came[0], Exception)
+    is_refused = isinstance(came[1], AlreadyAnswered)
+    assert OutboxEvent.objects.count() == (0 if is_refused else 1)
+
+
+# Several at once ------------------------------------------------------------------------
+
+
+def test_one_response_to_several_is_saved_or_refused_for_each(
+    people: list[User],
+) -> None:
+    runs = [ask().run for _ in range(3)]
+    value = {"outcome": "publish"}
+    system.respond(runs[1].pk, value, by=people[1], comment="earlier")
+    targets = [Target(runs[0].pk, 4), Target(runs[1].pk), Target(runs[2].pk, 9)]
+    found = system.respond_to_each(targets, value, by=people[0], comment="all good")
+    assert [type(one.error) for one in found] == [
+        type(None),
+        AlreadyAnswered,
+        AlreadyAnswered,
+    ]
+    assert Approval.objects.get(run=runs[0]).responded_by == people[0]
+    assert Approval.objects.get(run=runs[2]).status == ApprovalStatus.OPEN
+
+
+# Snooze ---------------------------------------------------------------------------------
+
+
+def test_a_snoozed_approval_is_hidden_from_its_person_only(
+    asked: Approval, people: list[User]
+) -> None:
+    tomorrow = timezone.now() + dt.timedelta(days=1)
+    system.snooze_approval(asked.run_id, tomorrow, by=people[0])
+    counts = [count_open(EVERYTHING, one.pk) for one in people]
+    assert counts == [0, 1, 1]
+    assert Approval.objects.filter(shown_to(people[0].pk, SNOOZED)).exists()
+    assert not Approval.objects.filter(shown_to(people[0].pk, ALL)).exists()
+    assert snoozed_by(again(people[0])) == (asked.pk,)
+    ApprovalSnooze.objects.update(until=timezone.now())
+    assert count_open(EVERYTHING, people[0].pk) == 1
+    assert snoozed_by(again(people[0])) == ()
+    system.snooze_approval(asked.run_id, tomorrow, by=people[0])
+    system.snooze_approval(asked.run_id, None, by=people[0])
+    assert not ApprovalSnooze.objects.exists()
+
+
+def test_a_snoozed_approval_is_shown_again_before_it_expires(
+    asked: Approval, people: list[User]
+) -> None:
+    now = timezone.now()
+    Approval.objects.update(expires_at=now + dt.timedelta(hours=10))
+    until = system.snooze_approval(
+        asked.run_id, now + dt.timedelta(days=3), by=people[0]
+    )
+    assert until == now + dt.timedelta(hours=10) - URGENT
+    Approval.objects.update(expires_at=now + dt.timedelta(hours=3))
+    for wrong, text in (
+        (now + dt.timedelta(days=1), "expires within 4 hours"),
+        (now - dt.timedelta(days=1), "within the next year"),
+        (now + dt.timedelta(days=400), "within the next year"),
+    ):
+        with pytest.raises(InvalidSnooze, match=text):
+            system.snooze_approval(asked.run_id, wrong, by=people[0])
+
+
+# Remind ---------------------------------------------------------------------------------
+
+
+def test_a_reminder_notifies_those_who_can_respond_once_an_hour(
+    asked: Approval, people: list[User]
+) -> None:
+    Approval.objects.update(not_by="launcher", excluded=[people[0].pk])
+    system.remind_approvers(asked.run_id, by=people[0])
+    assert notified() == [("ben", "approval.reminded"), ("cleo", "approval.reminded")]
+    assert AuditEvent.objects.get().action == "remind approvers"
+    with pytest.raises(RemindedAlready, match=r"ada sent a reminder.* in 60 minutes"):
+        system.remind_approvers(asked.run_id, by=people[1])
+    ApprovalReminder.objects.update(created_at=timezone.now() - dt.timedelta(hours=1))
+    system.reassign_approval(asked.run_id, "ben", by=people[1])
+    system.remind_approvers(asked.run_id, by=people[1])
+    assert notified()[2:] == [
+        ("ben", "approval.reassigned"),
+        ("ben", "approval.reminded"),
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_people_who_remind_at_the_same_moment_one_succeeds(
+    asked: Approval, people: list[User]
+) -> None:
+    came = run_in_db_priority(
+        3, lambda n: system.remind_approvers(asked.run_id, by=again(people[n]))
+    )
+    assert sum(isinstance(one, RemindedAlready) for one in came) == 2
+    assert OutboxEvent.objects.count() == 1
+
+
+def test_followers_of_approvals_are_reminded_where_everyone_may_respond(
+    people: list[User],
+) -> None:
+    asked = ask()
+    follow("approvals", "", by=people[1])
+    system.remind_approvers(asked.run_id, by=people[0])
+    assert notified() == [("ben", "approval.reminded")]
+
+
+def notified() -> list[tuple[str, str]]:
+    """Create the notifications; return person and kind of each, by event and name."""
+    expansion.expand()
+    rows = Notification.objects.order_by("event_id", "user__username")
+    return list(rows.values_list("user__username", "kind"))

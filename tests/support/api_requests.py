@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
+from uuid import uuid4
 
 from tests.support.permission_fixtures import ABOUT_APPROVALS, OURS, World
 
@@ -36,6 +37,10 @@ BODIES: dict[str, Any] = {
     "respond": {"value": {}, **REASON},
     "claim_approval": {},
     "release_approval": {},
+    "reassign_approval": {"to": "olga owner"},
+    "snooze_approval": {"until": None},
+    "remind_approvers": {},
+    "respond_to_several": {"approvals": [{"run": str(uuid4())}], "value": {}},
     "send_event": {"name": "payment", "workflow": OURS},
     "preview_bulk_action": {"action": "cancel", "filters": {}},
     "start_bulk_action": {"action": "cancel", "filters": {}, **REASON},

@@ -164,7 +164,9 @@ def _grant_other_workflow(user: User) -> None:
 
 
 # addresses and operations that are about the open approval of a run
-ABOUT_APPROVALS = re.compile(r"\brespond\b|claim|_approval\b|/approval/")
+ABOUT_APPROVALS = re.compile(
+    r"\brespond\b|claim|_approval\b|remind|/(reassign|snooze)/"
+)
 
 
 def make_world() -> World:

@@ -156,6 +156,7 @@ _approval: dict[str, Any] = {
     "comment": "",
     "claimed_by": "ada",
     "claimed_until": T3,
+    "assigned_to": "ada",
     "withdrawn_reason": "",
 }
 _call: dict[str, Any] = {

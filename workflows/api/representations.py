@@ -43,6 +43,7 @@ from workflows.pages.redaction import HIDDEN, is_redacted, redact
 from workflows.pages.run.related_runs import related_runs
 from workflows.pages.visible_rows import visible_runs
 from workflows.services import actions, approvals, pauses
+from workflows.services.approval_assignments import assignment_of
 from workflows.services.approval_claims import claim_of
 
 if TYPE_CHECKING:
@@ -310,6 +311,7 @@ def approval(row: Approval, user: User) -> ApprovalOut:
     is_open = row.status == ApprovalStatus.OPEN
     refusal = approvals.refusal(row, user.pk) if is_open else ""
     claim = claim_of(row) if is_open else None
+    assignment = assignment_of(row) if is_open else None
     return ApprovalOut(
         run=row.run_id,
         workflow=row.run.workflow_name,
@@ -337,6 +339,7 @@ def approval(row: Approval, user: User) -> ApprovalOut:
         responded_at=row.responded_at,
         comment=row.comment,
         claimed_by=claim.person_name if claim else None,
+        assigned_to=assignment.name if assignment else None,
         claimed_until=claim.expires_at if claim else None,
         withdrawn_reason=row.withdrawn_reason,
     )

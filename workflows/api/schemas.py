@@ -488,6 +488,9 @@ class ApprovalOut(Schema):
         description="Who is working on the open approval; others may respond as well."
     )
     claimed_until: dt.datetime | None = Field(description="When the claim ends.")
+    assigned_to: str | None = Field(
+        description="The person or group it was reassigned to; others may respond as well."
+    )
     withdrawn_reason: str = Field(
         description="Why no response is needed, such as what came first; “” if it was"
         " not withdrawn."
@@ -506,14 +509,6 @@ class Response(Input):
 
     value: dict[str, Any] = Field(description="Fits the form of the approval.")
     reason: str = Field("", max_length=2_000, description="Stored with the response.")
-    sequence: int | None = Field(
-        None, ge=0, description="Step of the approval; another one is refused with 409."
-    )
-
-
-class ApprovalRef(Input):
-    """Which approval of the run a request is about."""
-
     sequence: int | None = Field(
         None, ge=0, description="Step of the approval; another one is refused with 409."
     )

@@ -37,7 +37,8 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "Workflows": ("pause workflow", "unpause workflow"),
     "Approvals": (
         *("respond", "raise budget"),
-        *("claim approval", "release approval"),
+        *("claim approval", "release approval", "reassign approval"),
+        *("remind approvers", "snooze approval"),
     ),
     "Events": ("send event", "receive event"),
     "Documents": (*ON_DOCUMENTS, "add file"),

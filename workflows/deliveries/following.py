@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db import transaction
 
 from workflows.access import permissions
-from workflows.deliveries.recipients import FAILURES, MESSAGES, RUN_ENDS
+from workflows.deliveries.recipients import ADDRESSED, FAILURES, MESSAGES, RUN_ENDS
 from workflows.errors import InvalidSubscription, SubscriptionNotFound
 from workflows.infra import clock
 from workflows.models import (
@@ -134,7 +134,7 @@ def _interests(row: Subscription) -> list[Interest]:
     if row.kind == Followed.RUN:
         kinds, run_id = [""], UUID(row.target)
     elif row.kind == Followed.WORKFLOW:
-        kinds, workflow = sorted(set(EventKind) - MESSAGES), row.target
+        kinds, workflow = sorted(set(EventKind) - MESSAGES - ADDRESSED), row.target
     elif row.kind == Followed.VIEW:
         kinds = sorted(RUN_ENDS)
     elif row.kind == Followed.APPROVALS:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.db.models import Q
 
 from workflows.access import permissions
@@ -20,12 +21,10 @@ from workflows.models import (
     Notification,
     Subscription,
 )
-from workflows.services.approvals import can_respond
+from workflows.services.approvals import can_respond, may_respond
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    from django.contrib.auth.models import User
 
     from workflows.models import OutboxEvent, SavedView
 
@@ -47,6 +46,11 @@ MESSAGES: Final = frozenset(
         EventKind.CALLBACK_RECEIVED,
     }
 )
+# For those whom they are addressed to
+ADDRESSED: Final = frozenset(
+    {EventKind.APPROVAL_REASSIGNED, EventKind.APPROVAL_REMINDED}
+)
+MAX_ADDRESSED: Final = 200  # members of groups
 MAILS: Final = (Mail.NONE, Mail.DAILY, Mail.EACH)  # the last one wins
 
 
@@ -98,7 +102,36 @@ def of(
     for one in subscriptions:
         if is_wanted(one, event):
             found.setdefault(one.user, Channels()).add(one)
+    for user in addressees(event):
+        found.setdefault(user, Channels())
     return found
+
+
+def addressees(event: OutboxEvent) -> list[User]:
+    """Return whom an event is addressed to, who can respond: the assignee, or the approvers.
+
+    Not everyone where everyone may respond: those who follow approvals are notified.
+    """
+    if event.kind not in ADDRESSED:
+        return []
+    approval = _open_approval(event)
+    if approval is None:
+        return []
+    people = User.objects.filter(is_active=True)
+    if event.facts["person"] is not None:
+        people = people.filter(pk=event.facts["person"])
+    else:
+        names = [event.facts["group"]] if event.facts["group"] else approval.groups
+        people = people.filter(groups__name__in=names).distinct()
+    found = people.order_by("pk")[:MAX_ADDRESSED]
+    return [one for one in found if may_respond(approval, one)]
+
+
+def _open_approval(event: OutboxEvent) -> Approval | None:
+    rows = Approval.objects.filter(
+        pk=event.facts["approval"], status=ApprovalStatus.OPEN
+    )
+    return rows.select_related("run").first()
 
 
 def still_visible(owner: User, ids: Iterable[int]) -> list[Notification]:
@@ -112,7 +145,8 @@ def is_wanted(one: Subscription, event: OutboxEvent) -> bool:
     if not permissions.can_view(one.user, event.workflow_name):
         return False
     if one.kind == Followed.WORKFLOW:
-        return one.target == event.workflow_name and event.kind not in MESSAGES
+        is_for_others = event.kind in MESSAGES or event.kind in ADDRESSED
+        return one.target == event.workflow_name and not is_for_others
     if one.kind == Followed.RUN:
         return event.run_id is not None and one.target == event.run_id.hex
     return _IS_WANTED[one.kind](one, event)
@@ -123,17 +157,22 @@ def _is_failure(_: Subscription, event: OutboxEvent) -> bool:
 
 
 def _is_for_me(one: Subscription, event: OutboxEvent) -> bool:
-    if event.kind != EventKind.APPROVAL_REQUESTED:
+    if event.kind not in {EventKind.APPROVAL_REQUESTED, *ADDRESSED}:
         return False
     granted = permissions.permissions_for(one.user)
-    name = event.workflow_name
-    if name not in granted.approve or name not in granted.read:
+    if event.workflow_name not in granted.approve & granted.read:
         return False
-    rows = Approval.objects.filter(
-        pk=event.facts["approval"], status=ApprovalStatus.OPEN
-    )
-    approval = rows.first()
-    return approval is not None and can_respond(approval, one.user)
+    approval = _open_approval(event)
+    may = approval is not None and can_respond(approval, one.user)
+    return may and _is_addressed_to(one.user, event)
+
+
+def _is_addressed_to(person: User, event: OutboxEvent) -> bool:
+    """Return whether an event is for this person, or for all approvers."""
+    person_id, group = event.facts.get("person"), event.facts.get("group")
+    if person_id is not None:
+        return bool(person_id == person.pk)
+    return not group or person.groups.filter(name=group).exists()
 
 
 def _is_in_view(one: Subscription, event: OutboxEvent) -> bool:

@@ -20,8 +20,11 @@ from workflows.execution import (
 from workflows.infra import clock
 from workflows.models import (
     Approval,
+    ApprovalAssignment,
     ApprovalClaim,
     ApprovalKind,
+    ApprovalReminder,
+    ApprovalSnooze,
     ApprovalStatus,
     ChildGroup,
     EventWait,
@@ -172,7 +175,13 @@ def _open_approval(run: Run, paused: Paused) -> None:
     )
     if not is_new:
         approval.votes.all().delete()
-        ApprovalClaim.objects.filter(approval=approval).delete()
+        for rows in (
+            ApprovalClaim,
+            ApprovalAssignment,
+            ApprovalSnooze,
+            ApprovalReminder,
+        ):
+            rows.objects.filter(approval=approval).delete()
 
 
 def _kind_of(paused: Paused) -> ApprovalKind:

@@ -12,7 +12,12 @@ from workflows.models.agents import (
     Provider,
 )
 from workflows.models.alerts import AlertIncident, AlertMetric, AlertRule
-from workflows.models.approval_work import ApprovalClaim
+from workflows.models.approval_work import (
+    ApprovalAssignment,
+    ApprovalClaim,
+    ApprovalReminder,
+    ApprovalSnooze,
+)
 from workflows.models.approvals import Approval, ApprovalVote
 from workflows.models.assessments import WHOLE_RUN, Assessment
 from workflows.models.bulk_operations import BulkItem, BulkJob, ItemResult
@@ -141,8 +146,11 @@ __all__ = [
     "AnswerSource",
     "ApiToken",
     "Approval",
+    "ApprovalAssignment",
     "ApprovalClaim",
     "ApprovalKind",
+    "ApprovalReminder",
+    "ApprovalSnooze",
     "ApprovalStatus",
     "ApprovalVote",
     "Assessment",

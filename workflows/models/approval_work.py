@@ -37,3 +37,69 @@ class ApprovalClaim(models.Model):
     def is_current(self) -> bool:
         """Return whether the claim has not expired."""
         return self.expires_at > timezone.now()
+
+
+class ApprovalAssignment(models.Model):
+    """The person or group that an approval was reassigned to; others may respond all the same."""
+
+    approval = models.OneToOneField(
+        Approval, on_delete=models.CASCADE, related_name="assignment"
+    )
+    person = models.ForeignKey(  # null: a group
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="+"
+    )
+    name = models.CharField(max_length=MAX_NAME_LENGTH)  # of the person or group
+    assigned_by_name = models.CharField(max_length=MAX_NAME_LENGTH)
+    reason = models.TextField(blank=True, default="")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        """Return the name of the person or group."""
+        return self.name
+
+
+class ApprovalSnooze(models.Model):
+    """A person's wish not to see an approval in their lists until a time."""
+
+    approval = models.ForeignKey(
+        Approval,
+        on_delete=models.CASCADE,
+        related_name="snoozes",
+        db_index=False,  # the unique constraint begins with it
+    )
+    person = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+"
+    )
+    until = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["approval", "person"], name="snooze_once_per_person"
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return the time."""
+        return self.until.isoformat()
+
+
+class ApprovalReminder(models.Model):
+    """The last reminder of the approvers."""
+
+    approval = models.OneToOneField(
+        Approval, on_delete=models.CASCADE, related_name="reminder"
+    )
+    person_name = models.CharField(max_length=MAX_NAME_LENGTH)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        """Return the name of the person who reminded."""
+        return self.person_name

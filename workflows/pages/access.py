@@ -13,6 +13,7 @@ from workflows.access.permissions import NOTHING, Permissions
 from workflows.errors import WorkflowNotFound
 from workflows.pages.lists.open_approvals import are_personal
 from workflows.registry import registry
+from workflows.services.approval_snoozes import snoozed_by
 
 if TYPE_CHECKING:
     from workflows.access.permissions import Person
@@ -41,6 +42,7 @@ class RunPermissions:
     # and where it depends on the person how many approvals are open
     respondent_id: int | None = None
     inbox_of: int | None = None
+    snoozed: tuple[int, ...] = ()  # the approvals that the viewer has hidden
 
     @property
     def workers(self) -> bool:
@@ -55,12 +57,14 @@ class RunPermissions:
     @property
     def for_frame(self) -> RunPermissions:
         """Return the permissions that affect status, notice and approval."""
-        return replace(self, inbox_of=None)
+        return replace(self, inbox_of=None, snoozed=())
 
     @property
     def for_navigation(self) -> RunPermissions:
         """Return the permissions that affect the number of open approvals."""
-        return RunPermissions(granted=self.granted, inbox_of=self.inbox_of)
+        return RunPermissions(
+            granted=self.granted, inbox_of=self.inbox_of, snoozed=self.snoozed
+        )
 
 
 def run_permissions(person: Person, run: Run) -> RunPermissions:
@@ -68,6 +72,7 @@ def run_permissions(person: Person, run: Run) -> RunPermissions:
     granted, name = permissions.permissions_for(person), run.workflow_name
     approve = permissions.can_approve_run(person, run)
     is_personal = approve and has_personal_approvals(name)
+    snoozed = snoozed_by(person) if approve else ()
     return RunPermissions(
         read=name in granted.read,
         launch=name in granted.launch,
@@ -77,7 +82,8 @@ def run_permissions(person: Person, run: Run) -> RunPermissions:
         trace=bool(getattr(person, "is_staff", False)) and name in granted.read,
         granted=granted,
         respondent_id=person.pk if is_personal else None,
-        inbox_of=person.pk if are_personal(granted) else None,
+        inbox_of=person.pk if snoozed or are_personal(granted) else None,
+        snoozed=snoozed,
     )
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from workflows.audit import audit_events
 from workflows.infra import notifications
-from workflows.models import Approval, ApprovalClaim, Run, Status
+from workflows.models import Approval, ApprovalAssignment, ApprovalClaim, Run, Status
 from workflows.services import approvals
 from workflows.services.approval_errors import AlreadyClaimed, NotClaimed
 
@@ -54,19 +54,19 @@ def claim(approval: Approval, *, by: AbstractBaseUser) -> ApprovalClaim:
     return claimed
 
 
-def release(approval: Approval, *, by: AbstractBaseUser, reason: str = "") -> None:
-    """End the claim of an approval, with the run's row locked. Raises NotClaimed."""
+def release(approval: Approval, *, by: AbstractBaseUser) -> None:
+    """End claim and assignment of an approval, with the run's row locked. Raises NotClaimed."""
     found = _stored(approval)
-    if found is None or not found.is_current:
+    current = found if found is not None and found.is_current else None
+    assigned = ApprovalAssignment.objects.filter(approval=approval).first()
+    if current is None and assigned is None:
         raise NotClaimed("No one is working on this approval.")
-    found.delete()
-    note(
-        *(approval, "release approval"),
-        by=by,
-        before=found.person_name,
-        after=None,
-        reason=reason,
-    )
+    names = [str(one) for one in (current, assigned) if one is not None]
+    for one in (found, assigned):
+        if one is not None:
+            one.delete()
+    before = ", ".join(dict.fromkeys(names))
+    note(approval, "release approval", by=by, before=before, after=None)
 
 
 def note(  # noqa: PLR0913 - fields of an event

@@ -3,28 +3,53 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.db import transaction
 
 from workflows.access import permissions
+from workflows.audit import audit_events
 from workflows.errors import AlreadyAnswered
 from workflows.infra import notifications
 from workflows.models import Run
-from workflows.services import approval_claims, approvals
+from workflows.services import (
+    approval_assignments,
+    approval_claims,
+    approval_snoozes,
+    approvals,
+)
 from workflows.services.reviews import Reviews
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterator
     from uuid import UUID
 
     from django.contrib.auth.models import AbstractBaseUser
 
-    from workflows.models import Approval, ApprovalClaim
+    from workflows.engine.errors import RequestError
+    from workflows.models import Approval, ApprovalAssignment, ApprovalClaim
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The open approval of a run, and its step, if another one is to be refused."""
+
+    run_id: UUID
+    sequence: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Responded:
+    """What became of the response to one of several approvals."""
+
+    target: Target
+    error: RequestError | None = None  # None: saved
 
 
 class ApprovalWork(Reviews):
-    """Claims of approvals."""
+    """Claims, assignments, snoozes and reminders of approvals."""
 
     def claim_approval(
         self, run_id: UUID | str, *, by: AbstractBaseUser, sequence: int | None = None
@@ -42,12 +67,61 @@ class ApprovalWork(Reviews):
     def release_approval(
         self, run_id: UUID | str, *, by: AbstractBaseUser, sequence: int | None = None
     ) -> None:
-        """End the claim of the open approval of a run, also that of another person.
+        """End claim and assignment of the open approval of a run, also of another person.
 
         Raises the errors of `claim_approval`, and NotClaimed.
         """
         with self._working_on(run_id, by, sequence) as approval:
             approval_claims.release(approval, by=by)
+
+    def reassign_approval(
+        self,
+        run_id: UUID | str,
+        to: str,
+        *,
+        by: AbstractBaseUser,
+        reason: str = "",
+        sequence: int | None = None,
+    ) -> ApprovalAssignment:
+        """Assign the open approval of a run to a person or group that may respond; notify them.
+
+        `to` is the name of a person or else of a group. Others may still respond.
+        Raises the errors of `claim_approval`, InvalidAssignee, ReasonTooLong.
+        """
+        audit_events.check_length(reason)
+        with self._working_on(run_id, by, sequence) as approval:
+            return approval_assignments.reassign(approval, to, by=by, reason=reason)
+
+    def snooze_approval(
+        self,
+        run_id: UUID | str,
+        until: dt.datetime | None,
+        *,
+        by: AbstractBaseUser,
+        sequence: int | None = None,
+    ) -> dt.datetime | None:
+        """Hide the open approval of a run from the lists of a person; None shows it again.
+
+        Returns until when: at most until it is about to expire. Raises the errors of
+        `claim_approval`, and InvalidSnooze.
+        """
+        with self._working_on(run_id, by, sequence) as approval:
+            return approval_snoozes.snooze(approval, until, by=by)
+
+    def remind_approvers(
+        self, run_id: UUID | str, *, by: AbstractBaseUser, sequence: int | None = None
+    ) -> None:
+        """Notify the assignee, or the approvers, of the open approval of a run once more.
+
+        For everyone who may add notes to the run; once an hour for each approval. Raises
+        RunNotFound, ApprovalNotFound, NotAllowed, AlreadyAnswered, RemindedAlready.
+        """
+        run = self.find_run(run_id, by=by)
+        permissions.require(
+            permissions.can_note_run(by, run), "send reminders of this run"
+        )
+        with self._open_approval(run, sequence) as approval:
+            approval_assignments.remind(approval, by=by)
 
     @contextmanager
     def _working_on(
@@ -61,13 +135,19 @@ class ApprovalWork(Reviews):
         permissions.require(
             permissions.can_approve_run(by, run), "respond to approvals of this run"
         )
+        with self._open_approval(run, sequence) as approval:
+            approvals.require_respondent(approval, by)
+            yield approval
+
+    @contextmanager
+    def _open_approval(self, run: Run, sequence: int | None) -> Iterator[Approval]:
+        """Lock a run; yield its open approval. Raises ApprovalNotFound, AlreadyAnswered."""
         try:
             with transaction.atomic():
                 # the run first, as everywhere: a response locks it before its approval
                 Run.objects.select_for_update().filter(pk=run.pk).first()
-                approval = self.find_approval(run_id)
+                approval = self.find_approval(run.pk)
                 approvals.require_open(approval, sequence)
-                approvals.require_respondent(approval, by)
                 yield approval
         except AlreadyAnswered:
             # a worker's claim that found the run locked has skipped it

@@ -28,6 +28,7 @@ from workflows.models.current_stages import ACTIVE_STATUSES
 from workflows.pages.lists.event_waits import can_wait_for_events
 from workflows.pages.redaction import is_redacted, redact_rows
 from workflows.pages.run.cancelled_stages import as_shown
+from workflows.services.approval_assignments import assignment_of
 from workflows.services.approval_claims import claim_of
 from workflows.services.approvals import votes_of
 
@@ -249,9 +250,9 @@ def _approvals(run: Run, known: Position) -> list[Approval]:
     """Return the approvals that are new or have changed: only the last one changes."""
     sequence, tag = known.approval
     rows = Approval.objects.filter(run=run, sequence__gte=sequence)
-    found = rows.select_related("run", "responded_by", "claim").prefetch_related(
-        "votes"
-    )
+    found = rows.select_related(
+        "run", "responded_by", "claim", "assignment"
+    ).prefetch_related("votes")
     found = found.order_by("sequence")
     return [row for row in found if _approval_key(row) != (sequence, tag)]
 
@@ -260,7 +261,9 @@ def _approval_key(row: Approval) -> tuple[int, str]:
     count = len(votes_of(row))
     votes = f" {count}" if count else ""
     claim = claim_of(row)
+    assignment = assignment_of(row)
     work = f" {claim.person_name}" if claim else ""
+    work += f" → {assignment.name}" if assignment else ""
     return row.sequence, sha256(
         f"{row.status} {row.responded_at}{votes}{work}".encode()
     ).hexdigest()[:8]

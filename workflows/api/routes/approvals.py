@@ -11,17 +11,26 @@ from ninja import Query, Router
 from workflows.access import permissions
 from workflows.api import representations
 from workflows.api.paging import Paging, link_next
+from workflows.api.problems import code_of
 from workflows.api.requests import ApiRequest, errors, require_version, visible_run
 from workflows.api.schemas import (
     ApprovalOut,
     ApprovalPage,
-    ApprovalRef,
     Response,
     RunDetail,
+)
+from workflows.api.schemas_approvals import (
+    ApprovalRef,
+    Reassignment,
+    ResponseResult,
+    Responses,
+    Snooze,
+    SnoozeOut,
 )
 from workflows.models import Approval
 from workflows.pages.lists import open_approvals
 from workflows.pages.redaction import redact_rows
+from workflows.services.approval_work import Target
 from workflows.services.approvals import require_step
 from workflows.system import system
 
@@ -52,7 +61,7 @@ def list_run_approvals(request: ApiRequest, run_id: UUID) -> Any:
     """List the approvals of a run, newest first."""
     run = visible_run(request, run_id)
     rows = Approval.objects.filter(run=run_id)
-    rows = rows.select_related("run", "responded_by", "claim")
+    rows = rows.select_related("run", "responded_by", "claim", "assignment")
     rows = rows.prefetch_related("votes")
     return [
         representations.approval(row, request.user) for row in redact_rows(run, rows)
@@ -96,6 +105,60 @@ def release_approval(request: ApiRequest, run_id: UUID, body: ApprovalRef) -> An
     """End the claim of the open approval of a run, also that of another person."""
     system.release_approval(run_id, by=request.user, sequence=body.sequence)
     return _approval(request, run_id)
+
+
+@router.post(
+    "/{uuid:run_id}/reassign", response={200: ApprovalOut, **errors(403, 404, 409)}
+)
+def reassign_approval(request: ApiRequest, run_id: UUID, body: Reassignment) -> Any:
+    """Assign the open approval of a run to a person or group that may respond.
+
+    The assignee is notified. It gives no permission, and others may still respond.
+    """
+    system.reassign_approval(
+        run_id,
+        body.to,
+        by=request.user,
+        reason=body.reason,
+        sequence=body.sequence,
+    )
+    return _approval(request, run_id)
+
+
+@router.post(
+    "/{uuid:run_id}/snooze", response={200: SnoozeOut, **errors(403, 404, 409)}
+)
+def snooze_approval(request: ApiRequest, run_id: UUID, body: Snooze) -> Any:
+    """Hide the open approval of a run from your lists on the pages until a time."""
+    until = system.snooze_approval(
+        run_id, body.until, by=request.user, sequence=body.sequence
+    )
+    return {"until": until}
+
+
+@router.post("/{uuid:run_id}/remind", response={204: None, **errors(403, 404, 409)})
+def remind_approvers(request: ApiRequest, run_id: UUID, body: ApprovalRef) -> Any:
+    """Notify the assignee or the approvers of a run again, at most once an hour."""
+    system.remind_approvers(run_id, by=request.user, sequence=body.sequence)
+    return HttpResponse(status=204)
+
+
+@router.post("/respond", response={200: list[ResponseResult]})
+def respond_to_several(request: ApiRequest, body: Responses) -> Any:
+    """Give several approvals one response; each is checked, saved and refused by itself."""
+    targets = [Target(one.run, one.sequence) for one in body.approvals]
+    found = system.respond_to_each(
+        targets, body.value, by=request.user, comment=body.reason
+    )
+    return [
+        {
+            "run": one.target.run_id,
+            "saved": one.error is None,
+            "code": code_of(type(one.error)) if one.error else "",
+            "detail": str(one.error) if one.error else "",
+        }
+        for one in found
+    ]
 
 
 def _approval(request: ApiRequest, run_id: UUID) -> ApprovalOut:

@@ -25,7 +25,7 @@ from workflows.pages.query_string import clean_text, int_in
 from workflows.pages.redaction import by_workflow
 from workflows.pages.render.regions import render_regions
 from workflows.pages.render.zones import zone_in
-from workflows.services import pauses, saved_views
+from workflows.services import approval_snoozes, pauses, saved_views
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -57,11 +57,15 @@ class LiveList:
     def shared_by(self, person: User, query: Mapping[str, str]) -> object:
         """Return what is equal for the viewers of the same rows, with equal queries."""
         granted = permissions.permissions_for(person)
-        is_personal = self.has_approvals and (
-            query.get("show") == open_approvals.MINE
+        if not self.has_approvals:
+            return granted
+        snoozed = approval_snoozes.snoozed_by(person)
+        is_personal = (
+            bool(snoozed)
+            or query.get("show") in open_approvals.PERSONAL
             or open_approvals.are_personal(granted)
         )
-        return (granted, person.pk if is_personal else None)
+        return (granted, person.pk if is_personal else None, snoozed)
 
     def render(self, query: Mapping[str, str], person: User) -> dict[str, str]:
         """Return the HTML of each region, for htmx out-of-band swaps."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth.models import Group
 from django.db.models import (
     BooleanField,
     Exists,
@@ -18,14 +19,17 @@ from workflows.access import permissions
 from workflows.infra import clock
 from workflows.models import (
     Approval,
+    ApprovalAssignment,
     ApprovalClaim,
     ApprovalKind,
+    ApprovalSnooze,
     ApprovalStatus,
     ApprovalVote,
 )
 from workflows.pages.lists.pagination import Page, forward_page
 from workflows.registry import registry
 from workflows.services import approvals
+from workflows.services.approval_assignments import assignment_of
 from workflows.services.approval_claims import claim_of
 
 if TYPE_CHECKING:
@@ -38,8 +42,10 @@ if TYPE_CHECKING:
 
 MAX_COUNTED = 1_000  # approvals; more are shown as "1,000+"
 WORKFLOW = "run__workflow_name"
-ALL, MINE, UNCLAIMED = "", "mine", "unclaimed"  # which approvals a list shows
-SHOWN = {ALL: "All", MINE: "Mine", UNCLAIMED: "Unclaimed"}
+# which approvals a list shows
+ALL, MINE, UNCLAIMED, SNOOZED = "", "mine", "unclaimed", "snoozed"
+PERSONAL = {MINE, SNOOZED}
+SHOWN = {ALL: "All", MINE: "Mine", UNCLAIMED: "Unclaimed", SNOOZED: "Snoozed"}
 UNUSED = (
     *("run__result", "run__graph", "run__secrets"),
     *("evidence", "form", "initial"),
@@ -157,27 +163,47 @@ def open_page(  # noqa: PLR0913 - options of a page
     rows = open_for(granted, person_id)
     rows = rows.filter(only) if only is not None else rows
     rows = (
-        rows.select_related("run", "claim").prefetch_related("votes")
+        rows.select_related("run", "claim", "assignment").prefetch_related("votes")
         if whole
         else _with_runs(rows)
     )
     return forward_page(rows, after=after, size=size)
 
 
-def shown_to(person_id: int, which: str) -> Q | None:
-    """Return the condition of the approvals that a list shows, None for all."""
-    claims = ApprovalClaim.objects.filter(
-        approval=OuterRef("pk"), expires_at__gt=clock.now()
-    )
+def shown_to(person_id: int, which: str) -> Q:
+    """Return the condition of the approvals that a list shows to a person."""
+    if which == SNOOZED:
+        return is_snoozed(person_id)
+    awake = ~is_snoozed(person_id)
+    of_it = {"approval": OuterRef("pk")}
+    claims = ApprovalClaim.objects.filter(expires_at__gt=clock.now(), **of_it)
+    assigned = ApprovalAssignment.objects.filter(**of_it)
+    if which == UNCLAIMED:
+        return awake & ~Q(Exists(claims)) & ~Q(Exists(assigned))
     if which == MINE:
-        return Q(Exists(claims.filter(person=person_id)))
-    return ~Q(Exists(claims)) if which == UNCLAIMED else None
+        groups = Group.objects.filter(user=person_id).values("name")
+        mine = Q(person=person_id) | Q(person=None, name__in=groups)
+        claimed = Q(Exists(claims.filter(person=person_id)))
+        return awake & (claimed | Q(Exists(assigned.filter(mine))))
+    return awake
+
+
+def is_snoozed(person_id: int) -> Q:
+    """Return the condition of the approvals that a person has hidden."""
+    return Q(
+        Exists(
+            ApprovalSnooze.objects.filter(
+                approval=OuterRef("pk"), person=person_id, until__gt=clock.now()
+            )
+        )
+    )
 
 
 def by_urgency(granted: Permissions, count: int, person_id: int) -> list[Approval]:
     """Return the open approvals that expire first; those without expiry last."""
     by_expiry = (F("expires_at").asc(nulls_last=True), "id")
-    rows = _with_runs(open_for(granted, person_id)).order_by(*by_expiry)
+    rows = open_for(granted, person_id).filter(~is_snoozed(person_id))
+    rows = _with_runs(rows).order_by(*by_expiry)
     return list(with_refusals(rows[:count], person_id))
 
 
@@ -187,13 +213,16 @@ def next_open(user: User, after: Approval) -> Approval | None:
     After the last one, the oldest of all.
     """
     granted = permissions.permissions_for(user)
-    rows = open_for(granted, user.pk).exclude(pk=after.pk).order_by("pk")
+    rows = open_for(granted, user.pk).filter(~is_snoozed(user.pk))
+    rows = rows.exclude(pk=after.pk).order_by("pk")
     return rows.filter(pk__gt=after.pk).first() or rows.first()
 
 
 def count_open(granted: Permissions, person_id: int | None = None) -> int:
     """Return the number of open approvals of a person, up to MAX_COUNTED + 1."""
     rows = open_for(granted, person_id).order_by()
+    if person_id is not None:
+        rows = rows.filter(~is_snoozed(person_id))
     return rows.values("pk")[: MAX_COUNTED + 1].count()
 
 
@@ -207,11 +236,14 @@ def with_refusals(rows: Iterable[Approval], person_id: int) -> Iterator[Approval
         row.progress = approvals.progress(row)  # type: ignore[attr-defined]  # for templates
         row.expiry = approvals.expiry_text(row)  # type: ignore[attr-defined]  # for templates
         row.claimed = claim_of(row)  # type: ignore[attr-defined]  # for templates
+        row.assigned = assignment_of(row)  # type: ignore[attr-defined]  # for templates
         yield row
 
 
 def _with_runs(rows: ApprovalQuerySet) -> ApprovalQuerySet:
-    return rows.select_related("run", "run__launched_by", "claim").defer(*UNUSED)
+    return rows.select_related("run", "run__launched_by", "claim", "assignment").defer(
+        *UNUSED
+    )
 
 
 def _mine(granted: Permissions) -> WorkflowSet:

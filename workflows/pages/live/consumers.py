@@ -45,6 +45,7 @@ from workflows.pages.run.shared_regions import (
     render_part,
 )
 from workflows.pages.run.view_options import RunView
+from workflows.services import approval_snoozes
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -318,7 +319,8 @@ class ListConsumer(LivePageConsumer):
         """Read list, filters and the viewer's permissions."""
         self.kind = self.scope["url_route"]["kwargs"]["kind"]
         self.query = parse_query(self.scope["query_string"])
-        await run_in_db(permissions.permissions_for, self.person)  # cached for the key
+        for read in (permissions.permissions_for, approval_snoozes.snoozed_by):
+            await run_in_db(read, self.person)  # cached for the key
         return self.kind in LISTS and LISTS[self.kind].may(self.person)
 
     def key(self) -> Hashable:

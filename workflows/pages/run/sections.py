@@ -12,12 +12,14 @@ from functools import cached_property
 from typing import Any, TypeAlias
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.urls import reverse
 
 from workflows.access.permissions import documents_for, is_for
 from workflows.audit.file_verification import ADD_FILE
 from workflows.models import (
     Approval,
+    ApprovalAssignment,
     ApprovalClaim,
     ApprovalKind,
     ApprovalStatus,
@@ -49,6 +51,7 @@ from workflows.pages.run.run_files import RunFileTable, file_links, run_file_tab
 from workflows.pages.run.status_at_step import StatusAt, status_at
 from workflows.pages.run.view_options import RunView
 from workflows.services import approvals
+from workflows.services.approval_assignments import assignment_of
 from workflows.services.approval_claims import claim_of
 from workflows.services.approvals import RULES
 from workflows.services.golden_runs import is_markable
@@ -57,6 +60,7 @@ from workflows.services.golden_runs import is_markable
 FORKING = frozenset({"rerun", "override decision", "change response"})
 ResponseForm: TypeAlias = ChoiceForm | FailureResponseForm
 RESPONSE_PREFIX = "response"  # of the form fields of a response
+MAX_ASSIGNEES = 100  # that the form suggests
 MAX_ROWS = 500  # of attempts, audit events, notes, children and retries
 MAX_ID_DEPTH = 6  # nesting of JSON values that are searched for document ids
 MAX_ID_ITEMS = 200  # of each list or object
@@ -96,7 +100,7 @@ class ApprovalSection(Section):
 
     @cached_property
     def approval(self) -> Approval | None:
-        rows = self.run.approvals.select_related("responded_by", "claim")
+        rows = self.run.approvals.select_related("responded_by", "claim", "assignment")
         rows = rows.order_by("-sequence")
         newest = redaction.redact_rows(self.run, rows[:1])
         return newest[0] if newest else None
@@ -128,6 +132,24 @@ class ApprovalSection(Section):
     def claim(self) -> ApprovalClaim | None:
         """Who is working on the open approval."""
         return claim_of(self.approval) if self.approval else None
+
+    @property
+    def assignment(self) -> ApprovalAssignment | None:
+        """Whom the approval is assigned to."""
+        found = assignment_of(self.approval) if self.approval else None
+        if found is not None and redaction.is_redacted(self.approval):
+            found.reason = ""
+        return found
+
+    @property
+    def assignees(self) -> Sequence[str]:
+        """Names to choose from when it is reassigned: the approvers' groups and members."""
+        groups = self.approval.groups if self.approval else []
+        people = User.objects.filter(is_active=True, groups__name__in=groups)
+        names = (
+            people.distinct().order_by("username").values_list("username", flat=True)
+        )
+        return [*groups, *names[:MAX_ASSIGNEES]] if groups else []
 
     @property
     def can_respond(self) -> bool:

@@ -11,15 +11,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from workflows.access import permissions
-from workflows.engine.errors import RequestError
 from workflows.models import Approval, ApprovalKind
 from workflows.pages.access import members_only
 from workflows.pages.lists import open_approvals
-from workflows.pages.query_string import uuid_in
+from workflows.pages.query_string import int_in, uuid_in
 from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import INVALID, reason_of
 from workflows.pages.run.page import response_form
-from workflows.pages.views.approvals import open_approval
+from workflows.services.approval_work import Target
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -107,18 +106,17 @@ def _respond(
     request: HtmxRequest, picked: Sequence[Approval], values: Mapping[str, Any]
 ) -> None:
     """Respond to each approval, as one by one; report what was saved and what was not."""
-    saved = 0
-    for one in picked:
-        sequence = request.POST.get(f"{SEQUENCE}{one.run_id}", "")
-        try:
-            open_approval(one.run, sequence)
-            system.respond(
-                one.run_id, values, by=request.user, comment=reason_of(request)
-            )
-            saved += 1
-        except RequestError as error:
-            named = one.run.title or one.run.short_id
-            messages.warning(request, f"Not saved for {named}: {error}")
-    if saved:
+    names = {one.run_id: one.run.title or one.run.short_id for one in picked}
+    targets = [
+        Target(run_id, int_in(request.POST, f"{SEQUENCE}{run_id}")) for run_id in names
+    ]
+    found = system.respond_to_each(
+        targets, values, by=request.user, comment=reason_of(request)
+    )
+    for one in found:
+        if one.error is not None:
+            named = names[one.target.run_id]
+            messages.warning(request, f"Not saved for {named}: {one.error}")
+    if saved := sum(one.error is None for one in found):
         plural = "" if saved == 1 else "s"
         messages.success(request, f"{saved} decision{plural} saved.")

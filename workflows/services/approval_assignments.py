@@ -1,0 +1,140 @@
+"""Reassigned approvals and reminders: whom a run waits for, and how they hear of it.
+
+An assignment gives no permission and takes none: it says who is expected to respond, and notifies
+them. A reminder notifies the assignee, or else the members of the approvers' groups.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any, Final
+
+from django.contrib.auth.models import Group, User
+from django.utils import timezone
+
+from workflows.audit import audit_events
+from workflows.models import (
+    Approval,
+    ApprovalAssignment,
+    ApprovalClaim,
+    ApprovalReminder,
+    EventKind,
+    OutboxEvent,
+    Status,
+)
+from workflows.services import approvals
+from workflows.services.approval_claims import note
+from workflows.services.approval_errors import InvalidAssignee, RemindedAlready
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser
+
+REMIND_EVERY: Final = dt.timedelta(hours=1)
+MAX_NAME_SHOWN: Final = 80  # characters
+
+
+def assignment_of(approval: Approval) -> ApprovalAssignment | None:
+    """Return the assignment of an approval, None without one."""
+    found: ApprovalAssignment | None = getattr(approval, "assignment", None)
+    return found
+
+
+def reassign(
+    approval: Approval, to: str, *, by: AbstractBaseUser, reason: str
+) -> ApprovalAssignment:
+    """Assign an approval to a person, else to a group of this name; notify them.
+
+    It replaces an earlier assignment, and the claim of anyone else. Call it with the run's row
+    locked. Raises InvalidAssignee.
+    """
+    person, group = _assignee(approval, to)
+    before = assignment_of(approval)
+    name = person.username if person else str(group)
+    found, _ = ApprovalAssignment.objects.update_or_create(
+        approval=approval,
+        defaults={
+            "person": person,
+            "name": name,
+            "assigned_by_name": by.get_username(),
+            "reason": reason,
+            "created_at": timezone.now(),
+        },
+    )
+    claims = ApprovalClaim.objects.filter(approval=approval)
+    (claims.exclude(person=person) if person else claims).delete()
+    note(
+        *(approval, "reassign approval"),
+        by=by,
+        before=before.name if before else None,
+        after=name,
+        reason=reason,
+    )
+    _write(EventKind.APPROVAL_REASSIGNED, approval, found)
+    return found
+
+
+def _assignee(approval: Approval, to: str) -> tuple[User | None, Group | None]:
+    """Return the person or group with this name. Raises InvalidAssignee."""
+    to = to.strip()
+    person = User.objects.filter(username=to, is_active=True).first()
+    if person is not None:
+        if not approvals.may_respond(approval, person):
+            raise _invalid(f"{to} can’t respond to this approval.")
+        return person, None
+    group = Group.objects.filter(name=to).first()
+    if group is None:
+        shown = to[:MAX_NAME_SHOWN]
+        raise _invalid(f"There is no person or group “{shown}”.")
+    members = group.user_set.filter(is_active=True)
+    if not any(approvals.may_respond(approval, one) for one in members):
+        raise _invalid(f"No member of {to} can respond to this approval.")
+    return None, group
+
+
+def _invalid(text: str) -> InvalidAssignee:
+    return InvalidAssignee({"to": [text]})
+
+
+def remind(approval: Approval, *, by: AbstractBaseUser) -> None:
+    """Notify the assignee or the approvers again, with the run's row locked.
+
+    Raises RemindedAlready within REMIND_EVERY.
+    """
+    now = timezone.now()
+    last = ApprovalReminder.objects.filter(approval=approval).first()
+    if last is not None and last.created_at > now - REMIND_EVERY:
+        minutes = -(-(last.created_at + REMIND_EVERY - now).total_seconds() // 60)
+        raise RemindedAlready(
+            f"{last.person_name} sent a reminder already. The next one can be sent in"
+            f" {minutes:.0f} minute{'' if minutes == 1 else 's'}."
+        )
+    ApprovalReminder.objects.update_or_create(
+        approval=approval,
+        defaults={"person_name": by.get_username(), "created_at": now},
+    )
+    found = assignment_of(approval)
+    audit_events.record(
+        approval.run,
+        "remind approvers",
+        by=by,
+        after=Status.WAITING,
+        changed=({}, {"step": approval.sequence, "to": found.name if found else None}),
+    )
+    _write(EventKind.APPROVAL_REMINDED, approval, found)
+
+
+def _write(kind: EventKind, approval: Approval, to: ApprovalAssignment | None) -> None:
+    """Write an event that is addressed to people, whether they follow approvals or not."""
+    facts: dict[str, Any] = {
+        "approval": approval.pk,
+        "node": approval.node_name,
+        "sequence": approval.sequence,
+        "person": to.person_id if to else None,
+        "group": to.name if to and to.person_id is None else "",
+    }
+    OutboxEvent.objects.create(
+        kind=kind,
+        workflow_name=approval.run.workflow_name,
+        run_id=approval.run_id,
+        facts=facts,
+    )
