@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from signalbox.commands import launching, login, pausing, runs, sending
+from signalbox.commands import approvals, launching, login, pausing, runs, sending
 from signalbox.session import Session
 
 app = typer.Typer(
@@ -40,6 +40,10 @@ for command in (
     runs.logs,
     runs.decisions,
     runs.respond,
+    approvals.claim,
+    approvals.unclaim,
+    approvals.reassign,
+    approvals.remind,
     sending.send,
     runs.cancel,
     runs.resume,

@@ -113,6 +113,18 @@ async def test_a_model_lists_launches_watches_explains_responds_and_cancels(
     assert (event.actor_name, event.token_name) == (admin.username, "model")
 
 
+async def test_a_model_claims_and_releases_an_approval(
+    served: Any, admin: User
+) -> None:
+    approval = await run_in_db(make_approval, node_name="ask_reviewer")
+    run = str(approval.run_id)
+    async with connected(served, await secret_of(admin)) as client:
+        claimed = await result_of(client, "claim_approval", run=run)
+        assert claimed["claimed_by"] == admin.username
+        released = await result_of(client, "release_approval", run=run)
+        assert released["claimed_by"] is None
+
+
 async def test_a_model_cannot_respond_in_place_of_an_excluded_person(
     served: Any, admin: User
 ) -> None:

@@ -255,6 +255,17 @@ def test_an_approval_is_shown_and_answered(shell: Shell) -> None:
     assert (approval.status, approval.comment) == ("answered", "Checked.")
 
 
+def test_an_approval_is_claimed_reassigned_and_reminded_of(shell: Shell) -> None:
+    run = str(make_approval(node_name="ask_reviewer").run_id)
+    name = get_user_model().objects.get().get_username()
+    assert f"Claimed by: {name}" in shell.run("claim", run)
+    assert f"Assigned to: {name}" in shell.run("reassign", run, name)
+    assert "Claimed by: no one\nAssigned to: no one" in shell.run("unclaim", run)
+    assert shell.run("remind", run) == "Reminder sent.\n"
+    shell.run("remind", run, code=2)
+    assert "sent a reminder already" in shell.errors
+
+
 def test_an_excluded_person_reads_why_they_cannot_respond(shell: Shell) -> None:
     approval = make_approval(
         node_name="ask_reviewer",

@@ -178,12 +178,12 @@ def test_a_claim_ends_when_its_person_may_not_respond_any_more(
     asked: Approval, people: list[User], reviewers: Group
 ) -> None:
     system.claim_approval(asked.run_id, by=people[0])
-    assert approval_sweep.lost_claims() == []
+    assert approval_sweep.lost(ApprovalClaim) == []
     people[0].groups.remove(reviewers)
     # at once for others, even before a worker has removed it
     assert system.claim_approval(asked.run_id, by=people[1]).person_name == "ben"
     people[1].groups.remove(reviewers)
-    assert approval_sweep.lost_claims() == [ApprovalClaim.objects.get().pk]
+    assert approval_sweep.lost(ApprovalClaim) == [ApprovalClaim.objects.get().pk]
 
 
 def test_permissions_of_claims_are_checked_at_intervals(
@@ -253,6 +253,18 @@ def test_a_group_is_assigned_if_a_member_may_respond(
     assert mine == {"ada": False, "ben": True, "cleo": False}
     system.release_approval(asked.run_id, by=people[1])
     assert not ApprovalAssignment.objects.exists()
+
+
+def test_an_assignment_ends_when_its_person_may_not_respond_any_more(
+    asked: Approval, people: list[User], reviewers: Group
+) -> None:
+    system.reassign_approval(asked.run_id, "ben", by=people[0])
+    assert approval_sweep.lost(ApprovalAssignment) == []
+    people[1].groups.remove(reviewers)
+    found = ApprovalAssignment.objects.get().pk
+    assert approval_sweep.lost(ApprovalAssignment) == [found]
+    system.reassign_approval(asked.run_id, "reviewers", by=people[0])
+    assert approval_sweep.lost(ApprovalAssignment) == []
 
 
 def test_who_is_excluded_or_has_voted_is_not_assigned(

@@ -166,6 +166,18 @@ async def respond(
     return found
 
 
+async def claim_approval(run: RunId) -> dict[str, Any]:
+    """Show people that you work on the open approval of a run; they may still respond."""
+    found: dict[str, Any] = await caller.get().post(f"/approvals/{run}/claim", {})
+    return found
+
+
+async def release_approval(run: RunId) -> dict[str, Any]:
+    """End the claim of the open approval of a run."""
+    found: dict[str, Any] = await caller.get().post(f"/approvals/{run}/release", {})
+    return found
+
+
 async def list_waits(run: RunId) -> list[dict[str, Any]]:
     """List what a run waits and waited for besides approvals: events and callbacks."""
     found: list[dict[str, Any]] = await caller.get().get(f"/runs/{run}/waits")
@@ -219,6 +231,8 @@ def make_server(version: str) -> MCPServer:
         (explain_decisions, READS),
         (list_approvals, READS),
         (respond, CHANGES),
+        (claim_approval, CHANGES),
+        (release_approval, CHANGES),
         (list_waits, READS),
         (send_event, CHANGES),
         (cancel_run, CHANGES),
