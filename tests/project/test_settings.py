@@ -156,7 +156,7 @@ def test_with_redis_messages_use_it_and_the_server_runs_no_worker(
 ) -> None:
     found = settings_of(tmp_path, REDIS_URL="redis://127.0.0.1:6390/1")
     layer = found["CHANNEL_LAYERS"]["default"]
-    assert layer["BACKEND"] == "channels_redis.core.RedisChannelLayer"
+    assert layer["BACKEND"] == "workflows.infra.redis_layer.FewRoundTripsLayer"
     assert layer["CONFIG"]["hosts"] == [
         {
             "address": "redis://127.0.0.1:6390/1",

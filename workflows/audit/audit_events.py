@@ -15,6 +15,7 @@ from django.db import transaction
 from workflows.audit import seal_rows, snapshots
 from workflows.errors import NotAllowed, ReasonMissing, ReasonTooLong
 from workflows.models import AuditEvent
+from workflows.models.new_rows import new_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -182,7 +183,7 @@ def entry(  # noqa: PLR0913 - fields of an event
     `after` is the new status; `changed` has further values before and after, by name.
     """
     row = _new_event(action, by=by, reason=reason, changed=changed)
-    row.run, row.workflow_name = run, run.workflow_name
+    row.run_id, row.workflow_name = run.pk, run.workflow_name
     row.status_before = run.status if action not in FIRST else ""
     row.status_after = after
     return row
@@ -262,7 +263,8 @@ def _new_event(
     if getattr(by, VIEWED_ATTRIBUTE, None) is not None:
         raise NotAllowed(READ_ONLY)
     before, after = changed or (None, None)
-    return AuditEvent(
+    return new_row(
+        AuditEvent,
         actor_id=by.pk if by else None,
         actor_key=by.pk if by else None,
         actor_name=by.get_username() if by else "system",

@@ -19,6 +19,7 @@ from workflows.engine.errors import SubworkflowFailed
 from workflows.errors import InvalidDeadline
 from workflows.execution import run_titles, run_tree
 from workflows.models import ChildGroup, Run
+from workflows.models.new_rows import new_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +46,8 @@ def new_run(
     its own settings, None for a choice by weight. `deadline` replaces that of the workflow.
     Raises AgentUnavailable, InvalidParams, InvalidDeadline, LimitKeyInvalid.
     """
-    run = Run(
+    run = new_row(
+        Run,
         workflow_name=workflow.name,
         title=run_titles.title_of(workflow, params),
         params=dict(params),

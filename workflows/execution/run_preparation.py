@@ -80,9 +80,7 @@ class PreparedRun:
 
 
 def recordings_for(run: Run, masker: Masker) -> Recordings | None:
-    """Return the answers that a fork replays, None for any other run."""
-    if run.forked_from_id is None:
-        return None
+    """Return the answers that a fork replays, None if it replays none."""
     fork = Fork.objects.filter(run=run.pk).first()
     if fork is None or not fork.replays_answers:
         return None
@@ -108,10 +106,11 @@ async def prepare(run: Run, recorder: Recorder, workflows: Registry) -> Prepared
     workflow = _workflow_of(run, workflows)
     values = await variables_of(run.workflow_name, recorder.buffer.masker.add)
     resources = await open_resources().open(workflow.resources, str(run.pk))
-    calls = CallOptions(
-        workflow.call_content,
-        await run_in_db_retrying(recordings_for, run, recorder.buffer.masker),
-    )
+    recordings = None
+    if run.forked_from_id is not None:
+        masker = recorder.buffer.masker
+        recordings = await run_in_db_retrying(recordings_for, run, masker)
+    calls = CallOptions(workflow.call_content, recordings)
     runtime = build_runtime(run, recorder.buffer, key, values, resources, calls=calls)
     graph = _build_graph(workflow, recorder, workflows)
     recorder.step_limit = graph.config.max_iterations

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from asgiref.sync import SyncToAsync, async_to_sync
+from asgiref.sync import SyncToAsync
 from channels.layers import get_channel_layer
 from django.db import transaction
 
 from workflows.infra import outages
+from workflows.infra.background_loop import BackgroundLoop
 from workflows.infra.database_threads import calling_loop
 from workflows.infra.outages import ChannelLayerUnavailable
 
@@ -211,8 +212,12 @@ def pending_on_commit() -> None:
 
 def launched_on_commit() -> None:
     """Notify the workers and the lists of a new run; its page is not open anywhere yet."""
-    pending_on_commit()
-    lists_changed_on_commit()
+
+    def announce() -> None:
+        announcer().pending()
+        announcer().committed({})
+
+    _on_commit(announce)
 
 
 def lists_changed_on_commit() -> None:
@@ -249,20 +254,31 @@ def _send_on_commit(to: str, message: Mapping[str, object]) -> None:
 def _from_thread(notify: Callable[[], Coroutine[Any, Any, object]]) -> None:
     """Notify on the event loop that called this thread: channels belong to their loop.
 
-    Nothing waits for the result: the data is committed already.
+    Nothing waits for the result: the data is committed already. In a command, which has no
+    event loop, the first notification is waited for, so that the loop in the background is
+    connected: what is left at the end of the process can be sent then.
     """
     loop = calling_loop() or getattr(SyncToAsync.threadlocal, "main_event_loop", None)
-    if loop is None or not loop.is_running():
-        async_to_sync(_notify_and_drain)(notify)  # in a command, which has no loop
-    else:
+    if loop is not None and loop.is_running():
         asyncio.run_coroutine_threadsafe(notify(), loop)
+    elif _background.is_running:
+        _background.submit(notify())
+    else:
+        _background.submit(_notify_and_drain(notify)).result()
 
 
 async def _notify_and_drain(
     notify: Callable[[], Coroutine[Any, Any, object]],
 ) -> None:
     await notify()
+    await _drain()
+
+
+async def _drain() -> None:
     await announcer().drain()
+
+
+_background = BackgroundLoop(at_exit=_drain)
 
 
 class Throttle:

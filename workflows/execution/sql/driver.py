@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from workflows.execution.sql.claim_statements import CLAIMED_FIELDS, RUNS
 from workflows.models import Run
+from workflows.models.new_rows import stored_row
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -16,11 +17,9 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.models import Model
 
     from workflows.execution.record_rows import Rows
     from workflows.execution.sql.launches import NewRun, Offer
-    from workflows.execution.sql.tables import Table
 
     Renewed = tuple[UUID, int, dt.datetime | None, str]
 
@@ -115,18 +114,11 @@ class Driver(ABC):
         lost on the way can be sent again and changes nothing that is already there.
         """
 
-    def _values(self, table: Table, row: Model) -> list[Any]:
-        """Return a row's values as they are stored, in the order of the columns."""
-        fields = {field.attname: field for field in row._meta.concrete_fields}  # noqa: SLF001
-        return [
-            fields[name].get_db_prep_save(getattr(row, name), self.connection)
-            for name in table.column_names
-        ]
-
     def _to_runs(self, rows: Sequence[Sequence[Any]]) -> list[Run]:
         """Return rows of `CLAIMED_COLUMNS` as the ORM would."""
+        alias = self.connection.alias
         return [
-            Run.from_db(self.connection.alias, [*CLAIMED_FIELDS], values)
+            stored_row(Run, dict(zip(CLAIMED_FIELDS, values, strict=True)), alias)
             for values in self._converted([*CLAIMED_FIELDS], rows)
         ]
 

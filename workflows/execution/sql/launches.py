@@ -10,6 +10,7 @@ import functools
 import json
 from dataclasses import dataclass
 from itertools import count
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import DEFAULT_DB_ALIAS
@@ -24,6 +25,7 @@ from workflows.execution.sql.claim_statements import (
     RUNS,
 )
 from workflows.models import AuditEvent, Run, StageStatus, Status
+from workflows.models.new_rows import stored_row
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -58,6 +60,7 @@ JSON_COLUMNS: Final = {
     for field in model._meta.concrete_fields  # noqa: SLF001 - Django's documented model API
     if isinstance(field, JSONField)
 }
+MAX_GRAPHS: Final = 64  # of which the JSON text is kept
 # The columns of a run that is inserted as claimed which differ from a pending one's, as
 # expressions of the parameters of an offer.
 CLAIMED_VALUES: Final = {
@@ -96,24 +99,61 @@ OFFER: Final = {  # parameters of the statement before those of the rows
 }
 
 
+class RowValues:
+    """Reads the values of rows in the order of a table's columns, JSON as its text.
+
+    A member of an enumeration is left as it is: it is a text or a number for both drivers.
+    """
+
+    def __init__(self, table: Table) -> None:
+        names = table.column_names
+        self._read = attrgetter(*names)
+        self._json = [
+            (place, name) for place, name in enumerate(names) if name in JSON_COLUMNS
+        ]
+
+    def of(self, row: Model) -> list[Any]:
+        """Return the values of one row."""
+        values = [*self._read(row)]
+        for place, name in self._json:
+            value = values[place]
+            if value is not None:
+                values[place] = (
+                    _graphs.of(value) if name == "graph" else json.dumps(value)
+                )
+        return values
+
+
+class _GraphTexts:
+    """JSON texts of graphs, which are the same object for each run of a workflow."""
+
+    def __init__(self) -> None:
+        # the graph is kept with its text, so that no other object gets its id
+        self._texts: dict[int, tuple[Mapping[str, Any], str]] = {}
+
+    def of(self, graph: Mapping[str, Any]) -> str:
+        """Return the text of a graph, which nobody modifies."""
+        found = self._texts.get(id(graph))
+        if found is None:
+            if len(self._texts) >= MAX_GRAPHS:
+                self._texts.clear()
+            found = self._texts[id(graph)] = graph, json.dumps(graph)
+        return found[1]
+
+
+_graphs = _GraphTexts()
+run_row = RowValues(RUNS)
+event_row = RowValues(AUDIT_EVENTS)
+attempt_row = RowValues(ATTEMPTS)
+_CURRENT_STAGE: Final = RUNS.column_names.index("current_stage")
+_read_claimed = attrgetter(*CLAIMED_FIELDS)
+_CLAIMED_JSON: Final = JSON_COLUMNS & CLAIMED_FIELDS.keys()
+
+
 def run_values(run: Run, offer: Offer | None) -> list[Any]:
     """Return the row of a run with the stage that it begins if it is claimed."""
-    stage = first_stage(run, offer.now) if offer else None
-    return values_of(RUNS, run, current_stage=stage)
-
-
-def values_of(table: Table, row: Model, **replaced: str | None) -> list[Any]:
-    """Return a row as PostgreSQL's driver takes it, in the order of the columns."""
-    values = []
-    for column in table.columns:
-        value = getattr(row, column.name)
-        if column.name in replaced:
-            value = replaced[column.name]
-        elif value is not None and column.name in JSON_COLUMNS:
-            value = json.dumps(value)
-        elif isinstance(value, str):
-            value = str(value)  # a member of an enumeration is sent as its text
-        values.append(value)
+    values = run_row.of(run)
+    values[_CURRENT_STAGE] = first_stage(run, offer.now) if offer else None
     return values
 
 
@@ -182,6 +222,11 @@ def first_stage(run: Run, now: dt.datetime) -> str | None:
     entry = run.graph.get("entry")
     if not entry:
         return None  # its factory builds the graph when the run is prepared
+    return _stage_at(entry, now)
+
+
+@functools.lru_cache(maxsize=64)  # the runs of a batch, and each run is asked for twice
+def _stage_at(entry: str, now: dt.datetime) -> str:
     return StageRow(1, entry, 1, StageStatus.STARTED, now).as_current()
 
 
@@ -205,8 +250,9 @@ def claimed(run: Run, offer: Offer) -> Run:
 
     It shares nothing with `run`, which belongs to its launcher: JSON is read back.
     """
-    values = {name: getattr(run, name) for name in CLAIMED_FIELDS}
-    for name in JSON_COLUMNS & values.keys():
-        values[name] = json.loads(json.dumps(values[name]))
+    values = dict(zip(CLAIMED_FIELDS, _read_claimed(run), strict=True))
+    for name in _CLAIMED_JSON:
+        if values[name] is not None:
+            values[name] = json.loads(json.dumps(values[name]))
     values |= claimed_values(run, offer)
-    return Run.from_db(DEFAULT_DB_ALIAS, [*values], [*values.values()])
+    return stored_row(Run, values, DEFAULT_DB_ALIAS)

@@ -23,7 +23,6 @@ from workflows.execution.sql import launches as launch_statement
 from workflows.execution.sql.claim_statements import (
     ADMITTED,
     ATTEMPTS,
-    AUDIT_EVENTS,
     CLAIM_SELECTED,
     CLAIMED_COLUMNS,
     FIRST_CHECK,
@@ -114,10 +113,7 @@ class PostgreSQLDriver(Driver):
     ) -> dict[UUID, str]:
         """Insert all rows in one statement."""
         runs = [launch_statement.run_values(launch.run, offer) for launch in launches]
-        events = [
-            launch_statement.values_of(AUDIT_EVENTS, launch.event)
-            for launch in launches
-        ]
+        events = [launch_statement.event_row.of(launch.event) for launch in launches]
         names = sorted({launch.run.workflow_name for launch in launches})
         lease = float(settings.LEASE_SECONDS)
         values = launch_statement.offer_values(offer, lease, names)

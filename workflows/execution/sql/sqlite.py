@@ -31,7 +31,14 @@ from workflows.execution.sql.claim_statements import (
     next_pending,
 )
 from workflows.execution.sql.driver import Claimed, Driver
-from workflows.execution.sql.launches import IS_FREE, claimed_values, first_stage
+from workflows.execution.sql.launches import (
+    IS_FREE,
+    attempt_row,
+    claimed_values,
+    event_row,
+    first_stage,
+    run_row,
+)
 from workflows.execution.sql.record_statements import (
     IS_HELD,
     RECORD_RUNS,
@@ -39,6 +46,7 @@ from workflows.execution.sql.record_statements import (
     RUN_ASSIGNMENTS,
 )
 from workflows.models import Attempt, Run
+from workflows.models.new_rows import new_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -66,24 +74,24 @@ class SQLiteDriver(Driver):
             names = {launch.run.workflow_name for launch in launches}
             claim = offer if offer and self._has_room(offer, names) else None
             for launch in launches:
-                row = self._values(RUNS, launch.run)
+                row = _stored(run_row.of(launch.run))
                 if claim is not None:
                     row = self._claimed_values(launch.run, row, claim)
                 result = self._execute(_insert(RUNS, "RETURNING id, status"), row)
                 if (stored := result.fetchone()) is None:
                     continue
                 inserted[launch.run.pk] = stored[1]
-                event = self._values(AUDIT_EVENTS, launch.event)
+                event = _stored(event_row.of(launch.event))
                 self._execute(_insert(AUDIT_EVENTS), event)
                 if claim is not None:
                     self._open_attempt(launch.run, claim)
         return inserted
 
     def _open_attempt(self, run: Run, claim: Offer) -> None:
-        attempt = Attempt(
-            run_id=run.pk, number=1, worker=claim.worker, started_at=claim.now
+        attempt = new_row(
+            Attempt, run_id=run.pk, number=1, worker=claim.worker, started_at=claim.now
         )
-        self._execute(_insert(ATTEMPTS), self._values(ATTEMPTS, attempt))
+        self._execute(_insert(ATTEMPTS), _stored(attempt_row.of(attempt)))
 
     def _has_room(self, offer: Offer, names: Iterable[str]) -> bool:
         """Return whether runs of these workflows may be claimed, see `IS_FREE`."""

@@ -50,7 +50,7 @@ class Column:
         return "::jsonb" if self.kind == "jsonb" else ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """A table and the columns written, in the order of the values in a row."""
 

@@ -1,0 +1,81 @@
+"""An event loop in a thread of its own, for threads that no event loop has called.
+
+A command or a script has none. A loop for each notification would open a connection to Redis
+each time; this one keeps it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import threading
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+Result = TypeVar("Result")
+
+EXIT_SECONDS = 5.0  # that the end of the process waits for what is left to do
+
+logger = logging.getLogger(__name__)
+
+
+class BackgroundLoop:
+    """Started when it is first used; thread-safe. A forked child process has another one."""
+
+    def __init__(self, at_exit: Callable[[], Awaitable[object]]) -> None:
+        """`at_exit` is awaited on the loop before the process ends."""
+        self._at_exit = at_exit
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        """Start over: the thread of a parent process does not exist in its child."""
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has been used."""
+        return self._loop is not None
+
+    def submit(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
+        """Execute a coroutine on the loop."""
+        with self._lock:
+            if self._loop is None:
+                self._start()
+            assert self._loop is not None  # noqa: S101 - it was started
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _start(self) -> None:
+        self._loop = loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=loop.run_forever, name="background-loop", daemon=True
+        )
+        self._thread.start()
+        # not a method: a child process forgets the loop, and must not close it
+        atexit.register(self._close, loop, self._thread)
+
+    def _close(self, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+        """Do what is left to do, then end the thread and the connections of the loop."""
+        if loop is not self._loop:
+            return
+        with self._lock:
+            self._loop = None
+        try:
+            asyncio.run_coroutine_threadsafe(self._finish(), loop).result(EXIT_SECONDS)
+        except Exception as error:
+            logger.warning("Notifications were lost at the end: %s", error)
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(loop.stop)
+        thread.join(EXIT_SECONDS)
+        if not thread.is_alive():
+            loop.close()
+
+    async def _finish(self) -> None:
+        await self._at_exit()
