@@ -28,7 +28,7 @@ from tests.crash.processes import Installation, kill, wait_for
 from tests.support.mail_server import AnyPort, Inbox
 from tests.support.servers import running_server
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 
 SECRET = "a secret of the sender"
 RECEIVING = "workflows.webhooks.receiving"

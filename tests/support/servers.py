@@ -33,7 +33,7 @@ SHARED = "SIGNALBOX_TESTS_POSTGRES"  # environment variable: URL of the shared s
 TIMEOUT = 20  # seconds to wait for a server
 FORGET_START_OF_SEALING = "DELETE FROM workflows_historyhead"
 SQLITE_FILE = "db.sqlite3"
-TEMPLATE_TIMEOUT = 120  # seconds to create a template
+TEMPLATE_TIMEOUT = 400  # seconds to create a template
 
 ADMIN_PASSWORD = "an admin's password"  # of all servers in tests
 SECRET_KEY = "a key of tests, with which the tables that are copied were made" * 2
