@@ -24,6 +24,7 @@ from workflows.models import (
     DestinationKind,
 )
 from workflows.models.destinations import personal_name
+from workflows.services import named_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 EXAMPLE: Final = "slack://TokenA/TokenB/TokenC/#channel"
 TEST: Final = "test"  # kind of a test message
+TAKEN: Final = "Your chat was added by another request meanwhile. Reload the page."
 
 
 def is_available() -> bool:
@@ -73,7 +75,10 @@ def save(address: str, *, by: User) -> Destination:
         name = personal_name(DestinationKind.PERSONAL, by.pk)
         row = Destination.objects.select_for_update().filter(name=name).first()
         row = row or Destination(name=name)
-        with audit_events.changing("set chat", row, by=by, reason=shown):
+        with (
+            named_rows.unique_name(TAKEN, InvalidDestination),
+            audit_events.changing("set chat", row, by=by, reason=shown),
+        ):
             row.kind = DestinationKind.PERSONAL
             row.owner, row.owner_name = by, by.get_username()
             row.url = shown
