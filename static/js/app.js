@@ -139,29 +139,9 @@
   document.addEventListener("htmx:after:swap", () => {
     showState(state);
     updateTimes();
-    follow();
     updateBulk();
     clearSuccess();
   });
-
-  // -- the log follows its end unless the reader scrolled up ---------------------------
-
-  let atEnd = true;
-  const log = () => document.querySelector("[data-follow]");
-  const follow = () => {
-    const element = log();
-    if (element && atEnd) element.scrollTop = element.scrollHeight;
-  };
-  document.addEventListener(
-    "scroll",
-    (event) => {
-      const element = event.target;
-      if (element === log()) {
-        atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < 24;
-      }
-    },
-    true,
-  );
 
   // A form delivered by the socket has no CSRF token: htmx sends it as a header. A form
   // submitted before htmx has processed it needs the token as a field.
@@ -314,7 +294,6 @@
 
   showState(state);
   updateTimes();
-  follow();
   updateBulk();
   clearSuccess();
   fitGraphs();

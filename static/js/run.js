@@ -172,19 +172,7 @@
       }
       setTimeout(() => (button.textContent = label), 2000);
     }
-    if (target.closest?.("[data-latest]")) {
-      const log = $("[data-follow]");
-      log.scrollTop = log.scrollHeight;
-    }
   });
-  const showLatest = () => {
-    const log = $("[data-follow]");
-    const latest = $("[data-latest]");
-    if (log && latest) {
-      latest.hidden = log.scrollHeight - log.scrollTop - log.clientHeight < 24;
-    }
-  };
-  document.addEventListener("scroll", showLatest, true);
 
   // -- growing bars, countdowns, announcements -------------------------------------------
 
@@ -258,11 +246,45 @@
     next.scrollIntoView({ block: "start" });
   };
 
+  // -- the tab's icon, the section that is in view ---------------------------------------
+
+  const showIcon = () => {
+    const icon = $("link[rel=icon]");
+    const address = $("#run-status")?.dataset.icon;
+    if (address && icon.getAttribute("href") !== address) icon.setAttribute("href", address);
+  };
+
+  const nav = $(".sections-nav");
+  const markSection = () => {
+    const end = scrollY < 8 ? -Infinity : nav.getBoundingClientRect().bottom + 32;
+    const isAtEnd = scrollY > 8 && innerHeight + scrollY >= document.body.scrollHeight - 4;
+    let current = null;
+    for (const link of nav.querySelectorAll("a")) {
+      const section = $(link.hash);
+      const isHidden = !section || (section.id === "run-items" && !section.firstElementChild);
+      link.hidden = isHidden;
+      if (isHidden) continue;
+      const isReached = isAtEnd || section.getBoundingClientRect().top < end;
+      if (!current || isReached) current = link;
+    }
+    for (const link of nav.querySelectorAll("a")) {
+      if (link !== current) link.removeAttribute("aria-current");
+      else if (!link.hasAttribute("aria-current")) {
+        link.setAttribute("aria-current", "true");
+        nav.scrollLeft = link.offsetLeft - (nav.clientWidth - link.offsetWidth) / 2;
+      }
+    }
+  };
+  nav.dataset.scripted = ""; // the stylesheet then leaves the marking to this script
+  document.addEventListener("scroll", markSection, { passive: true });
+  window.addEventListener("resize", markSection);
+
   const refresh = () => {
     countDown();
     applyZoom();
     markSelected();
-    showLatest();
+    showIcon();
+    markSection();
     const panel = $("#run-panel > *");
     if (shouldReveal && panel) {
       shouldReveal = false;

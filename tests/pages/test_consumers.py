@@ -233,7 +233,7 @@ async def test_a_page_is_updated_when_it_connects(alice: User) -> None:
     async with opened(of_run(run), alice) as page:
         text = await page.next_shown()
         assert 'data-status="running"' in text
-        assert text.count('hx-swap-oob="outerMorph"') == 19
+        assert text.count('hx-swap-oob="outerMorph"') == 23
         assert "<title>Running" in text
 
 

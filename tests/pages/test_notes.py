@@ -156,7 +156,7 @@ def test_staff_can_view_node_error_type_and_traceback(
     text = text_of(sign_in(admin), failed())
     assert "Traceback &lt;most recent&gt;" in text
     assert "secret.py" in text
-    assert "<code>node_failed</code>" in text
+    assert "The node failed" in text
     assert 'href="?node=read_pages#run-panel"' in text
 
 

@@ -228,8 +228,12 @@ def test_a_state_has_an_address_with_before_and_after(
     answer = page.get(f"/runs/{changed.pk}/states/2/")
     text = " ".join(answer.content.decode().split())
     assert "State after step 2: Weigh" in text
-    assert "Changes" in text
+    assert "changes" in text
     assert "Before" in text
+    assert text.count("<tr data-kind") > 1
+    only = page.get(f"/runs/{changed.pk}/states/2/?show=changes").content.decode()
+    assert 'data-kind="same"' not in only
+    assert "/states/1/?show=changes" in only
     assert "After" in text
     whole = page.get(f"/runs/{changed.pk}/states/2.json").json()
     assert whole == {"label": "secret <b>", "pages": ["one", "two"]}

@@ -45,7 +45,7 @@ def test_a_live_page_gets_its_regions_instead_of_a_redirect(page: Client) -> Non
     assert answer.status_code == 200
     assert '<section id="run-status"' in text
     assert 'data-status="cancelled"' in text
-    assert text.count('hx-swap-oob="outerMorph"') == 19
+    assert text.count('hx-swap-oob="outerMorph"') == 23
     assert "cancelled." in text
     assert "<html" not in text
 

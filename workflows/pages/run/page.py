@@ -52,6 +52,7 @@ from workflows.pages.run.sections import (
     response_form,
 )
 from workflows.pages.run.stage_rows import Row, rows_of
+from workflows.pages.run.state_section import StateSection, state_section
 from workflows.pages.run.steps import Step, StepList, list_steps
 from workflows.pages.run.timeline import Timeline, timeline_of
 from workflows.pages.run.timeline_waits import Events
@@ -60,6 +61,7 @@ from workflows.services import actions
 
 __all__ = ["RunPage", "response_form"]
 
+KINDS_WITH_ITEMS = frozenset({"parallel", "subworkflows"})  # of nodes
 MAX_CLOSING_STAGES = 200  # newest stages of the nodes that run after the end of the run
 
 
@@ -84,6 +86,11 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
         """The server's clock in Unix milliseconds, for browsers whose clock is off."""
         return int(time.time() * 1000)
 
+    @property
+    def icon(self) -> str:
+        """The icon of the browser's tab, which shows the status: a static file."""
+        return f"icons/{self.status_at.status}.svg"
+
     @cached_property
     def actions(self) -> frozenset[str]:
         """The actions on the run that its status and the viewer's permissions allow."""
@@ -97,8 +104,11 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
 
     @cached_property
     def notice(self) -> Notice | None:
-        """The notice about the current status; None at an earlier point in time."""
-        if not self.moment.is_now:
+        """The notice about the current status; None at an earlier point in time.
+
+        A failed run has an error card instead.
+        """
+        if not self.moment.is_now or self.error is not None:
             return None
         return notice(
             self.run,
@@ -140,7 +150,7 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
     def linked_values(self) -> Sequence[object]:
         """The values in which the ids of documents become links."""
         shown = self.evidence.rest if self.has_open_approval else None
-        return [*super().linked_values, shown]
+        return [*super().linked_values, shown, self.state_section.value]
 
     @cached_property
     def waiting(self) -> int:
@@ -198,6 +208,8 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
         step_list = list_steps(self.run, self.moment, self.rows)
         steps = [entry for entry in step_list.entries if isinstance(entry, Step)]
         run_steps.add_waits(steps, self.waits)
+        for step in steps:
+            step.known_error = self.known_error
         self._add_notices(steps)
         self._add_forks(steps)
         run_steps.add_durations(steps, self.timeline.durations)
@@ -308,12 +320,42 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
             self.waits,
         )
 
+    @cached_property
+    def state_section(self) -> StateSection:
+        """The state at that time."""
+        return state_section(self.run, self.moment)
+
+    @property
+    def has_items(self) -> bool:
+        """Whether steps of the run can have items, or child runs for each element."""
+        nodes = self.run.graph.get("nodes") or ()
+        return any(one.get("kind") in KINDS_WITH_ITEMS for one in nodes)
+
+    @property
+    def steps_with_items(self) -> Sequence[Step]:
+        """The newest steps of parallel nodes, newest first."""
+        entries = reversed(self.step_list.entries)
+        return [
+            one
+            for one in entries
+            if isinstance(one, Step)
+            and one.stage is not None
+            and one.stage.items_total
+            and not one.joins
+        ]
+
     # -- panel and log ------------------------------------------------------------------
 
     @cached_property
     def panel(self) -> Panel:
         """The selected node or edge."""
-        return Panel(self.run, self.view, self.moment, lambda: self.timeline.durations)
+        return Panel(
+            self.run,
+            self.view,
+            self.moment,
+            lambda: self.timeline.durations,
+            self.known_error,
+        )
 
     @cached_property
     def log(self) -> RunLog:

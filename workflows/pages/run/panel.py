@@ -49,8 +49,13 @@ class Panel:
         view: RunView,
         moment: PointInTime,
         durations: Callable[[], Mapping[Place, StepDuration]] = dict,
+        known_error: str = "",
     ) -> None:
-        """Call `durations` for those of the timeline, by place, only if steps are shown."""
+        """Call `durations` for those of the timeline, by place, only if steps are shown.
+
+        `known_error` is the error that the page shows already.
+        """
+        self.known_error = known_error
         self.run, self.view, self.moment = run, view, moment
         self._known_durations = durations
 

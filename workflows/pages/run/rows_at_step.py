@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from django.db.models import Model, Q, QuerySet
 
-from workflows.models import current_stage
+from workflows.models import StageKind, current_stage
 
 if TYPE_CHECKING:
     from workflows.models import Run, Stage
@@ -53,4 +53,16 @@ def moment_of(run: Run, at: int | None) -> PointInTime:
         return PointInTime()
     rows = run.checkpoints.filter(sequence=at)
     found = rows.values_list("attempt", "created_at", "node_name").first()
-    return PointInTime(at, *found) if found else PointInTime(at)
+    return PointInTime(at, *found) if found else _without_state(run, at)
+
+
+def _without_state(run: Run, at: int) -> PointInTime:
+    """Return the time after a step whose state retention has deleted."""
+    if at == 0:
+        return PointInTime(at, 1, run.started_at)
+    of_step = run.stages.filter(sequence=at, kind=StageKind.NODE, duration_ms__gte=0)
+    stage = of_step.order_by("-attempt").first()
+    if stage is None:
+        return PointInTime(at)
+    ended = stage.created_at + dt.timedelta(milliseconds=stage.duration_ms or 0)
+    return PointInTime(at, stage.attempt, ended, stage.node_name)

@@ -44,9 +44,11 @@ from workflows.pages.forms.failure_responses import FailureResponseForm
 from workflows.pages.lists.event_waits import waits_of
 from workflows.pages.render.json_tree import VIEWER
 from workflows.pages.run.child_runs import ChildRunTable, child_run_table
+from workflows.pages.run.hold_notices import leftover_code_notice
 from workflows.pages.run.lineage import Lineage, lineage_of
 from workflows.pages.run.related_runs import RelatedRuns, related_runs
 from workflows.pages.run.rows_at_step import PointInTime, moment_of
+from workflows.pages.run.run_error import RunError, error_of
 from workflows.pages.run.run_files import RunFileTable, file_links, run_file_table
 from workflows.pages.run.status_at_step import StatusAt, status_at
 from workflows.pages.run.view_options import RunView
@@ -85,6 +87,11 @@ class Section:
     def status_at(self) -> StatusAt:
         """The status of the run at that time."""
         return status_at(self.run, self.moment)
+
+    @property
+    def known_error(self) -> str:
+        """The error that the error card shows, which the rest of the page does not repeat."""
+        return self.run.error_message if self.status_at.status == Status.FAILED else ""
 
     @cached_property
     def attempts(self) -> Sequence[Attempt]:
@@ -233,11 +240,6 @@ class ResultSection(Section):
         result = final.get("result") if isinstance(final, Mapping) else None
         return final if result is None else result
 
-    @property
-    def has_own_outcome(self) -> bool:
-        """Whether the final state holds more than the outcome."""
-        return self.outcome is not self.run.result
-
     @cached_property
     def result_evidence(self) -> Evidence:
         """The evidence in the outcome: pages with marked places."""
@@ -261,10 +263,23 @@ class ResultSection(Section):
         failed = [one for one in self.attempts if one.outcome == Outcome.FAILED]
         return failed[-1] if failed else None
 
+    @cached_property
+    def error(self) -> RunError | None:
+        """The error of the run at that time, None if it had not failed."""
+        if self.status_at.status != Status.FAILED:
+            return None
+        step = self.run.sequence + 1 if self.run.is_resumable else None
+        return error_of(self.run, self.failure, step)
+
+    @property
+    def leftover_code(self) -> str:
+        """Which code of the failed run still runs, as a sentence; else ""."""
+        return leftover_code_notice(self.run)
+
     @property
     def traceback(self) -> str:
         """The traceback of the failure, "" for viewers who may not read it."""
-        return self.failure.traceback if self.failure and self.permissions.trace else ""
+        return self.error.traceback if self.error and self.permissions.trace else ""
 
     @cached_property
     def links(self) -> dict[str, tuple[str, str]]:

@@ -29,12 +29,14 @@ TEMPLATE = "runs/detail.html"
 FRAME = (
     "run-title",
     "run-status",
+    "run-actions",
     "run-notice",
     "run-approval",
     "run-error",
     "run-result",
     "run-files",
     "run-children",
+    "run-state",
     "run-notes",
     "run-details",
     "nav-approvals",
@@ -47,6 +49,8 @@ POINT_IN_TIME = (
     "run-timeline",
     "run-totals",
     "run-path",
+    "run-items",
+    "run-times",
     "run-status-text",
 )
 PANEL = ("run-panel",)

@@ -34,9 +34,10 @@ def status_at(run: Run, moment: PointInTime) -> StatusAt:
     """Return the status of a run.
 
     After any step but the last it is Running: a wait, failure or cancellation belongs to
-    the following step. After the last step of a completed run it is Completed.
+    the following step. After the last step of a completed run it is Completed. A run that
+    has not started has its current status only.
     """
-    if moment.is_now:
+    if moment.is_now or run.started_at is None:
         return StatusAt(Status(run.status), run.elapsed, run.attempt)
     is_end = run.status == Status.COMPLETED and moment.at == run.sequence
     if is_end:

@@ -63,6 +63,7 @@ class Step:
     is_redacted: bool = False  # the viewer may not read its values
     duration: StepDuration | None = None  # None while it runs
     joins: bool = False  # its items are the steps of branches
+    known_error: str = ""  # shown at the top of the page, not repeated here
     can_assess: bool = False  # the viewer may say whether its edge was right
     forks: Sequence[str] = ()  # the kinds of forks that the viewer may make here
 
@@ -304,6 +305,7 @@ def _key(run: Run, step: Step) -> Hashable:
         step.notice,
         step.changes,
         step.is_redacted,
+        step.known_error,
         step.wait and (step.wait.pk, step.wait.status, step.wait.message_id),
         tuple(one.pk for one in step.retries),
     )

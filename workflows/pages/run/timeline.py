@@ -196,20 +196,42 @@ class Timeline:
         """Return the position of a time on the axis, in percent."""
         return round(100 * self.axis.at(ms) / self.end_ms, 2)
 
-    @property
-    def totals(self) -> list[tuple[str, str, str]]:
-        """Return kind, label and total length of each kind of bar."""
+    @cached_property
+    def _sums(self) -> Mapping[str, float]:
+        """The total milliseconds of each kind of bar."""
         sums: dict[str, float] = defaultdict(float)
         for lane in self.lanes:
             for bar in () if lane.is_of_branch else lane.bars:
                 sums[bar.kind] += (
                     self.now_ms if bar.end is None else bar.end
                 ) - bar.start
+        return sums
+
+    @property
+    def totals(self) -> list[tuple[str, str, str]]:
+        """Return kind, label and total length of each kind of bar."""
         return [
-            (kind, label, span(sums[kind] / 1000))
+            (kind, label, span(self._sums[kind] / 1000))
             for kind, label in LABELS.items()
-            if kind in sums
+            if kind in self._sums
         ]
+
+    @property
+    def active(self) -> str:
+        """Return the total active time of the steps, without waits, as text."""
+        return span(self._sums.get(WORK, 0.0) / 1000)
+
+    @property
+    def active_since(self) -> dt.datetime | None:
+        """Return when a clock that shows the active time would have started.
+
+        None while no step is active: the active time then stands still.
+        """
+        bars = (bar for lane in self.lanes if not lane.is_of_branch for bar in lane.bars)
+        if not any(bar.kind == WORK and bar.end is None for bar in bars):
+            return None
+        past = self.now_ms - self._sums[WORK]
+        return self.origin + dt.timedelta(milliseconds=round(past))
 
 
 def timeline_of(  # noqa: PLR0913, PLR0917 - all inputs of a timeline

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 from workflows.engine.errors import CheckpointMismatch
 from workflows.pages.access import members_only
 from workflows.pages.request_errors import answers_request_errors
+from workflows.pages.run.state_diff import diff_of
 from workflows.pages.views.history import json_file
 from workflows.pages.views.runs import readable_run
 from workflows.system import system
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from workflows.pages.requests import HtmxRequest
 
+CHANGES = "changes"  # value of `show`
 MAX_SEQUENCE = 2**31 - 1  # of a step
 
 
@@ -29,20 +31,28 @@ MAX_SEQUENCE = 2**31 - 1  # of a step
 @members_only
 @answers_request_errors
 def state(request: HtmxRequest, run_id: UUID, sequence: int) -> HttpResponse:
-    """Show the changes of a step, and the state before and after it."""
+    """Show the state before and after a step, aligned; `?show=changes` without the rest."""
     run = readable_run(request, run_id)
     if sequence > MAX_SEQUENCE:
         raise Http404
-    context: dict[str, Any] = {"run": run, "sequence": sequence}
+    only_changes = request.GET.get("show") == CHANGES
+    context: dict[str, Any] = {
+        "run": run,
+        "sequence": sequence,
+        "only_changes": only_changes,
+        "query": f"?show={CHANGES}" if only_changes else "",
+    }
     checkpoint = run.checkpoints.filter(sequence=sequence).defer("data").first()
     if checkpoint is None:
         raise Http404
     try:
-        before, after, changes = system.get_states(run_id, sequence)
+        before, after, _ = system.get_states(run_id, sequence)
     except CheckpointMismatch as error:
         context["changes_error"] = str(error)
     else:
-        context |= {"before": before, "after": after, "changes": changes}
+        context["after"] = after
+        if before is not None:
+            context["diff"] = diff_of(before, after, only_changes=only_changes)
     context |= {
         "checkpoint": checkpoint,
         "previous": sequence - 1 if sequence else None,
