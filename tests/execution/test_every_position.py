@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -95,6 +96,10 @@ def assert_every_position_is_of_its_time(run_id: Any, now: str) -> None:
         assert (state.step, state.is_shown) == (at, True)
 
 
+def has_failed(attempt: int, run: Run) -> bool:
+    return run.status == "failed" and run.attempt == attempt
+
+
 async def test_status_result_and_times_are_those_of_each_position(
     registry: Registry, alice: User
 ) -> None:
@@ -107,13 +112,8 @@ async def test_status_result_and_times_are_those_of_each_position(
         await run_in_db(system.resume, run.pk, by=alice, reason="fixed")
 
     async with working(registry):
-        for attempts in (2, 3):  # the first one ended with the timer
-            await until(
-                run.pk,
-                lambda r, wanted=attempts: (
-                    r.status == "failed" and r.attempt == wanted
-                ),
-            )
+        for attempt in (2, 3):  # the first one ended with the timer
+            await until(run.pk, partial(has_failed, attempt))
             await run_in_db(check, run.pk, "failed")
             await resume()
         await reaches(run.pk, "waiting")

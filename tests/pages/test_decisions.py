@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -236,3 +238,74 @@ def test_a_difference_of_shares_needs_enough_evaluations() -> None:
     assert not has_moved(55, 100, 50, 100)
     assert not has_moved(20, 20, 0, 20)
     assert not has_moved(100, 100, 100, 100)
+
+
+def test_decisions_are_grouped_by_step_and_name_what_was_met(page: Client) -> None:
+    run = make_run(workflow_name="pay")
+    options: dict[str, Any] = {
+        "predicate_name": "is_small",
+        "reason": "50 EUR is below the limit",
+    }
+    for index, to_node, taken in ((0, "ask", False), (1, "pay", True)):
+        make_decision(
+            run,
+            "check",
+            to_node,
+            index=index,
+            taken=taken,
+            predicate_result=taken,
+            **options,
+        )
+    other = make_decision(run, "check", "pay", sequence=9)
+    answer = page.get("/decisions/")
+    groups = answer.context["groups"]
+    assert [[row.edge_index for row in group.rows] for group in groups] == [
+        [other.edge_index],
+        [0, 1],
+    ]
+    text = " ".join(answer.content.decode().split())
+    assert "condition not met: <q>50 EUR is below the limit</q>" in text
+    assert "condition met: <q>50 EUR is below the limit</q>" in text
+    assert "because" not in text
+
+
+def test_unconditional_edges_are_folded_until_they_are_requested(
+    page: Client, bob: User
+) -> None:
+    run = make_run(workflow_name="pay")
+    only = make_decision(run, "read", "check", predicate_name="", sequence=1)
+    text = page.get("/decisions/").content.decode()
+    assert "Show unconditional edges, too" in text
+    choice = make_decision(run, "check", "pay", sequence=2)
+    fallback = make_decision(
+        run, "check", "ask", predicate_name="otherwise", sequence=2, index=1
+    )
+    by_person = make_decision(
+        run, "ask", "pay", predicate_name="", sequence=3, decided_by=bob
+    )
+    listed = [by_person.pk, fallback.pk, choice.pk]
+    assert shown(page) == listed
+    assert shown(page, edges="all") == [*listed, only.pk]
+    assert shown(page, who="bob") == [by_person.pk]
+    hourly_counts.count_all()
+    assert shown(page, workflow="pay", edge="read→check") == [only.pk]
+
+
+def test_the_listed_decisions_are_exported(page: Client) -> None:
+    run = make_run(workflow_name="pay")
+    make_decision(run, "read", "check", predicate_name="")
+    row = make_decision(run, "check", "pay", sequence=2, reason="=1+1")
+
+    def lines(kind: str, **query: str) -> list[str]:
+        answer = page.get(f"/decisions/export.{kind}", query)
+        content = b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+        return list(content.decode("utf-8-sig").splitlines())
+
+    head, line = csv.reader(lines("csv", workflow="pay"))
+    found = dict(zip(head, line, strict=True))
+    assert (found["run"], found["from"], found["to"]) == (str(run.pk), "check", "pay")
+    assert found["reason"] == "'=1+1", "no spreadsheet evaluates it"
+    objects = [json.loads(one) for one in lines("jsonl", edges="all")]
+    assert [one["from"] for one in objects] == ["check", "read"]
+    assert objects[0]["values"] == row.values
+    assert page.get("/decisions/export.xls").status_code == 404

@@ -474,6 +474,7 @@ def check_files(world: World, _look: Inspector, client: Client) -> None:
         ("document-file", [world.document.pk]),
         ("runs-export", ["csv"]),
         ("runs-export", ["json"]),
+        ("decisions-export", ["csv"]),
     ):
         answer = client.get(reverse(name, args=arguments))
         assert answer["Content-Disposition"].startswith("attachment;"), name

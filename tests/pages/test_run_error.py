@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     SignIn = Callable[[User], Client]
 
 ROOT = settings.BASE_DIR
-ENGINE = f'  File "{ROOT}/workflows/engine/nodes.py", line 9, in run\n    await call()\n'
+ENGINE = (
+    f'  File "{ROOT}/workflows/engine/nodes.py", line 9, in run\n    await call()\n'
+)
 CAUSED = (
     "\n\nThe above exception was the direct cause of the following exception:\n\n"
     f"Traceback (most recent call last):\n{ENGINE}"

@@ -144,6 +144,20 @@ class ItemRow:
     sequence: int
     index: int
     data: str  # JSON text
+    tries: int | None = None  # None: not of a parallel node
+    duration_ms: float | None = None
+
+
+@dataclass(slots=True)
+class ItemFailureRow:
+    """Why one item of a parallel node failed."""
+
+    sequence: int
+    index: int
+    tries: int
+    duration_ms: float
+    error_type: str
+    error: str
 
 
 @dataclass(slots=True)
@@ -189,6 +203,9 @@ class StepRecord:
     checkpoints: list[CheckpointRow] = field(default_factory=list)
     logs: list[LogRow] = field(default_factory=list)
     items: list[ItemRow] = field(default_factory=list)
+    item_failures: dict[tuple[int, int], ItemFailureRow] = field(
+        default_factory=dict
+    )  # by step and index: a step that is retried may have the same item twice
     retries: list[RetryRow] = field(default_factory=list)
     ending: Ending | None = None
     # rare writes through the ORM (an approval, a child run)
@@ -206,6 +223,7 @@ class StepRecord:
             or self.checkpoints
             or self.logs
             or self.items
+            or self.item_failures
             or self.retries
             or self.extra_writes
             or self.ending

@@ -22,6 +22,7 @@ __all__ = [
     "CheckpointNotFound",
     "CheckpointStore",
     "FlushingStore",
+    "ItemFailureStore",
     "ItemStore",
     "MemoryStore",
     "PauseChecker",
@@ -63,6 +64,16 @@ class ItemStore(Protocol):
 
     def saved_items(self, run_id: str, sequence: int) -> dict[int, Json]:
         """Return the stored results of a step, by index."""
+
+
+@runtime_checkable
+class ItemFailureStore(Protocol):
+    """A store that records why items of parallel nodes failed."""
+
+    def fail_item(
+        self, run_id: str, sequence: int, index: int, error: BaseException
+    ) -> None:
+        """Record the error of one item of a step, after its last try."""
 
 
 @runtime_checkable

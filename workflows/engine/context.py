@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Emit: TypeAlias = Callable[[str, dict[str, Any]], None]
 SaveItem: TypeAlias = Callable[[int, "Json"], None]
+FailItem: TypeAlias = Callable[[int, BaseException], None]
 CheckChild: TypeAlias = Callable[["NodeContext", str, "Json"], Awaitable["Json"]]
 """Takes the node's context, a workflow name and its params; returns the params as stored.
 
@@ -142,6 +143,7 @@ class NodeContext:
     emit: Emit | None = None  # None: no observer
     save_item: SaveItem | None = None  # None: the store does not store items
     saved_items: SavedItems = _no_saved_items
+    fail_item: FailItem | None = None  # None: the store does not record why items fail
     check_child: CheckChild | None = None  # None: params of children are not checked
     open_callback: OpenCallback | None = None  # None: the store has no addresses
     position: int = 0  # among the waits of a step
@@ -185,6 +187,7 @@ class NodeContext:
             answer=None,
             save_item=None,
             saved_items=_no_saved_items,
+            fail_item=None,
             limits=[],
             heartbeat=None,
         )

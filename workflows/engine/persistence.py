@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .checkpoints import (
     CallbackOpener,
     FlushingStore,
+    ItemFailureStore,
     ItemStore,
     PauseChecker,
     ReleasingStore,
@@ -51,6 +52,9 @@ class Persistence:
         )
         has_items = ItemStore in capabilities and self._interval
         self._item_store: ItemStore | None = capable if has_items else None
+        self._failures: ItemFailureStore | None = (
+            capable if ItemFailureStore in capabilities else None
+        )
 
     def continue_after(self, state: State) -> None:
         """Treat a state that was loaded from the store as saved."""
@@ -115,6 +119,9 @@ class Persistence:
             step = (context.run_id, context.sequence)
             context.save_item = functools.partial(self._item_store.save_item, *step)
             context.saved_items = functools.partial(self._item_store.saved_items, *step)
+        if self._failures is not None:
+            step = (context.run_id, context.sequence)
+            context.fail_item = functools.partial(self._failures.fail_item, *step)
         if self._callback_opener is not None:
             context.open_callback = self._callback_opener.open_callback
         if self._try_store is not None:
@@ -124,6 +131,7 @@ class Persistence:
 
 _PROTOCOLS = (
     FlushingStore,
+    ItemFailureStore,
     ItemStore,
     TryStore,
     PauseChecker,

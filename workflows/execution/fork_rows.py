@@ -195,6 +195,12 @@ def _copy_all(rows: QuerySet[Any], fork: Run, **changes: Any) -> None:
         model._default_manager.bulk_create(batch)  # noqa: SLF001 - Django's documented model API
 
 
+def copy_items(origin: Run, step: int, fork: Run, *, without: int) -> None:
+    """Copy the results of the items of a step that runs again, except one: it runs again."""
+    rows = StageItem.objects.filter(run=origin, sequence=step)
+    _copy_all(rows.exclude(index=without), fork)
+
+
 def _copy_approvals(history: SharedHistory, fork: Run) -> None:
     """Copy the closed approvals of the shared steps, with their votes."""
     origin = history.origin

@@ -76,6 +76,7 @@ class Masker:
         _replace(self.json_text, record.checkpoints, "data")
         _replace(self.json_text, record.checkpoints, "failure")
         _replace(self.json_text, record.items, "data")
+        _replace(self.text, record.item_failures.values(), "error")
         _replace(self.text, record.logs, "message")
         _replace(self.text, record.retries, "error")
         _replace(self.text, [record], "error_message")

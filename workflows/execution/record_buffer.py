@@ -204,6 +204,7 @@ class RecordBuffer:
             or record.stages
             or record.decisions
             or record.items
+            or record.item_failures
             or record.retries
         )
 

@@ -39,6 +39,7 @@ class Rows:
     checkpoints: list[Row] = field(default_factory=list)
     logs: list[Row] = field(default_factory=list)
     items: list[Row] = field(default_factory=list)
+    item_failures: list[Row] = field(default_factory=list)
     retries: list[Row] = field(default_factory=list)
     endings: list[Row] = field(default_factory=list)
 
@@ -108,7 +109,15 @@ def _add_history(rows: Rows, record: StepRecord, now: dt.datetime) -> None:
         ]
         for row in record.logs
     ]
-    rows.items += [[run, row.sequence, row.index, row.data] for row in record.items]
+    rows.items += [
+        [run, row.sequence, row.index, row.data, row.tries, row.duration_ms]
+        for row in record.items
+    ]
+    rows.item_failures += [
+        [run, attempt, row.sequence, row.index, row.tries, row.duration_ms,
+         row.error_type, row.error]
+        for row in record.item_failures.values()
+    ]  # fmt: skip
     rows.retries += [
         [run, attempt, row.sequence, row.number, row.wait_seconds, row.error,
          row.created_at]

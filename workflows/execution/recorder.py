@@ -18,8 +18,18 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from workflows.audit import seal_rows
-from workflows.audit.step_records import CheckpointRow, Ending, ItemRow
-from workflows.engine.errors import CheckpointNotFound, Superseded, describe
+from workflows.audit.step_records import (
+    CheckpointRow,
+    Ending,
+    ItemFailureRow,
+    ItemRow,
+)
+from workflows.engine.errors import (
+    CheckpointNotFound,
+    Superseded,
+    class_name,
+    describe,
+)
 from workflows.execution import (
     callback_waits,
     launching,
@@ -208,8 +218,29 @@ class Recorder:
 
         Nothing waits for the commit.
         """
-        self.buffer.record.items.append(ItemRow(sequence, index, dumps(value)))
+        tries, duration = self.stages.end_item(sequence, index)
+        row = ItemRow(sequence, index, dumps(value), tries, duration)
+        self.buffer.record.items.append(row)
         self.stages.count_item(sequence)
+        self.buffer.schedule_flush()
+
+    def fail_item(
+        self,
+        run_id: str,  # noqa: ARG002 - the engine's signature
+        sequence: int,
+        index: int,
+        error: BaseException,
+    ) -> None:
+        """Record why one item of a parallel node failed. Nothing waits for the commit."""
+        tries, duration = self.stages.end_item(sequence, index)
+        self.buffer.record.item_failures[sequence, index] = ItemFailureRow(
+            sequence,
+            index,
+            tries or 1,
+            duration or 0.0,
+            clean(class_name(error)),
+            clean(describe(error)),
+        )
         self.buffer.schedule_flush()
 
     def saved_items(self, run_id: str, sequence: int) -> dict[int, Any]:  # noqa: ARG002

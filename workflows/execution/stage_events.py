@@ -66,6 +66,8 @@ class StageEvents:
         self._waiting_since: dt.datetime | None = None  # of the stage that paused
         self._timing = Timing()  # of the current stage
         self._branch_timings: dict[int, Timing] = {}  # by sequence
+        # of items in progress, by step and index: start on the monotonic clock, tries
+        self._items: dict[tuple[int, int], tuple[float, int]] = {}
         self.has_started = False  # a node of this attempt
 
     def continue_from(self, history: History) -> None:
@@ -123,6 +125,9 @@ class StageEvents:
             stage.progress = None
             self._buffer.update_stage(stage)
             self._buffer.record.retries.append(retry_of(data, stage.sequence))
+        place = data["sequence"], data.get("item_index", -1)
+        if place in self._items:
+            self._items[place] = (self._items[place][0], data["try"] + 1)
         self._buffer.log(Level.WARNING, retry_message(data))
 
     def _on_node_complete(self, data: Mapping[str, Any]) -> None:
@@ -225,6 +230,7 @@ class StageEvents:
     def _on_item_start(self, data: Mapping[str, Any]) -> None:
         _, timing = self._in_progress(data)
         timing.waits.start_item(data["item_index"])
+        self._items[data["sequence"], data["item_index"]] = (time.monotonic(), 1)
         self._show_wait(data)
 
     def _on_item_complete(self, data: Mapping[str, Any]) -> None:
@@ -262,6 +268,16 @@ class StageEvents:
             stage.items_total = data["item_count"]
             stage.items_done = len(self._kept_items.get(stage.sequence, {}))
             self._buffer.update_stage(stage)
+
+    def end_item(self, sequence: int, index: int) -> tuple[int | None, float | None]:
+        """Return tries and milliseconds of an item that ends, None for a step of a branch.
+
+        The time includes that between tries, and that in which the item waits for a thread.
+        """
+        started, tries = self._items.pop((sequence, index), (None, None))
+        if started is None:
+            return None, None
+        return tries, (time.monotonic() - started) * 1_000
 
     def count_item(self, sequence: int) -> None:
         """Count one more finished item of a parallel node, or step of the branches."""

@@ -311,6 +311,9 @@ class StageItem(models.Model):
     sequence = models.PositiveIntegerField()
     index = models.PositiveIntegerField()
     data = models.TextField()  # JSON text of the result
+    # null: not recorded, in runs of earlier versions; the step of a branch has none
+    tries = models.PositiveIntegerField(null=True)
+    duration_ms = models.FloatField(null=True)
 
     class Meta:
         constraints: ClassVar = [
@@ -322,6 +325,32 @@ class StageItem(models.Model):
     def __str__(self) -> str:
         """Return the step number and the item index."""
         return f"step {self.sequence}, item {self.index}"
+
+
+class ItemFailure(models.Model):
+    """Why an item of a parallel node failed in an attempt, after its last try."""
+
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="item_failures", db_index=False
+    )  # the unique constraint begins with it
+    attempt = models.PositiveIntegerField()
+    sequence = models.PositiveIntegerField()
+    index = models.PositiveIntegerField()
+    tries = models.PositiveIntegerField()
+    duration_ms = models.FloatField()
+    error_type = models.TextField()  # the class of the exception
+    error_message = models.TextField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["run", "attempt", "sequence", "index"], name="item_failure_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return the step number and the item index."""
+        return f"step {self.sequence}, item {self.index}: {self.error_type}"
 
 
 class LogLine(models.Model):

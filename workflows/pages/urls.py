@@ -152,6 +152,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("compare/", compare.compare, name="compare"),
     # decisions/
     path("decisions/", decisions.list_decisions, name="decisions"),
+    path("decisions/export.<str:kind>", decisions.export, name="decisions-export"),
     # golden/
     path("golden/", golden_runs.list_golden_runs, name="golden-runs"),
     # approvals/

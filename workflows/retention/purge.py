@@ -29,6 +29,7 @@ from workflows.models import (
     ChildItem,
     Decision,
     Fork,
+    ItemFailure,
     LogLine,
     RemovedRun,
     Run,
@@ -159,7 +160,7 @@ def _delete_contents(runs: Sequence[Run], rule: Rule) -> None:
 def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
     """Delete params, states, logs and results of runs; keep their stages and decisions."""
     ids = [run.pk for run in runs]
-    for model in (CallContent, Checkpoint, StageItem, LogLine):
+    for model in (CallContent, Checkpoint, StageItem, ItemFailure, LogLine):
         model._default_manager.filter(run__in=ids).delete()  # noqa: SLF001 - Django's documented model API
     for values in _decisions_without_values(ids):
         Decision.objects.bulk_update(values, ["values", "values_digest"])

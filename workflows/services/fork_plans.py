@@ -57,6 +57,11 @@ ONE_OF_SEVERAL: Final = (
     "The approval of step {} was one of several waits: rerun from this step, so that the run"
     " waits for them again."
 )
+NO_ITEM: Final = "Step {} has no item {} that can run again without the others."
+ITEM_AND_CHANGE: Final = (
+    "One item runs again with its input as it was, since the results of the other items are"
+    " kept. Rerun the whole step to change the state or the parameters."
+)
 NO_ANSWERS: Final = (
     "Run {} has no recorded answers of agents from step {} on: let the fork call the agents"
     " again. A workflow records them with call_content=True."
@@ -80,6 +85,7 @@ class ForkRequest:
     edge: int | None = None  # of an override: index among the edges of the node
     response: Mapping[str, Any] | None = None  # to the approval of the step
     replay: bool = False  # use the recorded answers of agents
+    item: int | None = None  # index of the only item of a parallel node that runs again
 
     @property
     def change(self) -> dict[str, Any]:
@@ -90,6 +96,7 @@ class ForkRequest:
             "edge": self.edge,
             "response": self.response,
             "answers": RECORDED if self.replay else None,
+            "item": self.item,
         }
         return {name: value for name, value in parts.items() if value is not None}
 
@@ -165,6 +172,8 @@ def plan(
         approval = _answered_approval(origin, request.step)
         if request.response is not None:  # else it is a preview
             response = approvals.checked(workflows, approval, request.response)
+    if request.item is not None:
+        _require_item(origin, request, history.kept)
     _require_not_undone(origin, history.kept)
     recorded = recorded_answers(origin, history.kept)
     if request.replay and not recorded:
@@ -186,6 +195,18 @@ def plan(
         response=response,
         recorded=recorded,
     )
+
+
+def _require_item(origin: Run, request: ForkRequest, kept: int) -> None:
+    """Refuse to rerun one item where the results of the others cannot be kept."""
+    if request.kind != ForkKind.RERUN or {"state", "params"} & request.change.keys():
+        raise ForkRefused(ITEM_AND_CHANGE)
+    stages = Stage.objects.filter(run=origin, sequence=request.step)
+    stage = stages.filter(kind=StageKind.NODE).order_by("-attempt").first()
+    total = stage.items_total if stage is not None else None
+    is_inside = total is not None and 0 <= (request.item or 0) < total
+    if not is_inside or request.step != kept + 1:
+        raise ForkRefused(NO_ITEM.format(request.step, (request.item or 0) + 1))
 
 
 def recorded_answers(origin: Run, kept: int) -> int:

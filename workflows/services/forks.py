@@ -22,7 +22,7 @@ from workflows.engine.frozen import freeze
 from workflows.engine.json_patch import diff
 from workflows.errors import InvalidStatus, KeyReused
 from workflows.execution import checkpoints, launching, limited_launches, sql
-from workflows.execution.fork_rows import copy_rows
+from workflows.execution.fork_rows import copy_items, copy_rows
 from workflows.infra import notifications, tracing
 from workflows.models import (
     EDIT_NODE,
@@ -140,6 +140,8 @@ def _insert(
     origin = planned.origin
     seal_rows.begin(run)
     origin_head, run.history_chain_head = copy_rows(planned.history, run)
+    if planned.request.item is not None:
+        copy_items(origin, planned.request.step, run, without=planned.request.item)
     if planned.state is not None:
         _insert_edit(planned, run)
     if planned.edge is not None:

@@ -56,6 +56,7 @@ class StoredItems(Generic[Result]):
     save: Callable[
         [int, Result], Result
     ]  # returns the value that a later attempt will read
+    fail: Callable[[int, BaseException], None]  # records why an item failed
 
 
 async def map(  # noqa: A001, PLR0913 - the pattern's name and its options
@@ -330,7 +331,10 @@ class _Map(Generic[Item, Result]):
             # running items finish and are stored, the others wait with the run
             self.pause, self.pending = error, iter(())
             return
-        self.errors[index] = ItemError(index, self.items[index], _item_failure(error))
+        failure = _item_failure(error)
+        self.errors[index] = ItemError(index, self.items[index], failure)
+        if self.stored is not None:
+            self.stored.fail(index, failure)
         if self.fail_fast:
             self._stop_others(task)
 

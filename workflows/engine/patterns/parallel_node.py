@@ -80,7 +80,11 @@ class ParallelNode(Node[Any, Any]):
                 context.save_item(index, written)
             return read(written)
 
-        return StoredItems(context.saved_items(), read, save)
+        def fail(index: int, error: BaseException) -> None:
+            if context.fail_item is not None:
+                context.fail_item(index, error)
+
+        return StoredItems(context.saved_items(), read, save, fail)
 
     async def _store_results(
         self, value: S, outcome: ParallelResult[Any], context: NodeContext

@@ -12,6 +12,7 @@ from workflows.models import (
     Attempt,
     Checkpoint,
     Decision,
+    ItemFailure,
     LogLine,
     Retry,
     Run,
@@ -60,7 +61,17 @@ RECORD_TABLES: Mapping[str, Table] = {
         "run_id attempt sequence number wait_seconds error_message created_at",
         "run_id attempt sequence number",
     ),
-    "items": table_of(StageItem, "run_id sequence index data", "run_id sequence index"),
+    "items": table_of(
+        StageItem,
+        "run_id sequence index data tries duration_ms",
+        "run_id sequence index",
+    ),
+    "item_failures": table_of(
+        ItemFailure,
+        "run_id attempt sequence index tries duration_ms error_type error_message",
+        "run_id attempt sequence index",
+        "tries duration_ms error_type error_message",
+    ),
     "endings": table_of(
         Attempt,
         "run_id number worker started_at ended_at outcome error_message error_code"

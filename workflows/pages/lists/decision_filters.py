@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from django.db.models import Q
 
 from workflows.access import permissions
+from workflows.engine.first_of import FIRST_EDGE
 from workflows.models import DecisionKind
 from workflows.models.id_ranges import decisions_between
 from workflows.pages.lists import json_conditions
@@ -33,6 +34,15 @@ OUTCOMES = {
     "override": Q(kind=DecisionKind.OVERRIDE),
 }
 VALUES = "values"
+EVERY_EDGE = "all"  # value of `edges`: unconditional ones, too
+# Not the only edge of a node: it has a condition, is the alternative to one, or a person or
+# the first of several waits decided.
+IS_CHOICE = (
+    ~Q(predicate_name__in=("", "always"))
+    | Q(decided_by__isnull=False)
+    | Q(kind__isnull=False)
+    | Q(edge_index__gte=FIRST_EDGE)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,7 @@ class DecisionFilters(Filters):
     period: Period = ANY_TIME
     where: str = ""  # conditions on input values, as written
     conditions: tuple[json_conditions.Condition, ...] = ()
+    every_edge: bool = False  # unconditional edges, too
     error: str = ""  # why `where` is invalid: then no decision matches
 
     @classmethod
@@ -66,6 +77,7 @@ class DecisionFilters(Filters):
             period=Period.read(query),
             where=where,
             conditions=conditions,
+            every_edge=query.get("edges") == EVERY_EDGE,
             error=error,
         )
 
@@ -80,8 +92,24 @@ class DecisionFilters(Filters):
             "who": self.who,
             **self.period.query,
             "where": self.where,
+            "edges": EVERY_EDGE if self.every_edge else "",
         }
         return without_empty(fields)
+
+    @property
+    def hides_edges(self) -> bool:
+        """Return whether unconditional edges are left out: unless one is selected."""
+        return not (self.every_edge or self.edge or self.predicate)
+
+    @property
+    def folded(self) -> str:
+        """Return the query without unconditional edges."""
+        return urlencode(self.query | {"edges": ""})
+
+    @property
+    def unfolded(self) -> str:
+        """Return the query with unconditional edges."""
+        return urlencode(self.query | {"edges": EVERY_EDGE})
 
     @property
     def is_rare(self) -> bool:
@@ -121,9 +149,11 @@ class DecisionFilters(Filters):
 
     @property
     def condition(self) -> Q:
-        """The condition on values."""
+        """The condition on values, and on edges that are a choice."""
         # implied by any condition on values, and required by the partial index
         condition = ~Q(values={}) if self.conditions else Q()
+        if self.hides_edges:
+            condition &= IS_CHOICE
         for one in self.conditions:
             condition &= one.q()
         return condition

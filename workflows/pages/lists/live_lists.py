@@ -7,7 +7,7 @@ render the same regions from it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
@@ -16,6 +16,7 @@ from workflows.models import RemovedRun, RunLabel, Status
 from workflows.pages.lists import bulk_operations, open_approvals, schedules
 from workflows.pages.lists.columns import Columns, Row
 from workflows.pages.lists.decision_filters import DecisionFilters
+from workflows.pages.lists.decision_groups import grouped
 from workflows.pages.lists.overview import overview
 from workflows.pages.lists.pagination import merged_page
 from workflows.pages.lists.run_filters import RunFilters
@@ -189,10 +190,18 @@ def decisions_context(query: Mapping[str, str], person: User) -> Context:
         "filters": filters,
         "query": filters.encoded,
         "found": found,
+        "groups": grouped(found.rows),
+        "has_hidden_edges": not found.rows and _has_hidden_edges(filters, person),
         "removed": set(removed_runs(ids)),
         "before": before,
         "can_launch_any": permissions.can_launch_any(person),
     }
+
+
+def _has_hidden_edges(filters: DecisionFilters, person: User) -> bool:
+    """Return whether decisions match of which the list leaves out the edges."""
+    every = replace(filters, every_edge=True)
+    return filters.hides_edges and bool(every.page(person, None, size=1).rows)
 
 
 def removed_runs(ids: Iterable[UUID]) -> QuerySet[RemovedRun, UUID]:

@@ -227,7 +227,9 @@ class Timeline:
 
         None while no step is active: the active time then stands still.
         """
-        bars = (bar for lane in self.lanes if not lane.is_of_branch for bar in lane.bars)
+        bars = (
+            bar for lane in self.lanes if not lane.is_of_branch for bar in lane.bars
+        )
         if not any(bar.kind == WORK and bar.end is None for bar in bars):
             return None
         past = self.now_ms - self._sums[WORK]

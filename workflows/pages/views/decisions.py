@@ -6,23 +6,29 @@ from typing import TYPE_CHECKING
 
 from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef
+from django.http import Http404
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from workflows.access import permissions
 from workflows.pages.access import members_only
 from workflows.pages.catalog import can_evaluate, title_for, title_of
 from workflows.pages.lists import edges, period
+from workflows.pages.lists.decision_export import CONTENT_TYPES, DecisionExport
+from workflows.pages.lists.decision_filters import DecisionFilters
 from workflows.pages.lists.edge_shares import shares_of
 from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.lists.overrides import count_overrides
 from workflows.pages.render.zones import zone_in
+from workflows.pages.request_errors import answers_request_errors
+from workflows.pages.streaming import streamed
 from workflows.pages.visible_rows import visible_decisions
 from workflows.services.assessments import WorkflowAccuracy, accuracy_of
 from workflows.system import system
 
 if TYPE_CHECKING:
-    from django.http import HttpResponse
+    from django.http import HttpResponse, StreamingHttpResponse
 
     from workflows.pages.requests import HtmxRequest
 
@@ -56,6 +62,25 @@ def list_decisions(request: HtmxRequest) -> HttpResponse:
             "accuracy": accuracy_for(request.user, filters.workflow),
         }
     return render(request, "decisions/list.html", context)
+
+
+@require_safe
+@members_only
+@answers_request_errors
+def export(request: HtmxRequest, kind: str) -> StreamingHttpResponse:
+    """Stream the matching decisions as a file. Raises TooManyDownloads."""
+    if kind not in CONTENT_TYPES:
+        raise Http404
+    read = permissions.permissions_for(request.user).read
+    filters = DecisionFilters.read(request.GET.dict())
+    response = streamed(
+        request,
+        DecisionExport(filters, request.user, kind, read).parts,
+        name=f"decisions-{timezone.now():%Y-%m-%d-%H%M}-UTC.{kind}",
+        content_type=CONTENT_TYPES[kind],
+    )
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 def accuracy_for(person: User, workflow: str) -> WorkflowAccuracy | None:

@@ -73,7 +73,9 @@ def _wanted(request: HtmxRequest, found: Run) -> ForkRequest:
     if request.GET.get("step") == FAILED:
         return ForkRequest(fork_plans.failed_step(found), kind)
     edge = int_in(request.GET, "edge") if kind == ForkKind.OVERRIDE else None
-    return ForkRequest(int_in(request.GET, "step") or 1, kind, edge=edge)
+    number = int_in(request.GET, "item") if kind == ForkKind.RERUN else None
+    item = number - 1 if number else None  # pages count from 1
+    return ForkRequest(int_in(request.GET, "step") or 1, kind, edge=edge, item=item)
 
 
 class ForkForms:
@@ -125,7 +127,7 @@ class ForkForms:
 
     def _input_forms(self) -> tuple[Any, SchemaForm | None]:
         """Return the forms of the state and of the params, for a rerun."""
-        if self.kind != ForkKind.RERUN or not self.can_read:
+        if not self.is_editable:
             return None, None
         plan = self.preview.plan
         kind = getattr(plan.workflow, "state_type", State)
@@ -153,6 +155,8 @@ class ForkForms:
     def title(self) -> str:
         """The heading of the page."""
         step = self.wanted.step
+        if self.wanted.item is not None:
+            return f"Rerun item {self.wanted.item + 1} of step {step}"
         return {
             ForkKind.RERUN: f"Rerun from step {step}",
             ForkKind.OVERRIDE: f"Take another edge after step {step}",
@@ -174,9 +178,15 @@ class ForkForms:
         """Whether the viewer may read the data of the run."""
         return permissions.can_read(self._request.user, self.run.workflow_name)
 
+    @property
+    def is_editable(self) -> bool:
+        """Whether state and params can be changed."""
+        is_of_step = self.kind == ForkKind.RERUN and self.wanted.item is None
+        return is_of_step and self.can_read
+
     def uses(self, name: str) -> bool:
         """Return whether the state or the params of the form are to be used."""
-        return self._is_sent and name in self._request.POST.getlist("edit")
+        return self.is_editable and self._is_sent and name in self._request.POST.getlist("edit")
 
     @property
     def uses_state(self) -> bool:

@@ -1,9 +1,7 @@
-"""The items of a parallel step: which are completed, with their results."""
+"""The items of a parallel step: status, attempts, time, result or error."""
 
 from __future__ import annotations
 
-import json
-from itertools import islice
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -12,28 +10,24 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from workflows.models import StageKind, with_current
-from workflows.pages.access import members_only
-from workflows.pages.lists.pagination import forward_page
+from workflows.pages.access import members_only, run_permissions
+from workflows.pages.lists.step_items import items_of_step
 from workflows.pages.query_string import int_in
 from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.views.runs import readable_run
 from workflows.pages.views.states import MAX_SEQUENCE
+from workflows.services import actions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from workflows.models import Run, Stage
+    from workflows.models import Stage
     from workflows.pages.requests import HtmxRequest
-
-ITEMS = 100  # on one page
-MAX_MISSING = 50  # indexes that are listed
 
 
 @require_safe
 @members_only
 @answers_request_errors
 def items(request: HtmxRequest, run_id: UUID, sequence: int) -> HttpResponse:
-    """Show a page of completed items, and the first indexes without a result."""
+    """Show a page of items, those that failed first, and which have not run."""
     run = readable_run(request, run_id)
     if sequence > MAX_SEQUENCE:
         raise Http404
@@ -45,26 +39,16 @@ def items(request: HtmxRequest, run_id: UUID, sequence: int) -> HttpResponse:
         raise Http404
     stage = stages[-1]  # of the last attempt
     after = int_in(request.GET, "after")
-    rows = run.items.filter(sequence=sequence)
-    page = forward_page(rows, after=after, size=ITEMS, key="index")
-    done = rows.count()
-    total = max(stage.items_total or 0, done)
-    # A completed step may have a million items: their indexes are not read.
-    unfinished = _missing(run, sequence, total) if done < total else ()
-    missing = list(islice(unfinished, MAX_MISSING + 1))
+    granted = run_permissions(request.user, run)
+    can_rerun = run.is_ended and granted.launch and run.payload_removed_at is None
+    offered = actions.offered(run, granted.granted)
     context = {
         "run": run,
         "stage": stage,
-        "rows": [
-            {"number": row.index + 1, "value": json.loads(row.data)}
-            for row in page.rows
-        ],
-        "done": done,
-        "total": total,
-        "missing": missing[:MAX_MISSING],
-        "more_missing": len(missing) > MAX_MISSING,
+        "found": items_of_step(run, stage, after),
+        "can_rerun": can_rerun and stage.branch is None,
+        "can_resume": "resume" in offered and sequence == run.sequence + 1,
         "after": after,
-        "next": page.after,
     }
     return render(request, "runs/items.html", context)
 
@@ -72,13 +56,3 @@ def items(request: HtmxRequest, run_id: UUID, sequence: int) -> HttpResponse:
 def _has_items(stage: Stage, sequence: int) -> bool:
     is_of_node = stage.sequence == sequence and stage.kind != StageKind.UNDO
     return is_of_node and stage.items_total is not None
-
-
-def _missing(run: Run, sequence: int, total: int) -> Iterator[int]:
-    """Yield the numbers of items without a result, in order, counted from 1."""
-    rows = run.items.filter(sequence=sequence).order_by("index")
-    following = 0  # the index that comes next
-    for index in rows.values_list("index", flat=True).iterator():
-        yield from range(following + 1, index + 1)
-        following = index + 1
-    yield from range(following + 1, total + 1)

@@ -1,0 +1,94 @@
+"""Export of decisions as a streamed CSV or JSON Lines file, as the page lists them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from workflows.pages.lists.export import CHUNK, csv_cell, csv_lines
+from workflows.pages.redaction import HIDDEN, by_workflow, is_redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.contrib.auth.models import User
+
+    from workflows.access.permissions import WorkflowSet
+    from workflows.models import Decision
+    from workflows.pages.lists.decision_filters import DecisionFilters
+
+CONTENT_TYPES: Final = {
+    "csv": "text/csv; charset=utf-8",
+    "jsonl": "application/x-ndjson; charset=utf-8",
+}
+HEAD: Final = (
+    "run",
+    "workflow",
+    "attempt",
+    "step",
+    "edge",
+    "from",
+    "to",
+    "taken",
+    "condition",
+    "met",
+    "reason",
+    "kind",
+    "decided_by",
+    "comment",
+    "created_at",
+    "values",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionExport:
+    """The decisions that match filters, newest first."""
+
+    filters: DecisionFilters
+    person: User
+    kind: str  # one of CONTENT_TYPES
+    read: WorkflowSet  # the workflows whose data the user may view
+
+    def parts(self) -> Iterator[str]:
+        """Yield the parts of the file; each is computed when the previous one was sent."""
+        if self.kind == "csv":  # spreadsheets need the byte order mark to detect UTF-8
+            yield "\ufeff" + csv_lines([HEAD])
+        before: int | None = None
+        while True:
+            page = self.filters.page(self.person, before, size=CHUNK)
+            records = [_record(row) for row in by_workflow(self.read, page.rows)]
+            if records:
+                yield self._text(records)
+            if page.after is None:
+                return
+            before = page.after
+
+    def _text(self, records: list[dict[str, Any]]) -> str:
+        if self.kind == "csv":
+            return csv_lines([csv_cell(one) for one in r.values()] for r in records)
+        lines = (json.dumps(record, ensure_ascii=False) for record in records)
+        return "".join(f"{line}\n" for line in lines)
+
+
+def _record(row: Decision) -> dict[str, Any]:
+    values = (
+        str(row.run_id),
+        row.workflow_name,
+        row.attempt,
+        row.sequence,
+        row.edge_index,
+        row.from_node,
+        row.to_node,
+        row.taken,
+        row.predicate_name,
+        row.predicate_result,
+        row.reason,
+        row.kind or "",
+        row.decided_by.get_username() if row.decided_by else "",
+        row.comment,
+        row.created_at.isoformat(timespec="milliseconds"),
+        HIDDEN if is_redacted(row) else row.values,
+    )
+    return dict(zip(HEAD, values, strict=True))

@@ -1,0 +1,150 @@
+"""The items of one step of a parallel node: failed ones first, then those with a result."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from django.db.models import Exists, OuterRef
+
+from workflows.engine.errors import CheckpointMismatch
+from workflows.engine.patterns.parallel_node import ParallelNode
+from workflows.execution.checkpoints import replay
+from workflows.models import ItemFailure, StageItem, StageStatus
+from workflows.pages.catalog import installed_workflow
+from workflows.pages.lists.pagination import forward_page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from workflows.models import Run, Stage
+
+ITEMS: Final = 100  # on one page
+MAX_MISSING: Final = 50  # indexes that are listed
+NOTHING: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """One item, with its result or its error."""
+
+    number: int  # counted from 1
+    status: str  # completed or failed
+    tries: int | None  # None: not recorded
+    duration_ms: float | None
+    value: Any = NOTHING  # what it was given
+    result: Any = None
+    error_type: str = ""
+    error: str = ""
+
+    @property
+    def has_value(self) -> bool:
+        """Return whether its value is known."""
+        return self.value is not NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class StepItems:
+    """A page of the items of a step."""
+
+    rows: Sequence[ItemRow]
+    done: int
+    failed: int
+    total: int
+    missing: Sequence[int]  # numbers of items with neither result nor error
+    has_more_missing: bool
+    after: int | None  # where the next page begins
+
+
+def items_of_step(run: Run, stage: Stage, after: int | None) -> StepItems:
+    """Return a page of items; the first page begins with those that failed."""
+    completed = StageItem.objects.filter(run=run, sequence=stage.sequence)
+    failures = failures_of(run, stage.sequence)
+    page = forward_page(completed, after=after, size=ITEMS, key="index")
+    done, failed = completed.count(), failures.count()
+    total = max(stage.items_total or 0, done + failed)
+    shown = [] if after is not None else list(failures[:ITEMS])
+    # A completed step may have a million items: their indexes are not read.
+    is_whole = stage.status == StageStatus.COMPLETED or done + failed >= total
+    unfinished = iter(()) if is_whole else _missing(run, stage.sequence, total)
+    missing = list(islice(unfinished, MAX_MISSING + 1))
+    values = _values(run, stage)
+    return StepItems(
+        rows=[
+            *(_failed(row, values) for row in shown),
+            *(_completed(row, values) for row in page.rows),
+        ],
+        done=done,
+        failed=failed,
+        total=total,
+        missing=missing[:MAX_MISSING],
+        has_more_missing=len(missing) > MAX_MISSING,
+        after=page.after,
+    )
+
+
+def failures_of(run: Run, sequence: int) -> Any:
+    """Return the newest failure of each item without a result, in the order of the items."""
+    rows = ItemFailure.objects.filter(run=run, sequence=sequence)
+    same = {"run": run, "sequence": sequence, "index": OuterRef("index")}
+    later = ItemFailure.objects.filter(**same, attempt__gt=OuterRef("attempt"))
+    results = StageItem.objects.filter(**same)
+    return rows.exclude(Exists(later)).exclude(Exists(results)).order_by("index")
+
+
+def _failed(row: ItemFailure, values: Sequence[Any]) -> ItemRow:
+    return ItemRow(
+        row.index + 1,
+        StageStatus.FAILED,
+        row.tries,
+        row.duration_ms,
+        _at(values, row.index),
+        error_type=row.error_type,
+        error=row.error_message,
+    )
+
+
+def _completed(row: StageItem, values: Sequence[Any]) -> ItemRow:
+    return ItemRow(
+        row.index + 1,
+        StageStatus.COMPLETED,
+        row.tries,
+        row.duration_ms,
+        _at(values, row.index),
+        result=json.loads(row.data),
+    )
+
+
+def _at(values: Sequence[Any], index: int) -> Any:
+    return values[index] if index < len(values) else NOTHING
+
+
+def _values(run: Run, stage: Stage) -> Sequence[Any]:
+    """Return the values of the items, [] unless they are a list in the state before."""
+    workflow = installed_workflow(run.workflow_name)
+    node = workflow.graph.nodes.get(stage.node_name) if workflow is not None else None
+    if not isinstance(node, ParallelNode) or not isinstance(node.over, str):
+        return []
+    try:
+        states = [*replay(run.pk, stage.sequence - 1)][-1:]
+    except CheckpointMismatch:
+        return []  # the page of the state reports it
+    found = states[0].data.get(node.over) if states else None
+    return found if isinstance(found, list | tuple) else []
+
+
+def _missing(run: Run, sequence: int, total: int) -> Iterator[int]:
+    """Yield the numbers of items with neither result nor error, counted from 1."""
+    failed = set(failures_of(run, sequence).values_list("index", flat=True))
+    rows = StageItem.objects.filter(run=run, sequence=sequence).order_by("index")
+    following = 0  # the index that comes next
+    for index in rows.values_list("index", flat=True).iterator():
+        yield from _without(failed, following, index)
+        following = index + 1
+    yield from _without(failed, following, total)
+
+
+def _without(failed: set[int], first: int, end: int) -> Iterator[int]:
+    return (index + 1 for index in range(first, end) if index not in failed)
