@@ -85,7 +85,8 @@ def rows_of(run: Run) -> list[tuple[int, str, int | None, object, str]]:
 async def test_tries_time_and_errors_are_recorded_and_a_resume_keeps_results(
     registry: Registry, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken, executed = {20}, []
+    broken: set[int] = {20}
+    executed: list[int] = []
     workflow = doubling(broken, executed)
     registry.register(workflow)
     monkeypatch.setattr(

@@ -308,4 +308,5 @@ def test_the_listed_decisions_are_exported(page: Client) -> None:
     objects = [json.loads(one) for one in lines("jsonl", edges="all")]
     assert [one["from"] for one in objects] == ["check", "read"]
     assert objects[0]["values"] == row.values
+    assert json.loads("".join(lines("json", edges="all"))) == objects
     assert page.get("/decisions/export.xls").status_code == 404

@@ -1,4 +1,4 @@
-"""Export of decisions as a streamed CSV or JSON Lines file, as the page lists them."""
+"""Export of decisions as a streamed CSV, JSON Lines or JSON file, as the page lists them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from workflows.pages.lists.export import CHUNK, csv_cell, csv_lines
+from workflows.pages.lists.export import CHUNK, SEPARATORS, csv_cell, csv_lines
 from workflows.pages.redaction import HIDDEN, by_workflow, is_redacted
 
 if TYPE_CHECKING:
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from workflows.models import Decision
     from workflows.pages.lists.decision_filters import DecisionFilters
 
-CONTENT_TYPES: Final = {
-    "csv": "text/csv; charset=utf-8",
-    "jsonl": "application/x-ndjson; charset=utf-8",
-}
 HEAD: Final = (
     "run",
     "workflow",
@@ -48,19 +44,28 @@ class DecisionExport:
 
     filters: DecisionFilters
     person: User
-    kind: str  # one of CONTENT_TYPES
+    kind: str  # one of `export.KINDS`
     read: WorkflowSet  # the workflows whose data the user may view
 
     def parts(self) -> Iterator[str]:
         """Yield the parts of the file; each is computed when the previous one was sent."""
         if self.kind == "csv":  # spreadsheets need the byte order mark to detect UTF-8
             yield "\ufeff" + csv_lines([HEAD])
+        elif self.kind == "json":
+            yield "[\n"
+        yield from self._chunks()
+        if self.kind == "json":
+            yield "\n]\n"
+
+    def _chunks(self) -> Iterator[str]:
         before: int | None = None
+        separator = ""
         while True:
             page = self.filters.page(self.person, before, size=CHUNK)
             records = [_record(row) for row in by_workflow(self.read, page.rows)]
             if records:
-                yield self._text(records)
+                yield separator + self._text(records)
+                separator = SEPARATORS[self.kind]
             if page.after is None:
                 return
             before = page.after
@@ -68,7 +73,9 @@ class DecisionExport:
     def _text(self, records: list[dict[str, Any]]) -> str:
         if self.kind == "csv":
             return csv_lines([csv_cell(one) for one in r.values()] for r in records)
-        lines = (json.dumps(record, ensure_ascii=False) for record in records)
+        lines = [json.dumps(record, ensure_ascii=False) for record in records]
+        if self.kind == "json":
+            return ",\n".join(lines)
         return "".join(f"{line}\n" for line in lines)
 
 

@@ -11,10 +11,10 @@ from django.db.models import Exists, OuterRef
 
 from workflows.engine.errors import CheckpointMismatch
 from workflows.engine.patterns.parallel_node import ParallelNode
-from workflows.execution.checkpoints import replay
 from workflows.models import ItemFailure, StageItem, StageStatus
 from workflows.pages.catalog import installed_workflow
 from workflows.pages.lists.pagination import forward_page
+from workflows.system import system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -128,10 +128,10 @@ def _values(run: Run, stage: Stage) -> Sequence[Any]:
     if not isinstance(node, ParallelNode) or not isinstance(node.over, str):
         return []
     try:
-        states = [*replay(run.pk, stage.sequence - 1)][-1:]
+        _, before, _ = system.get_states(run.pk, stage.sequence - 1)
     except CheckpointMismatch:
         return []  # the page of the state reports it
-    found = states[0].data.get(node.over) if states else None
+    found = before.get(node.over) if before else None
     return found if isinstance(found, list | tuple) else []
 
 

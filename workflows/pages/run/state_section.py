@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Sum
 
 from workflows.engine.errors import CheckpointMismatch
-from workflows.execution.checkpoints import replay
 from workflows.models import Checkpoint, Status
 from workflows.pages.redaction import is_redacted
+from workflows.system import system
 
 if TYPE_CHECKING:
     from workflows.models import Run
@@ -49,12 +49,12 @@ def state_section(run: Run, moment: PointInTime) -> StateSection:
 
 def _stored(run: Run, step: int) -> StateSection:
     try:
-        found = [*replay(run.pk, step)][-1:]
+        _, after, _ = system.get_states(run.pk, step)
     except CheckpointMismatch as error:
         return StateSection(step, problem=str(error))
-    if not found:
+    if after is None:
         return StateSection(step)
-    return StateSection(step, found[0].data, is_shown=True, has_page=True)
+    return StateSection(step, after, is_shown=True, has_page=True)
 
 
 def _replayed_bytes(run: Run, step: int) -> int:

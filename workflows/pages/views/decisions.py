@@ -15,9 +15,10 @@ from workflows.access import permissions
 from workflows.pages.access import members_only
 from workflows.pages.catalog import can_evaluate, title_for, title_of
 from workflows.pages.lists import edges, period
-from workflows.pages.lists.decision_export import CONTENT_TYPES, DecisionExport
+from workflows.pages.lists.decision_export import DecisionExport
 from workflows.pages.lists.decision_filters import DecisionFilters
 from workflows.pages.lists.edge_shares import shares_of
+from workflows.pages.lists.export import KINDS
 from workflows.pages.lists.live_lists import LISTS
 from workflows.pages.lists.overrides import count_overrides
 from workflows.pages.render.zones import zone_in
@@ -69,7 +70,7 @@ def list_decisions(request: HtmxRequest) -> HttpResponse:
 @answers_request_errors
 def export(request: HtmxRequest, kind: str) -> StreamingHttpResponse:
     """Stream the matching decisions as a file. Raises TooManyDownloads."""
-    if kind not in CONTENT_TYPES:
+    if kind not in KINDS:
         raise Http404
     read = permissions.permissions_for(request.user).read
     filters = DecisionFilters.read(request.GET.dict())
@@ -77,7 +78,7 @@ def export(request: HtmxRequest, kind: str) -> StreamingHttpResponse:
         request,
         DecisionExport(filters, request.user, kind, read).parts,
         name=f"decisions-{timezone.now():%Y-%m-%d-%H%M}-UTC.{kind}",
-        content_type=CONTENT_TYPES[kind],
+        content_type=KINDS[kind],
     )
     response["Cache-Control"] = "no-store"
     return response

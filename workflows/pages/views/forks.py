@@ -186,7 +186,11 @@ class ForkForms:
 
     def uses(self, name: str) -> bool:
         """Return whether the state or the params of the form are to be used."""
-        return self.is_editable and self._is_sent and name in self._request.POST.getlist("edit")
+        return (
+            self.is_editable
+            and self._is_sent
+            and name in self._request.POST.getlist("edit")
+        )
 
     @property
     def uses_state(self) -> bool:
