@@ -74,6 +74,7 @@ READERS_OF_STAGES = {
     "pages/run/diagram.py": "adds it",
     "pages/run/page.py": "adds it",
     "pages/run/panel.py": "adds it",
+    "pages/run/rows_at_step.py": "needs completed stages only",
     "pages/run/stage_rows.py": "adds it",
     "pages/run/cancelled_stages.py": "needs failed stages only",
     "pages/run/steps.py": "adds it",

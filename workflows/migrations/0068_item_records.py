@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("workflows", "0066_approval_claims"),
+        ("workflows", "0067_approval_work"),
     ]
 
     operations = [
