@@ -49,17 +49,11 @@ def _without_withdrawal() -> Any:
     return patch.object(event_delivery, "withdraw", lambda _runs, _reason: None)
 
 
-def _without_second_delivery() -> Any:
-    """Do not deliver what a process left when it crashed before its delivery."""
-    return patch.object(event_delivery, "deliver_missed", lambda: iter(()))
-
-
 PLANTS = {
     "fence": _without_fence,
     "key": _without_key,
     "seal": _without_seals,
     "withdrawal": _without_withdrawal,
-    "delivery": _without_second_delivery,
 }
 
 

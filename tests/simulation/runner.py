@@ -100,17 +100,19 @@ class Runner:
             child.start()
             sender.close()  # so that the end of the child is the end of the pipe
             children[reports] = child
-        while children:
-            for one in wait([*children]):
-                receiver: Any = one
-                child = children.pop(receiver)
-                report: Report = receiver.recv()
-                child.join()
-                yield report
-                if report.failed and self._until_failure:
-                    for other in children.values():
-                        other.terminate()
-                    return
+        try:
+            while children:
+                for one in wait([*children]):
+                    receiver: Any = one
+                    child = children.pop(receiver)
+                    report: Report = receiver.recv()
+                    child.join()
+                    yield report
+                    if report.failed and self._until_failure:
+                        return
+        finally:
+            for child in children.values():
+                child.terminate()
 
     def _serve(self, number: int, seeds: range, sender: Connection) -> None:
         """Be a process: execute a part of the seeds."""
