@@ -32,7 +32,7 @@ quick = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 FORM = "application/x-www-form-urlencoded"
-UNLIMITED = {"login": 0, "launch": 0, "upload": 0, "api": 0}
+UNLIMITED = {"login": 0, "launch": 0, "upload": 0, "api": 0, "chat": 0}
 QUERY = (
     *("at", "node", "edge", "level", "find", "after", "before", "workflow", "status"),
     *(

@@ -36,7 +36,7 @@ from workflows.pages.run.view_options import RunView
 from workflows.pages.urls import urlpatterns
 from workflows.pages.views.error_pages import STUCK, unavailable
 
-RATES = ("login", "launch", "upload", "api")
+RATES = ("login", "launch", "upload", "api", "chat")
 HOSTILE = {
     "out of an attribute or a text": (
         "'\"><hostile-tag hostile-attr=1></script></title></textarea><hostile-tag>"
