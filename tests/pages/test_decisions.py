@@ -278,7 +278,7 @@ def test_unconditional_edges_are_folded_until_they_are_requested(
     assert "Show unconditional edges, too" in text
     choice = make_decision(run, "check", "pay", sequence=2)
     fallback = make_decision(
-        run, "check", "ask", predicate_name="otherwise", sequence=2, index=1
+        run, "check", "ask", predicate_name="", sequence=2, index=1
     )
     by_person = make_decision(
         run, "ask", "pay", predicate_name="", sequence=3, decided_by=bob

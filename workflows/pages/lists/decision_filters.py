@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 from django.db.models import Q
 
 from workflows.access import permissions
-from workflows.engine.first_of import FIRST_EDGE
 from workflows.models import DecisionKind
 from workflows.models.id_ranges import decisions_between
 from workflows.pages.lists import json_conditions
@@ -41,7 +40,7 @@ IS_CHOICE = (
     ~Q(predicate_name__in=("", "always"))
     | Q(decided_by__isnull=False)
     | Q(kind__isnull=False)
-    | Q(edge_index__gte=FIRST_EDGE)
+    | Q(edge_index__gt=0)
 )
 
 
