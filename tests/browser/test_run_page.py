@@ -73,6 +73,8 @@ def prepare(visit: Visit, places: dict[str, str]) -> dict[str, str]:
             "edge": f"{whole}?edge=judge.0",
             "log-found": f"{whole}?level=30&find=press",
             "state": f"{whole}states/2/",
+            "state-changes": f"{whole}states/2/?show=changes",
+            "items": f"{whole}items/2/",
             "first-state": f"{whole}states/0/",
             "steps": f"{whole}steps/",
             "log": f"{whole}log/?level=20",
