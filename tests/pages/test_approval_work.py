@@ -225,7 +225,7 @@ def test_a_claim_in_the_list_leads_back_to_the_list(page: Client) -> None:
 # Reassign, snooze and remind ------------------------------------------------------------
 
 
-def test_a_reassigned_approval_says_to_whom_and_by_whom(
+def test_a_reassigned_approval_names_its_assignee_and_who_reassigned_it(
     page: Client, bob: User, sign_in: SignIn
 ) -> None:
     one = ask(question="A?")

@@ -1,4 +1,4 @@
-"""Reassigned approvals and reminders: whom a run waits for, and how they hear of it.
+"""Reassigned approvals and reminders: whom a run waits for, and who is notified.
 
 An assignment gives no permission and takes none: it says who is expected to respond, and notifies
 them. A reminder notifies the assignee, or else the members of the approvers' groups.
