@@ -283,7 +283,7 @@ def test_live_lists_are_shared_by_viewers_who_have_hidden_the_same(
     assert key(alice) == key(bob)
 
 
-def test_a_second_reminder_within_an_hour_says_who_sent_the_first(
+def test_a_second_reminder_within_an_hour_names_the_sender_of_the_first(
     page: Client, bob: User, sign_in: SignIn
 ) -> None:
     address = f"/runs/{ask().run_id}/remind/"
