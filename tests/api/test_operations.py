@@ -182,6 +182,19 @@ def test_each_export_has_the_same_rows_in_every_format(
         assert "'=1+1" in cells
 
 
+def test_decisions_with_unconditional_edges_are_listed_and_exported(
+    admin: User, api_client: Caller
+) -> None:
+    run = make_run()
+    make_decision(run, "read", "check", predicate_name="", sequence=1)
+    make_decision(run, "check", "pay", sequence=2)
+    client = api_client(admin)
+    listed = client.get("/api/v1/decisions").json()["items"]
+    assert [one["from_node"] for one in listed] == ["check", "read"]
+    exported = json.loads(text_of(client.get(f"{EXPORTS}/decisions?format=json")))
+    assert [one["from_node"] for one in exported] == ["check", "read"]
+
+
 def test_the_signed_history_of_a_run_is_streamed(
     admin: User, api_client: Caller
 ) -> None:

@@ -66,6 +66,49 @@ def test_a_notification_after_the_end_starts_another_loop(sent: list[Any]) -> No
     close(notifications._background)  # noqa: SLF001 - what is tested
 
 
+@pytest.mark.django_db(transaction=True)
+def test_messages_in_flight_are_sent_before_the_end(
+    sent: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two connections are needed for the second message, which nothing waits for."""
+    may_send = threading.Event()
+
+    async def slow(_to: str, _message: dict[str, Any]) -> bool:
+        if sent:
+            await asyncio.to_thread(may_send.wait, 5)
+        sent.append(asyncio.get_running_loop())
+        return True
+
+    monkeypatch.setattr(notifications, "send", slow)
+    notifications.permissions_changed_on_commit()
+    notifications.permissions_changed_on_commit()
+    assert len(sent) == 1
+    threading.Timer(0.05, may_send.set).start()
+    close(notifications._background)  # noqa: SLF001 - what is tested
+    assert len(sent) == 2, "its send had begun, and was not dropped"
+
+
+def test_a_failure_at_the_end_is_logged_and_hinders_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ended: list[str] = []
+    may_fail = threading.Event()
+
+    async def drain() -> None:
+        ended.append("drained")
+
+    async def fail() -> None:
+        await asyncio.to_thread(may_fail.wait, 5)
+        raise OSError("no connection")
+
+    background = BackgroundLoop(at_exit=drain)
+    background.submit(fail())
+    threading.Timer(0.05, may_fail.set).start()
+    close(background)
+    assert ended == ["drained"]
+    assert "no connection" in caplog.text
+
+
 def test_a_forked_process_uses_a_loop_of_its_own() -> None:
     async def where() -> Any:
         return asyncio.get_running_loop()

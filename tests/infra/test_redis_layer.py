@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from channels_redis.core import RedisChannelLayer
 
 from workflows.infra.redis_layer import FewRoundTripsLayer
@@ -30,7 +31,9 @@ async def calls_of(layer: Any) -> dict[str, int]:
     }
 
 
-async def test_messages_of_both_layers_are_received_by_both(redis_url: str) -> None:
+async def test_messages_of_both_layers_are_received_by_both(
+    redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     options = {"hosts": [redis_url], "capacity": 3}  # of the channels that it sends to
     ours = FewRoundTripsLayer(**options)
     theirs, idle = (RedisChannelLayer(**options) for _ in range(2))
@@ -48,6 +51,8 @@ async def test_messages_of_both_layers_are_received_by_both(redis_url: str) -> N
         await ours.group_send("pages", {"type": "n", "n": number})
         for layer, channel in members:
             assert (await received(layer, channel))["n"] == number
+    logged = [each for each in caplog.messages if "full" in each]
+    assert logged == ["1 channels of group pages are full and missed a message"]
     kept = [(await received(idle, full))["n"] for _ in range(3)]
     assert kept == [0, 1, 2]
     await theirs.group_send("pages", {"type": "last"})
@@ -55,6 +60,11 @@ async def test_messages_of_both_layers_are_received_by_both(redis_url: str) -> N
 
     for layer in (ours, theirs, idle):
         await layer.close_pools()
+
+
+async def test_an_invalid_group_name_is_refused() -> None:
+    with pytest.raises(TypeError, match="Group name"):
+        await FewRoundTripsLayer().group_send("no name", {"type": "n"})
 
 
 async def test_a_message_takes_two_round_trips_to_send_and_one_to_receive(

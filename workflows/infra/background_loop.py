@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
 
 Result = TypeVar("Result")
 
@@ -38,6 +38,7 @@ class BackgroundLoop:
         """Start over: the thread of a parent process does not exist in its child."""
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._pending: set[Future[Any]] = set()  # of this loop
 
     @property
     def is_running(self) -> bool:
@@ -50,7 +51,11 @@ class BackgroundLoop:
             if self._loop is None:
                 self._start()
             assert self._loop is not None  # noqa: S101 - it was started
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
+            submitted = asyncio.run_coroutine_threadsafe(work, self._loop)
+            pending = self._pending
+            pending.add(submitted)
+        submitted.add_done_callback(pending.discard)
+        return submitted
 
     def _start(self) -> None:
         self._loop = loop = asyncio.new_event_loop()
@@ -67,8 +72,10 @@ class BackgroundLoop:
             return
         with self._lock:
             self._loop = None
+            pending, self._pending = self._pending, set()
+        finish = self._finish(list(pending))
         try:
-            asyncio.run_coroutine_threadsafe(self._finish(), loop).result(EXIT_SECONDS)
+            asyncio.run_coroutine_threadsafe(finish, loop).result(EXIT_SECONDS)
         except Exception as error:
             logger.warning("Notifications were lost at the end: %s", error)
         with suppress(RuntimeError):
@@ -77,5 +84,10 @@ class BackgroundLoop:
         if not thread.is_alive():
             loop.close()
 
-    async def _finish(self) -> None:
+    async def _finish(self, pending: Iterable[Future[Any]]) -> None:
+        """Wait for what was submitted, which the end of the loop would drop; then `at_exit`."""
+        waited = (asyncio.wrap_future(one) for one in pending)
+        for result in await asyncio.gather(*waited, return_exceptions=True):
+            if isinstance(result, BaseException):
+                logger.warning("A notification failed at the end: %r", result)
         await self._at_exit()

@@ -7,6 +7,7 @@ Its keys and messages are the same, so that processes with either layer notify e
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any, Final
 
@@ -14,15 +15,24 @@ from channels_redis.core import RedisChannelLayer
 
 Base: Any = RedisChannelLayer  # Channels publishes no types
 
-# For each channel: drop old messages, and add this one unless the channel is full.
+FULL_PAUSE_SECONDS: Final = 60.0  # between two log lines about full channels
+
+logger = logging.getLogger(__name__)
+
+# For each channel: drop old messages, and add this one unless the channel is full. Returns the
+# number of full ones.
 _SEND: Final = """
+    local full = 0
     for i = 1, #KEYS do
         redis.call('ZREMRANGEBYSCORE', KEYS[i], 0, ARGV[#ARGV])
         if redis.call('ZCARD', KEYS[i]) < tonumber(ARGV[i + #KEYS]) then
             redis.call('ZADD', KEYS[i], ARGV[#ARGV - 2], ARGV[i])
             redis.call('EXPIRE', KEYS[i], ARGV[#ARGV - 1])
+        else
+            full = full + 1
         end
     end
+    return full
 """
 
 
@@ -32,13 +42,31 @@ class FewRoundTripsLayer(Base):  # type: ignore[misc]
     A lost message delays an update (`notifications.py`).
     """
 
+    _logged_full_at = -FULL_PAUSE_SECONDS  # on the monotonic clock
+
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        """Send a message to each member of a group; a full channel does not receive it."""
+        """Send a message to each member of a group; a full channel does not receive it.
+
+        Raises TypeError for an invalid name.
+        """
+        self.require_valid_group_name(group)
+        full = 0
         for index, keys, arguments in await self._addressed(group, message):
             now = time.time()
             ages = now, int(self.expiry), int(now) - int(self.expiry)
-            await self.connection(index).eval(
+            full += await self.connection(index).eval(
                 _SEND, len(keys), *keys, *arguments, *ages
+            )
+        if full:
+            self._report_full(full, group)
+
+    def _report_full(self, full: int, group: str) -> None:
+        """Log it once per FULL_PAUSE_SECONDS: a page that does not read has many messages."""
+        now = time.monotonic()
+        if now - self._logged_full_at >= FULL_PAUSE_SECONDS:
+            self._logged_full_at = now
+            logger.warning(
+                "%s channels of group %s are full and missed a message", full, group
             )
 
     async def _addressed(

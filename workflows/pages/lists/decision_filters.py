@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -56,7 +56,7 @@ class DecisionFilters(Filters):
     period: Period = ANY_TIME
     where: str = ""  # conditions on input values, as written
     conditions: tuple[json_conditions.Condition, ...] = ()
-    every_edge: bool = False  # unconditional edges, too
+    every_edge: bool = True  # unconditional edges, too
     error: str = ""  # why `where` is invalid: then no decision matches
 
     @classmethod
@@ -76,9 +76,14 @@ class DecisionFilters(Filters):
             period=Period.read(query),
             where=where,
             conditions=conditions,
-            every_edge=query.get("edges") == EVERY_EDGE,
             error=error,
         )
+
+    @classmethod
+    def read_folded(cls, query: Mapping[str, str]) -> DecisionFilters:
+        """Read the filters of the page, which leaves out unconditional edges unless told."""
+        every = query.get("edges") == EVERY_EDGE
+        return replace(cls.read(query), every_edge=every)
 
     @property
     def query(self) -> dict[str, str]:
@@ -149,10 +154,14 @@ class DecisionFilters(Filters):
     @property
     def condition(self) -> Q:
         """The condition on values, and on edges that are a choice."""
+        condition = self.condition_on_values
+        return condition & IS_CHOICE if self.hides_edges else condition
+
+    @property
+    def condition_on_values(self) -> Q:
+        """The condition on values."""
         # implied by any condition on values, and required by the partial index
         condition = ~Q(values={}) if self.conditions else Q()
-        if self.hides_edges:
-            condition &= IS_CHOICE
         for one in self.conditions:
             condition &= one.q()
         return condition

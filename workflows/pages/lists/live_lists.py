@@ -181,7 +181,7 @@ def workflow_context(query: Mapping[str, str], person: User) -> Context:
 
 def decisions_context(query: Mapping[str, str], person: User) -> Context:
     """Return a page of the matching decisions."""
-    filters = DecisionFilters.read(query)
+    filters = DecisionFilters.read_folded(query)
     before = int_in(query, "before")
     found = filters.page(person, before)
     found.rows = redacted_for(person, found.rows)

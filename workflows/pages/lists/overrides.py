@@ -36,7 +36,7 @@ def count_overrides(filters: DecisionFilters, person: User) -> Sequence[Override
     if filters.outcome != "override" or filters.error:
         return []
     names = ("workflow_name", "from_node", "to_node", "decided_by__username")
-    rows = filters.rows(person).filter(filters.of_edge(), filters.condition)
+    rows = filters.rows(person).filter(filters.of_edge(), filters.condition_on_values)
     counted = (
         rows.select_related(None)
         .order_by()

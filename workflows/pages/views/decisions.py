@@ -73,7 +73,7 @@ def export(request: HtmxRequest, kind: str) -> StreamingHttpResponse:
     if kind not in KINDS:
         raise Http404
     read = permissions.permissions_for(request.user).read
-    filters = DecisionFilters.read(request.GET.dict())
+    filters = DecisionFilters.read_folded(request.GET.dict())
     response = streamed(
         request,
         DecisionExport(filters, request.user, kind, read).parts,
