@@ -26,7 +26,8 @@ from tests.support.permission_fixtures import (
 )
 from tests.support.permission_table import entries
 from tests.support.responses import text_of
-from workflows.models import TokenScope
+from workflows.models import Destination, DestinationKind, TokenScope
+from workflows.models.destinations import personal_name
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -56,6 +57,15 @@ def sent(client: Client, world: World, operation: tuple[str, str, str]) -> Any:
     return response, text
 
 
+def give_chat(person: User) -> None:
+    """Give a person a chat, so that a missing one is not why a request is refused."""
+    kind = DestinationKind.PERSONAL
+    name = personal_name(kind, person.pk)
+    Destination.objects.create(
+        kind=kind, name=name, owner=person, url="jsons://example.org/***"
+    )
+
+
 def test_every_operation_is_in_the_table() -> None:
     known = {f"{method} {address}" for method, address, _ in operations()}
     assert known == set(TABLE)
@@ -76,6 +86,7 @@ def test_every_role_gets_the_response_in_the_table(
     settings.DEFAULT_ACCESS = "open" if column == "open" else "closed"
     world, person = make_world(), user_of(column)
     assert person is not None
+    give_chat(person)
     client, wrong = api_client(person), []
     for method, address, name in operations():
         entry = f"{method} {address}"
@@ -93,6 +104,7 @@ def test_a_token_is_accepted_with_the_scopes_in_the_table(
     admin: User, api_client: Caller, settings: Settings, scope: str
 ) -> None:
     settings.DEFAULT_ACCESS = "closed"
+    give_chat(admin)
     world, client, wrong = make_world(), api_client(admin, scope), []
     for method, address, name in operations():
         entry = f"{method} {address}"

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 from tests.support.factories import make_run
 from tests.support.receiver import Receiver, Reply
 from tests.support.responses import text_of
-from workflows.deliveries import chat, service
+from workflows.deliveries import chat, chat_process, service
 from workflows.deliveries.chat_process import MISSING
 from workflows.deliveries.deliverer import Deliverer
 from workflows.deliveries.service import Plan
@@ -95,6 +96,16 @@ def test_messages_arrive_in_order_as_text_without_data_of_the_run(
     assert {one.headers["x-token"] for one in receiver.received} == {SECRET}
     assert PRIVATE not in str(bodies)
     assert set(Delivery.objects.values_list("status", flat=True)) == {"delivered"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its imports
+def test_a_path_that_may_be_a_secret_is_not_shown() -> None:
+    apprise = import_module("apprise")
+    for scheme in ("jsons", "forms", "xmls", "matrixs"):
+        address = f"{scheme}://me:{SECRET}@example.org:8443/{SECRET}/in?x={SECRET}"
+        service = apprise.Apprise.instantiate(address)
+        shown = chat_process.without_secrets(service)
+        assert shown == f"{scheme}://example.org:8443/***"
 
 
 def test_the_secret_of_an_address_is_stored_encrypted_and_never_shown(

@@ -152,12 +152,17 @@ def test_only_its_owner_sees_and_uses_a_chat(
     in_admin = client.get(reverse("admin:workflows_destination_changelist"))
     assert in_admin.status_code == 200
     assert found.name not in text_of(in_admin)
+    message.tries.create(number=1, error="no answer")
+    for name in ("delivery", "deliveryattempt"):
+        listed = client.get(reverse(f"admin:workflows_{name}_changelist"))
+        assert listed.context["cl"].result_count == 0, name
     with pytest.raises(DestinationNotFound):
         personal_chat.remove(by=admin)
     with pytest.raises(InvalidDestination, match="reserved"):
         service.create(
             Plan(f"Chat of account {admin.pk}", "https://example.org"), by=admin
         )
+    service.create(Plan("Mail to accounting", "https://example.org"), by=admin)
 
 
 def test_a_message_about_a_workflow_that_the_person_may_not_view_any_more_is_not_sent(
@@ -220,6 +225,21 @@ def test_the_form_as_it_is_shown_keeps_the_address_and_ends_a_suspension(
     assert found.open_secrets() == [unchecked]
 
 
+def test_a_chat_that_is_removed_meanwhile_is_not_saved_without_its_address(
+    unchecked: str, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = personal_chat.save(unchecked, by=alice)
+    personal_chat.remove(by=alice)
+    monkeypatch.setattr(personal_chat, "chat_of", lambda _: found)  # as it was read
+    with pytest.raises(InvalidDestination, match="meanwhile"):
+        personal_chat.save(found.url, by=alice)
+    assert not Destination.objects.exists()
+    personal_chat.save(f"{unchecked}-2", by=alice)
+    monkeypatch.setattr(personal_chat, "chat_of", lambda _: None)
+    again = personal_chat.save(f"{unchecked}-3", by=alice)
+    assert again.open_secrets() == [f"{unchecked}-3"]
+
+
 def test_the_choice_of_a_chat_is_kept_until_it_is_changed(alice: User) -> None:
     following.follow("failures", "", by=alice, chat="each")
     following.follow("failures", "", by=alice, mail=Mail.DAILY)
@@ -267,3 +287,5 @@ def test_the_api_sets_tests_and_removes_a_chat(
     assert client.get(api).status_code == 404
     limited = api_client(alice, "launch").put(api, body, content_type=json)
     assert limited.status_code == 403
+    personal_chat.save(body["address"], by=alice)
+    assert api_client(alice, "read").get(api).status_code == 403

@@ -107,8 +107,12 @@ async def test_tries_time_and_errors_are_recorded_and_a_resume_keeps_results(
         broken.clear()
         await run_in_db(system.resume, run.pk, by=alice, reason="fixed")
         run = await until(run.pk, lambda r: r.status == "completed")
+        request = ForkRequest(3)
+        fork = await run_in_db(system.fork, run.pk, request, by=alice, reason="x")
     assert executed == [10, 20, 20, 20, 30]
     assert [row[1] for row in await run_in_db(rows_of, run)] == ["completed"] * 3
+    shared = await run_in_db(ItemFailure.objects.get, run=fork)
+    assert (shared.index, shared.attempt, shared.tries) == (1, 1, 2)
 
 
 async def test_one_item_runs_again_in_a_fork_that_keeps_the_others(

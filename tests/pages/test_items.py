@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +63,7 @@ def test_completed_items_have_their_results_and_the_others_are_named(
     assert "not recorded" in text, "of a run that began with an earlier version"
 
 
-def test_failed_items_come_first_with_error_attempts_and_time(
+def test_failed_items_come_first_with_error_tries_and_time(
     alice: User, sign_in: SignIn
 ) -> None:
     run = run_with([0, 2], 5, tries=1, duration_ms=40.0)
@@ -97,6 +99,27 @@ def test_many_items_are_shown_by_page_and_many_missing_ones_in_part(
     assert "&lt;3&gt;" in first
     assert "&lt;5&gt;" not in first
     assert "&lt;5&gt;" in page_of(sign_in, alice, run_with([1, 3, 5], 6), "?after=3")
+
+
+def test_every_failed_item_is_on_a_page_before_the_completed_ones(
+    alice: User, sign_in: SignIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_items, "ITEMS", 2)
+    for failed, pages in (
+        ([0, 2, 4], [["<0>", "<2>"], ["<4>", "<1>"], ["<3>"]]),
+        ([0, 2], [["<0>", "<2>"], ["<1>", "<3>"]]),
+    ):
+        run = run_with([1, 3], 6)
+        for index in failed:
+            fail(run, index, error_message=f"<{index}>")
+        query, seen = "", []
+        for _ in pages:
+            text = page_of(sign_in, alice, run, query)
+            seen.append(re.findall("<[0-9]>", html.unescape(text)))
+            following = re.search(r'rel="next" href="(.*?)"', text)
+            query = following[1] if following else ""
+        assert seen == pages
+        assert query == "", "the last page has no other"
 
 
 def test_a_step_without_items_is_not_found(alice: User, sign_in: SignIn) -> None:

@@ -31,6 +31,7 @@ from workflows.models import (
     BulkItem,
     BulkJob,
     Decision,
+    ItemFailure,
     RemovedRun,
     Retention,
     Run,
@@ -60,6 +61,16 @@ def old_run(days: int = 100, *, by: User | None = None, **fields: Any) -> Run:
         run, evidence={"who": "Mr X"}, response={"ok": True}, status="answered"
     )
     StageItem.objects.create(run=run, sequence=1, index=0, data='"Mr X"')
+    ItemFailure.objects.create(
+        run=run,
+        attempt=1,
+        sequence=1,
+        index=1,
+        tries=1,
+        duration_ms=1.0,
+        error_type="ValueError",
+        error_message="no age of Mr X",
+    )
     Run.objects.filter(pk=run.pk).update(
         params={"who": "Mr X"},
         result={"who": "Mr X"},
@@ -87,6 +98,7 @@ def test_payloads_are_purged_and_the_steps_remain() -> None:
     assert not run.checkpoints.exists()
     assert not run.log_lines.exists()
     assert not run.items.exists()
+    assert not run.item_failures.exists()
     assert run.approvals.get().evidence == {}
     assert run.attempts.get(number=9).traceback == ""
     assert [d.values for d in run.decisions.all()] == [{}, {}, {}]
@@ -390,7 +402,7 @@ def test_a_dry_run_reports_rows_and_bytes_and_removes_nothing() -> None:
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("sum: prompts and answers of agents (never): 0 runs")
     assert lines[1].startswith(
-        "sum: params, results, states, logs, files (after 30 days): 1 runs, 3 rows, about"
+        "sum: params, results, states, logs, files (after 30 days): 1 runs, 4 rows, about"
     )
     assert lines[2].startswith("sum: runs (after 60 days): 1 runs, ")
     assert (

@@ -58,6 +58,11 @@ class DeliveryAdmin(ReadOnlyAdmin):
     search_fields = ("=message_id", "=run_id")
     ordering = ("-id",)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        """Return the deliveries without those to chats of people, which only they see."""
+        rows: QuerySet[Delivery] = super().get_queryset(request)
+        return rows.exclude(destination__kind=DestinationKind.PERSONAL)
+
 
 @admin.register(DeliveryAttempt)
 class DeliveryAttemptAdmin(ReadOnlyAdmin):
@@ -68,6 +73,11 @@ class DeliveryAttemptAdmin(ReadOnlyAdmin):
     list_filter = ("response_status",)
     list_select_related = ("delivery",)
     ordering = ("-id",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DeliveryAttempt]:
+        """Return the attempts without those to chats of people, which only they see."""
+        rows: QuerySet[DeliveryAttempt] = super().get_queryset(request)
+        return rows.exclude(delivery__destination__kind=DestinationKind.PERSONAL)
 
 
 @admin.register(OutboxEvent)

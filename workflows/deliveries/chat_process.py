@@ -33,6 +33,12 @@ INVALID: Final = (
     "The address is not one of its service: see the documentation of Apprise."
 )
 MAX_ERROR_CHARS: Final = 200
+ANY_SERVER: Final = frozenset(
+    {
+        *("form", "forms", "json", "jsons", "xml", "xmls"),
+        *("matrix", "matrixs"),  # its path may be the token of a webhook
+    }
+)
 FAMILIES: Final = {socket.AF_INET, socket.AF_INET6}
 
 
@@ -92,8 +98,19 @@ def process(request: dict[str, Any]) -> dict[str, str]:
             _send(service, guard, request)
     except (Refused, AddressRefused) as error:
         return {"error": str(error), "shown": ""}
+    return {"error": "", "shown": without_secrets(service)}
+
+
+def without_secrets(service: Any) -> str:
+    """Return what can be shown of the address of a service.
+
+    Apprise leaves the path as it is where any server can be the receiver: it may be a secret.
+    """
     shown = str(service.url(privacy=True)).partition("?")[0]
-    return {"error": "", "shown": shown}
+    parts = urlsplit(shown)
+    if parts.scheme not in ANY_SERVER:
+        return shown
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/***"
 
 
 def _apprise() -> Any:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 EXAMPLE: Final = "slack://TokenA/TokenB/TokenC/#channel"
 TEST: Final = "test"  # kind of a test message
+CHANGED: Final = (
+    "Your chat was changed by another request meanwhile. Enter its address."
+)
 TAKEN: Final = "Your chat was added by another request meanwhile. Reload the page."
 
 
@@ -47,9 +50,10 @@ def chat_of(user: User) -> Destination | None:
     return _chats().filter(owner=user).first()
 
 
-def find(user: User) -> Destination:
+def find(user: User, *, lock: bool = False) -> Destination:
     """Return the chat of a person. Raises DestinationNotFound."""
-    found = chat_of(user)
+    rows = _chats().select_for_update(of=("self",)) if lock else _chats()
+    found = rows.filter(owner=user).first()
     if found is None:
         raise DestinationNotFound("You have no chat.")
     return found
@@ -68,21 +72,22 @@ def save(address: str, *, by: User) -> Destination:
     """
     address = address.strip()
     known = chat_of(by)
-    shown = known.url if known is not None and address == known.url else ""
-    if not shown:
-        shown = _checked(address)
+    # by a child process: not while the row is locked
+    shown = "" if known is not None and address == known.url else _checked(address)
     with transaction.atomic():
         name = personal_name(DestinationKind.PERSONAL, by.pk)
         row = Destination.objects.select_for_update().filter(name=name).first()
+        if not shown and (row is None or not row.secrets or address != row.url):
+            raise InvalidDestination({"address": [CHANGED]})
         row = row or Destination(name=name)
         with (
             named_rows.unique_name(TAKEN, InvalidDestination),
-            audit_events.changing("set chat", row, by=by, reason=shown),
+            audit_events.changing("set chat", row, by=by, reason=shown or row.url),
         ):
             row.kind = DestinationKind.PERSONAL
             row.owner, row.owner_name = by, by.get_username()
-            row.url = shown
-            if known is None or address != known.url:
+            if shown:
+                row.url = shown
                 row.store_secrets(address)
             row.updated_at = clock.now()
             row.paused_at, row.pause_reason, row.failures = None, "", 0
@@ -94,7 +99,7 @@ def save(address: str, *, by: User) -> Destination:
 def remove(*, by: User) -> None:
     """Delete the chat of a person with its messages. Raises DestinationNotFound."""
     with transaction.atomic():
-        row = find(by)
+        row = find(by, lock=True)
         with audit_events.changing("remove chat", row, by=by, reason=row.url):
             row.delete()
 

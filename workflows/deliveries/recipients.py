@@ -56,7 +56,7 @@ MAILS: Final = (Mail.NONE, Mail.DAILY, Mail.EACH)  # the last one wins
 
 @dataclass(slots=True)
 class Channels:
-    """How a person is notified, beside the notification centre."""
+    """How a person is notified, in addition to the notification centre."""
 
     mail: Mail = Mail.NONE
     chat: Chat = Chat.NONE

@@ -30,6 +30,7 @@ from workflows.models import (
     Checkpoint,
     Decision,
     EventWait,
+    ItemFailure,
     LogLine,
     Outcome,
     Retry,
@@ -103,6 +104,7 @@ def copy_rows(history: SharedHistory, fork: Run) -> tuple[bytes, bytes]:
     steps = Q(sequence__lte=history.kept)
     for model, condition in (
         (LogLine, history.before),
+        (ItemFailure, history.before),
         (Retry, Q(sequence__lte=history.kept)),
         (Checkpoint, steps),
         (StageItem, steps),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any, ClassVar, Final
 
@@ -38,6 +39,7 @@ _NAMES: Final = {
     DestinationKind.MAIL: "Mail to account",
     DestinationKind.PERSONAL: "Chat of account",
 }
+_PERSONAL_NAME: Final = re.compile(f"(?:{'|'.join(_NAMES.values())}) [0-9]+")
 
 
 def personal_name(kind: DestinationKind, user_id: int) -> str:
@@ -47,7 +49,7 @@ def personal_name(kind: DestinationKind, user_id: int) -> str:
 
 def is_personal_name(name: str) -> bool:
     """Return whether a name is that of a person's destination."""
-    return name.startswith(tuple(_NAMES.values()))
+    return _PERSONAL_NAME.fullmatch(name) is not None
 
 
 class DestinationState(models.TextChoices):

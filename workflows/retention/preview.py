@@ -11,15 +11,13 @@ from django.db.models.functions import Cast, Coalesce, Length
 from workflows.models import (
     Attempt,
     CallContent,
-    Checkpoint,
     Decision,
-    LogLine,
     Run,
     RunFile,
     Stage,
-    StageItem,
 )
 from workflows.retention import rules
+from workflows.retention.payload_tables import PAYLOAD_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,11 +31,8 @@ MAX_RUNS: Final = 10_000  # that are counted for one number
 
 # tables that are deleted from, and the column with most of their bytes
 PAYLOAD: tuple[tuple[type[Model], str], ...] = (
-    (Checkpoint, "data"),
-    (StageItem, "data"),
-    (LogLine, "message"),
+    *PAYLOAD_TABLES.items(),
     (RunFile, "size"),
-    (CallContent, "bytes"),
 )
 CONTENT: tuple[tuple[type[Model], str], ...] = ((CallContent, "bytes"),)
 SIZES = (RunFile, CallContent)  # whose column is a number of bytes

@@ -25,18 +25,15 @@ from workflows.models import (
     Assessment,
     Attempt,
     CallContent,
-    Checkpoint,
     ChildItem,
     Decision,
     Fork,
-    ItemFailure,
-    LogLine,
     RemovedRun,
     Run,
     Stage,
-    StageItem,
 )
 from workflows.retention import rules
+from workflows.retention.payload_tables import PAYLOAD_TABLES
 from workflows.services import deletion
 
 if TYPE_CHECKING:
@@ -160,7 +157,7 @@ def _delete_contents(runs: Sequence[Run], rule: Rule) -> None:
 def _delete_payloads(runs: Sequence[Run], rule: Rule) -> None:
     """Delete params, states, logs and results of runs; keep their stages and decisions."""
     ids = [run.pk for run in runs]
-    for model in (CallContent, Checkpoint, StageItem, ItemFailure, LogLine):
+    for model in PAYLOAD_TABLES:
         model._default_manager.filter(run__in=ids).delete()  # noqa: SLF001 - Django's documented model API
     for values in _decisions_without_values(ids):
         Decision.objects.bulk_update(values, ["values", "values_digest"])

@@ -69,9 +69,10 @@ def read_notifications(request: ApiRequest, body: ReadIn) -> Any:
     return {"read": following.mark_read(request.user, body.notifications)}
 
 
-@router.get("/chat", response={200: ChatOut, **errors(404)})
+@router.get("/chat", response={200: ChatOut, **errors(403, 404)})
 def get_chat(request: ApiRequest) -> Any:
     """Get your chat, to which notifications are sent as well."""
+    _require_whole_token(request, "view your chat")
     return _chat(personal_chat.find(request.user))
 
 
@@ -138,9 +139,9 @@ def unfollow(
     return Reply(204, None)
 
 
-def _require_whole_token(request: ApiRequest) -> None:
+def _require_whole_token(request: ApiRequest, to: str = "change notifications") -> None:
     permissions.require(
-        not permissions.is_limited(request.user), "change notifications with this token"
+        not permissions.is_limited(request.user), f"{to} with this token"
     )
 
 

@@ -81,7 +81,7 @@ class DecisionFilters(Filters):
 
     @classmethod
     def read_folded(cls, query: Mapping[str, str]) -> DecisionFilters:
-        """Read the filters of the page, which leaves out unconditional edges unless told."""
+        """Read the filters of the page, which shows unconditional edges on request only."""
         every = query.get("edges") == EVERY_EDGE
         return replace(cls.read(query), every_edge=every)
 

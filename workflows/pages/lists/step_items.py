@@ -13,11 +13,13 @@ from workflows.engine.errors import CheckpointMismatch
 from workflows.engine.patterns.parallel_node import ParallelNode
 from workflows.models import ItemFailure, StageItem, StageStatus
 from workflows.pages.catalog import installed_workflow
-from workflows.pages.lists.pagination import forward_page
+from workflows.pages.lists.pagination import Page, forward_page
 from workflows.system import system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from django.db.models import QuerySet
 
     from workflows.models import Run, Stage
 
@@ -46,6 +48,14 @@ class ItemRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """The item after which a page begins."""
+
+    is_failed: bool
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepItems:
     """A page of the items of a step."""
 
@@ -55,27 +65,23 @@ class StepItems:
     total: int
     missing: Sequence[int]  # numbers of items with neither result nor error
     has_more_missing: bool
-    after: int | None  # where the next page begins
+    after: Place | None  # where the next page begins
 
 
-def items_of_step(run: Run, stage: Stage, after: int | None) -> StepItems:
-    """Return a page of items; the first page begins with those that failed."""
+def items_of_step(run: Run, stage: Stage, after: Place | None) -> StepItems:
+    """Return a page of items: those that failed come first, then those with a result."""
     completed = StageItem.objects.filter(run=run, sequence=stage.sequence)
     failures = failures_of(run, stage.sequence)
-    page = forward_page(completed, after=after, size=ITEMS, key="index")
+    page = page_of(failures, completed, after, ITEMS)
     done, failed = completed.count(), failures.count()
     total = max(stage.items_total or 0, done + failed)
-    shown = [] if after is not None else list(failures[:ITEMS])
     # A completed step may have a million items: their indexes are not read.
     is_whole = stage.status == StageStatus.COMPLETED or done + failed >= total
     unfinished = iter(()) if is_whole else _missing(run, stage.sequence, total)
     missing = list(islice(unfinished, MAX_MISSING + 1))
-    values = _values(run, stage)
+    values = values_of(run, stage)
     return StepItems(
-        rows=[
-            *(_failed(row, values) for row in shown),
-            *(_completed(row, values) for row in page.rows),
-        ],
+        rows=[item_row(row, values) for row in page.rows],
         done=done,
         failed=failed,
         total=total,
@@ -85,7 +91,30 @@ def items_of_step(run: Run, stage: Stage, after: int | None) -> StepItems:
     )
 
 
-def failures_of(run: Run, sequence: int) -> Any:
+def page_of(
+    failures: QuerySet[ItemFailure],
+    completed: QuerySet[StageItem],
+    after: Place | None,
+    size: int,
+) -> Page[Any]:
+    """Return a page of failures, filled up with results; its key is a Place."""
+    rows: list[Any] = []
+    if after is None or after.is_failed:
+        index = None if after is None else after.index
+        failed = forward_page(failures, after=index, size=size, key="index")
+        rows, after = failed.rows, None
+        if failed.after is not None:
+            return Page(rows, Place(True, failed.after))
+    room = size - len(rows)
+    if not room:
+        return Page(rows, Place(True, rows[-1].index) if completed.exists() else None)
+    index = None if after is None else after.index
+    done = forward_page(completed, after=index, size=room, key="index")
+    following = None if done.after is None else Place(False, done.after)
+    return Page([*rows, *done.rows], following)
+
+
+def failures_of(run: Run, sequence: int) -> QuerySet[ItemFailure]:
     """Return the newest failure of each item without a result, in the order of the items."""
     rows = ItemFailure.objects.filter(run=run, sequence=sequence)
     same = {"run": run, "sequence": sequence, "index": OuterRef("index")}
@@ -94,26 +123,20 @@ def failures_of(run: Run, sequence: int) -> Any:
     return rows.exclude(Exists(later)).exclude(Exists(results)).order_by("index")
 
 
-def _failed(row: ItemFailure, values: Sequence[Any]) -> ItemRow:
+def item_row(row: ItemFailure | StageItem, values: Sequence[Any]) -> ItemRow:
+    """Return what is shown of an item, with its value out of those of all items."""
+    number, value = row.index + 1, _at(values, row.index)
+    if isinstance(row, StageItem):
+        done, result = StageStatus.COMPLETED, json.loads(row.data)
+        return ItemRow(number, done, row.tries, row.duration_ms, value, result)
     return ItemRow(
-        row.index + 1,
+        number,
         StageStatus.FAILED,
         row.tries,
         row.duration_ms,
-        _at(values, row.index),
+        value,
         error_type=row.error_type,
         error=row.error_message,
-    )
-
-
-def _completed(row: StageItem, values: Sequence[Any]) -> ItemRow:
-    return ItemRow(
-        row.index + 1,
-        StageStatus.COMPLETED,
-        row.tries,
-        row.duration_ms,
-        _at(values, row.index),
-        result=json.loads(row.data),
     )
 
 
@@ -121,7 +144,7 @@ def _at(values: Sequence[Any], index: int) -> Any:
     return values[index] if index < len(values) else NOTHING
 
 
-def _values(run: Run, stage: Stage) -> Sequence[Any]:
+def values_of(run: Run, stage: Stage) -> Sequence[Any]:
     """Return the values of the items, [] unless they are a list in the state before."""
     workflow = installed_workflow(run.workflow_name)
     node = workflow.graph.nodes.get(stage.node_name) if workflow is not None else None

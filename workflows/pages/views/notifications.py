@@ -125,7 +125,7 @@ def _settings_page(request: HtmxRequest, form: ChatForm | None = None) -> HttpRe
 
 
 def _channels(user: User, chat: Destination | None) -> dict[str, Any]:
-    """Return how a person can be notified, beside the notification centre."""
+    """Return how a person can be notified, in addition to the notification centre."""
     return {
         "mails": Mail.choices,
         "has_mail": mail.is_configured(),
