@@ -83,7 +83,7 @@ def test_after_a_response_the_status_is_in_view_and_focused(visit: Visit) -> Non
     page = signed_in(visit, viewport={"width": 1024, "height": 500})
     launch(page, "refine-draft", rounds=1)
     status_is(page, "waiting")
-    page.locator("#response-form button[type=submit]").scroll_into_view_if_needed()
+    page.locator("#response-form button[value=publish]").scroll_into_view_if_needed()
     answer(page, "publish")
     status_is(page, "completed")
     expect(page.locator("#run-status")).to_be_focused()
