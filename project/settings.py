@@ -58,7 +58,7 @@ CSRF_TRUSTED_ORIGINS = [*ENV.csrf_trusted_origins]
 
 INSTALLED_APPS = [
     "workflows.apps.WorkflowsConfig",
-    "django.contrib.admin",
+    "project.admin_site.OperatorsAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -426,6 +426,7 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = ENV.email_from
 
 LANGUAGE_CODE = "en"
 USE_TZ = True
+FORMAT_MODULE_PATH = ["project.formats"]  # dates in Django admin
 TIME_ZONE = ENV.time_zone
 LOGGING: dict[str, Any] = {
     "version": 1,
