@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import BaseModel
 
-from tests.support.workers import ended, until, working
+from tests.support import lost_workers
+from tests.support.lost_workers import Commits
+from tests.support.workers import TIMEOUT_SECONDS, ended, until, working
 from workflows.engine import Retry, State, Workflow, node, parallel
 from workflows.errors import ForkRefused
 from workflows.infra.database_threads import run_in_db
-from workflows.models import ItemFailure, Stage, StageItem
-from workflows.pages.lists.step_items import items_of_step
+from workflows.models import ItemFailure, Run, Stage, StageItem
+from workflows.pages.lists.step_items import failures_of, items_of_step
 from workflows.services.fork_plans import ForkRequest
 from workflows.system import System
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from django.contrib.auth.models import User
 
-    from workflows.models import Run
     from workflows.registry import Registry
 
 pytestmark = pytest.mark.usefixtures("sealed", "quick")
@@ -113,6 +117,90 @@ async def test_tries_time_and_errors_are_recorded_and_a_resume_keeps_results(
     assert [row[1] for row in await run_in_db(rows_of, run)] == ["completed"] * 3
     shared = await run_in_db(ItemFailure.objects.get, run=fork)
     assert (shared.index, shared.attempt, shared.tries) == (1, 1, 2)
+
+
+def is_done(number: int) -> bool:
+    return StageItem.objects.filter(data=str(number)).exists()
+
+
+def is_recorded(number: int) -> bool:
+    failures = ItemFailure.objects.filter(error_message=f"no {number}")
+    return is_done(number) or failures.exists()
+
+
+def checking(again: list[int]) -> Workflow[Any]:
+    """Return a workflow whose second item fails; `again` gets items that ran when stored.
+
+    Each item waits for the record of the one before it, so that its commit is its own.
+    """
+
+    @node
+    def read(state: Numbers) -> Numbers:
+        return state.set(numbers=state.params.numbers)
+
+    @node(retry=Retry(attempts=2, on=ConnectionError, wait=0))
+    async def check(number: int) -> int:
+        if await run_in_db(is_done, number):
+            again.append(number)
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while number % 10 and not await run_in_db(is_recorded, number - 1):  # noqa: ASYNC110 - no event for a row
+                await asyncio.sleep(0)
+        if number % 10 == 1:
+            raise ConnectionError(f"no {number}")
+        return number
+
+    checks = parallel(
+        check,
+        over="numbers",
+        into=lambda state, results: state.set(doubled=tuple(results)),
+        fail_fast=False,
+        limit=1,
+        name="checks",
+    )
+    return Workflow("checking", state=Numbers, start=read, routes={read: checks})
+
+
+async def test_a_run_that_is_lost_after_any_commit_has_one_record_of_each_item(
+    registry: Registry, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again: list[int] = []
+    registry.register(checking(again))
+    system, commits = System(registry), Commits(monkeypatch)
+    original, stored = (
+        lost_workers.lose,
+        list[int](),
+    )  # the number of records at each loss
+
+    def lose(run_id: UUID) -> None:
+        stored.append(len(records_of(Run.objects.get(pk=run_id))))
+        original(run_id)
+
+    monkeypatch.setattr(lost_workers, "lose", lose)
+    async with working(registry):
+        for number in range(1, 10):
+            commits.lost_after = number
+            params = {"numbers": [10 * number, 10 * number + 1, 10 * number + 2]}
+            run = await run_in_db(system.execute, "checking", params, by=alice)
+            run = await ended(run.pk)
+            assert run.status == "completed", number
+            assert await run_in_db(records_of, run) == [
+                (0, 1, None),
+                (2, 1, None),
+                (1, 2, run.attempt),
+            ], number
+            if {1, 2, 3} <= set(stored):
+                break
+    assert {1, 2, 3} <= set(stored), "it was lost after the commit of each item"
+    assert again == []
+
+
+def records_of(run: Run) -> list[tuple[int, int | None, int | None]]:
+    """Return index and tries of each item, and the attempt in which it failed."""
+    done = StageItem.objects.filter(run=run, sequence=2).order_by("index")
+    return [
+        *((row.index, row.tries, None) for row in done),
+        *((row.index, row.tries, row.attempt) for row in failures_of(run, 2)),
+    ]
 
 
 async def test_one_item_runs_again_in_a_fork_that_keeps_the_others(
