@@ -21,10 +21,18 @@ from tests.support.factories import (
     make_worker,
 )
 from tests.support.responses import text_of
-from workflows.api import examples
+from workflows.api import examples, paging
 from workflows.api.application import api
 from workflows.api.openapi import operations_of
-from workflows.models import AgentCall, BulkJob, CallStatus, RunLabel, Status
+from workflows.models import (
+    AgentCall,
+    BulkJob,
+    CallStatus,
+    ItemFailure,
+    RunLabel,
+    StageItem,
+    Status,
+)
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -193,6 +201,50 @@ def test_decisions_with_unconditional_edges_are_listed_and_exported(
     assert [one["from_node"] for one in listed] == ["check", "read"]
     exported = json.loads(text_of(client.get(f"{EXPORTS}/decisions?format=json")))
     assert [one["from_node"] for one in exported] == ["check", "read"]
+
+
+def test_the_items_of_a_step_are_paged_and_their_data_is_hidden_without_permission(
+    alice: User, api_client: Caller
+) -> None:
+    run = make_run(sequence=2, status=Status.FAILED)
+    make_stage(run, "count", sequence=3, items_done=2, items_total=4)
+    for index in (0, 2):
+        StageItem.objects.create(run=run, sequence=3, index=index, data='"words"')
+    for index in (1, 3):
+        ItemFailure.objects.create(
+            run=run,
+            attempt=1,
+            sequence=3,
+            index=index,
+            tries=2,
+            duration_ms=1.5,
+            error_type="ValueError",
+            error_message="no words",
+        )
+    client, address = api_client(alice), f"{RUNS}/{run.pk}/steps/3/items"
+    found: list[Any] = []
+    cursor = ""
+    for _ in range(2):
+        page = client.get(f"{address}?limit=3&cursor={cursor}").json()
+        found += page["items"]
+        cursor = page["next"]
+    assert cursor is None
+    assert [one["index"] for one in found] == [1, 3, 0, 2]
+    assert (found[0]["status"], found[0]["error"]) == ("failed", "no words")
+    assert (found[3]["result"], found[3]["tries"], found[3]["hidden"]) == (
+        "words",
+        None,
+        False,
+    )
+    limited = api_client(alice, "launch").get(address)
+    assert "words" not in text_of(limited)
+    assert [one["error"] for one in limited.json()["items"]] == ["hidden"] * 2 + [
+        None
+    ] * 2
+    assert client.get(f"{RUNS}/{run.pk}/steps/1/items").status_code == 404
+    for key in (7, [1, 2], [True, None], [True, "x"], [True]):
+        wrong = client.get(address, {"cursor": paging.encode(key)})
+        assert wrong.json()["code"] == "invalid_cursor"
 
 
 def test_the_signed_history_of_a_run_is_streamed(

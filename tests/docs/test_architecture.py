@@ -56,7 +56,7 @@ def test_every_path_in_the_document_exists() -> None:
 READERS_OF_STAGES = {
     "api/live/run_source.py": "adds it",
     "api/stages.py": "adds it",
-    "pages/views/items.py": "adds it",
+    "pages/lists/step_items.py": "adds it",
     "audit/seal_rows.py": "closes it",
     "audit/bundle_export.py": "adds it",
     "audit/fork_verification.py": "needs shared stages, which have ended",

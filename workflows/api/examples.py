@@ -19,6 +19,7 @@ from workflows.api.examples_approvals import APPROVAL_SCHEMAS
 from workflows.api.examples_calls import CALL_SCHEMAS
 from workflows.api.examples_events import EVENT_SCHEMAS
 from workflows.api.examples_forks import FORK_SCHEMAS
+from workflows.api.examples_items import ITEM_SCHEMAS
 from workflows.api.examples_messages import MESSAGE_SCHEMAS
 from workflows.api.examples_reviews import REVIEW_SCHEMAS
 from workflows.api.examples_usage import USAGE_SCHEMAS
@@ -348,6 +349,7 @@ SCHEMAS: Final[dict[str, Any]] = {
     **FORK_SCHEMAS,
     **APPROVAL_SCHEMAS,
     **REVIEW_SCHEMAS,
+    **ITEM_SCHEMAS,
     **WHAT_IF_SCHEMAS,
     "AgentOut": {
         "name": "default",

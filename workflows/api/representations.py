@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from django.urls import reverse
@@ -14,6 +15,7 @@ from workflows.api.schemas import (
     DecisionOut,
     ForkOut,
     ForkPreviewOut,
+    ItemOut,
     LogLineOut,
     PausedWorkflow,
     PreviewStepOut,
@@ -38,6 +40,7 @@ from workflows.models import (
     Status,
     WaitKind,
 )
+from workflows.pages.lists import step_items
 from workflows.pages.lists.columns import labels_of
 from workflows.pages.redaction import HIDDEN, is_redacted, redact
 from workflows.pages.run.related_runs import related_runs
@@ -57,9 +60,11 @@ if TYPE_CHECKING:
         ApprovalVote,
         Attempt,
         Decision,
+        ItemFailure,
         LogLine,
         Run,
         Stage,
+        StageItem,
         WorkflowPause,
     )
     from workflows.registry import AnyWorkflow
@@ -245,6 +250,24 @@ def stage(row: Stage) -> StageOut:
         progress=progress(row),
         error=row.error_message,
         inherited_from=row.inherited_from,
+    )
+
+
+def item(row: ItemFailure | StageItem, values: Sequence[Any]) -> ItemOut:
+    """Return an item of a parallel step, with its value out of those of all items."""
+    hidden = is_redacted(row)
+    shown = step_items.item_row(row, () if hidden else values)
+    value = shown.value if shown.has_value else None
+    return ItemOut(
+        index=row.index,
+        status=StageStatus(shown.status),
+        tries=shown.tries,
+        duration_ms=shown.duration_ms,
+        error_type=shown.error_type or None,
+        error=shown.error or None,
+        value=json.loads(json.dumps(value)),
+        result=None if hidden else shown.result,
+        hidden=hidden,
     )
 
 

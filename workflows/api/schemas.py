@@ -362,6 +362,27 @@ class StagePage(Schema):
     next: str | None
 
 
+class ItemOut(Schema):
+    """An item of a parallel node that has a result, or failed in its last execution."""
+
+    index: int = Field(description="Place among the items, from 0.")
+    status: StageStatus = Field(description="“completed” or “failed”.")
+    tries: int | None = Field(description="Null in runs of earlier versions.")
+    duration_ms: float | None
+    error_type: str | None = Field(description="Class of the exception.")
+    error: str | None
+    value: Any = Field(description="What the item was given; null if not recorded.")
+    result: Any
+    hidden: bool
+
+
+class ItemPage(Schema):
+    """Items: those that failed first, then those with a result."""
+
+    items: list[ItemOut]
+    next: str | None
+
+
 class DecisionOut(Schema):
     """An edge that was evaluated after a step, and whether the run took it."""
 

@@ -20,6 +20,7 @@ from workflows.api.schemas import (
     AttemptOut,
     DecisionOut,
     DecisionPage,
+    ItemPage,
     LogPage,
     StagePage,
     StateOut,
@@ -27,9 +28,10 @@ from workflows.api.schemas import (
 from workflows.api.stages import stage_page
 from workflows.engine.errors import CheckpointMismatch
 from workflows.errors import InvalidCursor, StateUnavailable
-from workflows.models import Level
+from workflows.models import Level, StageItem
+from workflows.pages.lists import step_items
 from workflows.pages.lists.live_lists import redacted_for
-from workflows.pages.redaction import redact_rows
+from workflows.pages.redaction import is_redacted, redact_rows
 from workflows.system import system
 
 router = Router(tags=["history"])
@@ -53,6 +55,51 @@ def list_stages(
         "items": [representations.stage(row) for row in rows],
         "next": link_next(request, response, page.after),
     }
+
+
+@router.get(
+    "/{uuid:run_id}/steps/{int:sequence}/items",
+    response={200: ItemPage, **errors(400, 404)},
+)
+def list_items(
+    request: ApiRequest,
+    response: HttpResponse,
+    run_id: UUID,
+    sequence: Sequence,
+    paging: Query[Paging],
+) -> Any:
+    """List the items of a parallel step: those that failed first, then the others in order.
+
+    Items that have not run, or run now, are not among them.
+    """
+    run = visible_run(request, run_id)
+    stage = step_items.stage_with_items(run, sequence)
+    if stage is None:
+        raise Http404
+    page = step_items.page_of(
+        step_items.failures_of(run, sequence),
+        StageItem.objects.filter(run=run, sequence=sequence),
+        _item_place(paging.after),
+        paging.limit,
+    )
+    values = [] if is_redacted(run) else step_items.values_of(run, stage)
+    after = page.after and [page.after.is_failed, page.after.index]
+    return {
+        "items": [
+            representations.item(row, values) for row in redact_rows(run, page.rows)
+        ],
+        "next": link_next(request, response, after),
+    }
+
+
+def _item_place(key: Any) -> step_items.Place | None:
+    """Return the key of a cursor as the place of an item. Raises InvalidCursor."""
+    if key is None:
+        return None
+    match key:
+        case [bool() as is_failed, int() as index]:
+            return step_items.Place(is_failed, number(index) or 0)
+    raise InvalidCursor
 
 
 @router.get("/{uuid:run_id}/attempts", response={200: list[AttemptOut], **errors(404)})

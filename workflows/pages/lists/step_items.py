@@ -11,7 +11,13 @@ from django.db.models import Exists, OuterRef
 
 from workflows.engine.errors import CheckpointMismatch
 from workflows.engine.patterns.parallel_node import ParallelNode
-from workflows.models import ItemFailure, StageItem, StageStatus
+from workflows.models import (
+    ItemFailure,
+    StageItem,
+    StageKind,
+    StageStatus,
+    with_current,
+)
 from workflows.pages.catalog import installed_workflow
 from workflows.pages.lists.pagination import Page, forward_page
 from workflows.system import system
@@ -66,6 +72,20 @@ class StepItems:
     missing: Sequence[int]  # numbers of items with neither result nor error
     has_more_missing: bool
     after: Place | None  # where the next page begins
+
+
+def stage_with_items(run: Run, sequence: int) -> Stage | None:
+    """Return the last execution of a parallel node at a step, None if there is none."""
+    ended = run.stages.filter(sequence=sequence).order_by("attempt")
+    stages = [
+        stage for stage in with_current(run, ended) if _has_items(stage, sequence)
+    ]
+    return stages[-1] if stages else None
+
+
+def _has_items(stage: Stage, sequence: int) -> bool:
+    is_of_node = stage.sequence == sequence and stage.kind != StageKind.UNDO
+    return is_of_node and stage.items_total is not None
 
 
 def items_of_step(run: Run, stage: Stage, after: Place | None) -> StepItems:

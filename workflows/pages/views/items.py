@@ -9,9 +9,8 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from workflows.models import StageKind, with_current
 from workflows.pages.access import members_only, run_permissions
-from workflows.pages.lists.step_items import Place, items_of_step
+from workflows.pages.lists.step_items import Place, items_of_step, stage_with_items
 from workflows.pages.query_string import int_in
 from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.views.runs import readable_run
@@ -21,7 +20,6 @@ from workflows.services import actions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from workflows.models import Stage
     from workflows.pages.requests import HtmxRequest
 
 
@@ -39,13 +37,9 @@ def items(request: HtmxRequest, run_id: UUID, sequence: int) -> HttpResponse:
     run = readable_run(request, run_id)
     if sequence > MAX_SEQUENCE:
         raise Http404
-    ended = run.stages.filter(sequence=sequence).order_by("attempt")
-    stages = [
-        stage for stage in with_current(run, ended) if _has_items(stage, sequence)
-    ]
-    if not stages:
+    stage = stage_with_items(run, sequence)
+    if stage is None:
         raise Http404
-    stage = stages[-1]  # of the last attempt
     after = _place_in(request.GET)
     found = items_of_step(run, stage, after)
     granted = run_permissions(request.user, run)
@@ -69,8 +63,3 @@ def _place_in(query: Mapping[str, str]) -> Place | None:
         if index is not None:
             return Place(name == FAILED, index)
     return None
-
-
-def _has_items(stage: Stage, sequence: int) -> bool:
-    is_of_node = stage.sequence == sequence and stage.kind != StageKind.UNDO
-    return is_of_node and stage.items_total is not None
