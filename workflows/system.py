@@ -42,7 +42,6 @@ from workflows.infra import notifications, tracing
 from workflows.models import (
     Approval,
     ApprovalKind,
-    ApprovalStatus,
     Run,
     Status,
 )
@@ -399,20 +398,20 @@ class System(ApprovalWork):
         *,
         by: AbstractBaseUser,
         comment: str = "",
+        sequence: int | None = None,
     ) -> Run:
         """Respond to the approval that a run waits for, which resumes the run.
 
         The first response wins; later ones raise AlreadyAnswered. An approval that needs
         several votes takes one of each person, and the last one resumes the run.
+        `sequence` is the step of the approval, if another one is to be refused.
         Raises RunNotFound, ApprovalNotFound, NotAllowed, ResponseRefused, InvalidParams,
         AlreadyAnswered, ReasonMissing.
         """
         run = self.find_run(run_id, by=by)
-        approval = self.find_approval(run_id)
-        permissions.require(
-            permissions.can_approve_run(by, run), "respond to approvals of this run"
-        )
+        approval = self.find_approval(run.pk)
         approvals.require_respondent(approval, by)
+        approvals.require_step(approval, sequence)
         checked = approvals.checked(self._registry, approval, value)
         audit_events.require_reason(comment, by=by)
         try:
@@ -420,7 +419,7 @@ class System(ApprovalWork):
                 # the run first, as everywhere: a cancel locks it before its approval
                 Run.objects.select_for_update().filter(pk=approval.run_id).first()
                 if approval.votes_needed > 1:
-                    self._vote(run_id, checked, by, comment)
+                    self._vote(approval, checked, by, comment)
                 else:
                     self._answer(approval, checked, by, comment)
         except AlreadyAnswered:
@@ -442,9 +441,9 @@ class System(ApprovalWork):
         for one in targets:
             error = None
             try:
-                run = self.find_run(one.run_id, by=by)
-                approvals.require_open(self.find_approval(run.pk), one.sequence)
-                self.respond(one.run_id, value, by=by, comment=comment)
+                self.respond(
+                    *(one.run_id, value), by=by, comment=comment, sequence=one.sequence
+                )
             except RequestError as refused:
                 error = refused
             found.append(Responded(one, error))
@@ -472,15 +471,17 @@ class System(ApprovalWork):
 
     def _vote(
         self,
-        run_id: UUID | str,
+        checked: Approval,
         value: Mapping[str, Any],
         by: AbstractBaseUser,
         comment: str,
     ) -> None:
-        """Add a vote, with the run's row locked; the last one resumes the run."""
-        approval = self.find_approval(run_id)  # as it is under the lock
-        if approval.status != ApprovalStatus.OPEN:
-            raise AlreadyAnswered(approvals.closed_reason(approval))
+        """Add a vote, with the run's row locked; the last one resumes the run.
+
+        The value was checked for this approval: the run may wait for another one by now.
+        """
+        approval = self.find_approval(checked.run_id)  # as it is under the lock
+        approvals.require_open(approval, checked.sequence)
         changed = approvals.vote(approval, value, by=by, comment=comment)
         votes = approvals.votes_of(approval)
         if not approvals.is_decided(approval, votes):

@@ -14,12 +14,15 @@ from django.test import Client
 from django.utils import timezone
 from pydantic import BaseModel
 
+from tests.pages.test_consumers import opened
 from tests.support.factories import make_approval, make_run
 from workflows.engine import State, Workflow, approval
+from workflows.infra.database_threads import run_in_db
 from workflows.models import Approval, ApprovalSnooze, ApprovalStatus, Status
 from workflows.pages.forms.choice_buttons import choice_of
 from workflows.pages.lists import open_approvals
 from workflows.pages.lists.live_lists import LISTS
+from workflows.pages.live import consumers
 from workflows.registry import registry
 from workflows.system import system
 
@@ -281,6 +284,39 @@ def test_live_lists_are_shared_by_viewers_who_have_hidden_the_same(
     assert before != key(bob)
     ApprovalSnooze.objects.update(until=timezone.now())
     assert key(alice) == key(bob)
+
+
+def test_what_a_live_list_shows_is_a_function_of_its_key(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = ask(question="A?")
+    monkeypatch.setattr(open_approvals, "are_personal", lambda _: False)
+    connected = User.objects.get(pk=alice.pk)  # whose socket has read its snoozes
+    for name in ("approvals", "home"):
+        LISTS[name].shared_by(connected, {})
+    tomorrow = timezone.now() + dt.timedelta(days=1)
+    system.snooze_approval(one.run_id, tomorrow, by=alice)
+    for name in ("approvals", "home"):
+        context = LISTS[name].context({}, connected)
+        assert context["waiting"] == 1, "others have the same key"
+        assert "A?" in str(context.get("approvals") or context["groups"])
+        assert LISTS[name].context({}, alice)["waiting"] == 0
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_snoozed_approval_disappears_at_once_from_the_lists_of_its_person(
+    alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers.ListConsumer, "pause_seconds", 0)
+    one = await run_in_db(ask, question="Is it right?")
+    path = "/ws/lists/approvals/"
+    async with opened(path, alice) as hers, opened(path, bob) as his:
+        assert "Is it right?" in await hers.next_shown()
+        assert "Is it right?" in await his.next_shown()
+        until = timezone.now() + dt.timedelta(days=1)
+        await run_in_db(system.snooze_approval, one.run_id, until, by=alice)
+        assert "Is it right?" not in await hers.next_shown()
+        assert await his.is_quiet()
 
 
 def test_a_second_reminder_within_an_hour_names_the_sender_of_the_first(

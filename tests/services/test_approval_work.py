@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, Literal
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 from pydantic import BaseModel
 from pytest_django import Settings
@@ -20,7 +23,7 @@ from workflows.deliveries.following import follow
 from workflows.engine import State, Workflow, approval
 from workflows.engine.errors import ResponseRefused
 from workflows.errors import AlreadyAnswered, NotAllowed
-from workflows.execution import approval_sweep
+from workflows.execution import approval_sweep, queue
 from workflows.models import (
     Approval,
     ApprovalAssignment,
@@ -28,11 +31,13 @@ from workflows.models import (
     ApprovalReminder,
     ApprovalSnooze,
     ApprovalStatus,
+    ApprovalVote,
     AuditEvent,
     Notification,
     OutboxEvent,
     Run,
     Status,
+    Tally,
 )
 from workflows.models.approvals import URGENT
 from workflows.pages.lists.open_approvals import (
@@ -43,6 +48,7 @@ from workflows.pages.lists.open_approvals import (
     shown_to,
 )
 from workflows.registry import registry
+from workflows.services import approvals
 from workflows.services.approval_assignments import assignment_of
 from workflows.services.approval_claims import claim_of
 from workflows.services.approval_errors import (
@@ -107,6 +113,17 @@ def asked(people: list[User]) -> Approval:
 def again(user: User) -> User:
     """Return a person without cached permissions."""
     return User.objects.get(pk=user.pk)
+
+
+def due() -> None:
+    """Let the next sweep check permissions."""
+    Tally.objects.filter(pk=approval_sweep.NAME).update(next_at=timezone.now())
+
+
+def swept() -> list[UUID]:
+    """Return the runs that a sweep changes which also checks permissions."""
+    due()
+    return list(approval_sweep.sweep())
 
 
 # Claim and release ----------------------------------------------------------------------
@@ -178,25 +195,99 @@ def test_a_claim_ends_when_its_person_may_not_respond_any_more(
     asked: Approval, people: list[User], reviewers: Group
 ) -> None:
     system.claim_approval(asked.run_id, by=people[0])
-    assert approval_sweep.lost(ApprovalClaim) == []
+    assert swept() == []
     people[0].groups.remove(reviewers)
     # at once for others, even before a worker has removed it
     assert system.claim_approval(asked.run_id, by=people[1]).person_name == "ben"
+    assert swept() == []
     people[1].groups.remove(reviewers)
-    assert approval_sweep.lost(ApprovalClaim) == [ApprovalClaim.objects.get().pk]
+    assert swept() == [asked.run_id]
+    assert not ApprovalClaim.objects.exists()
 
 
-def test_permissions_of_claims_are_checked_at_intervals(
-    asked: Approval, people: list[User], monkeypatch: pytest.MonkeyPatch
+def test_permissions_of_claims_are_checked_at_intervals_by_one_process(
+    asked: Approval, people: list[User]
+) -> None:
+    assert list(approval_sweep.sweep()) == []  # this process checked just now
+    system.claim_approval(asked.run_id, by=people[0])
+    User.objects.filter(pk=people[0].pk).update(is_active=False)
+    assert list(approval_sweep.sweep()) == []
+    assert swept() == [asked.run_id]
+    assert swept() == []
+
+
+def test_permissions_are_checked_in_turns_of_limited_size(
+    people: list[User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [ask(groups=["reviewers"]).run_id for _ in range(3)]
+    for run_id in runs:
+        system.claim_approval(run_id, by=people[0])
+    User.objects.filter(pk=people[0].pk).update(is_active=False)
+    monkeypatch.setattr(approval_sweep, "MAX_ROWS", 2)
+    assert [swept(), swept(), swept()] == [runs[:2], runs[2:], []]
+
+
+@pytest.mark.parametrize("reason", ["expired", "without permission"])
+def test_a_claim_that_another_person_makes_during_the_check_is_kept(
+    asked: Approval, people: list[User], monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    ada, ben, _ = people
+    system.claim_approval(asked.run_id, by=ada)
+    if reason == "expired":
+        ApprovalClaim.objects.update(expires_at=timezone.now())
+    else:
+        User.objects.filter(pk=ada.pk).update(is_active=False)
+    atomic = transaction.atomic
+
+    def claimed_before() -> object:
+        system.claim_approval(asked.run_id, by=ben)
+        return atomic()
+
+    due()
+    sweeping = approval_sweep.sweep()
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            approval_sweep, "transaction", SimpleNamespace(atomic=claimed_before)
+        )
+        assert list(sweeping) == []
+    assert ApprovalClaim.objects.get().person_name == "ben"
+
+
+def test_the_run_is_locked_before_its_claim_is_deleted(
+    asked: Approval,
+    people: list[User],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     system.claim_approval(asked.run_id, by=people[0])
-    people[0].is_active = False
-    people[0].save()
-    monkeypatch.setattr(approval_sweep._last_check, "at", float("inf"))  # noqa: SLF001
-    assert list(approval_sweep.sweep()) == []
-    monkeypatch.setattr(approval_sweep._last_check, "at", float("-inf"))  # noqa: SLF001
-    assert list(approval_sweep.sweep()) == [asked.run_id]
-    assert list(approval_sweep.sweep()) == []
+    ApprovalClaim.objects.update(expires_at=timezone.now())
+    locked: list[bool] = []
+    lock = Run.objects.select_for_update
+
+    def locks() -> object:
+        locked.append(ApprovalClaim.objects.exists())
+        return lock()
+
+    monkeypatch.setattr(Run.objects, "select_for_update", locks)
+    swept()
+    assert locked == [True]
+    assert not ApprovalClaim.objects.exists()
+
+
+def test_an_error_in_the_check_of_claims_delays_no_other_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(queue.notifications, "changed_on_commit", told.append)
+    monkeypatch.setattr(queue.event_delivery, "deliver_missed", lambda: ["a run"])
+
+    def fails() -> Iterator[Any]:
+        raise DatabaseError
+        yield
+
+    monkeypatch.setattr(approval_sweep, "sweep", fails)
+    with pytest.raises(DatabaseError):
+        queue.sweep()
+    assert told == ["a run"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -247,7 +338,7 @@ def test_a_group_is_assigned_if_a_member_may_respond(
     system.reassign_approval(asked.run_id, "night shift", by=people[0])
     assert notified() == [("ben", "approval.reassigned")]
     mine = {
-        one.username: Approval.objects.filter(shown_to(one.pk, MINE)).exists()
+        one.username: Approval.objects.filter(shown_to(one.pk, MINE, ())).exists()
         for one in people
     }
     assert mine == {"ada": False, "ben": True, "cleo": False}
@@ -259,12 +350,12 @@ def test_an_assignment_ends_when_its_person_may_not_respond_any_more(
     asked: Approval, people: list[User], reviewers: Group
 ) -> None:
     system.reassign_approval(asked.run_id, "ben", by=people[0])
-    assert approval_sweep.lost(ApprovalAssignment) == []
+    assert swept() == []
     people[1].groups.remove(reviewers)
-    found = ApprovalAssignment.objects.get().pk
-    assert approval_sweep.lost(ApprovalAssignment) == [found]
+    assert swept() == [asked.run_id]
+    assert not ApprovalAssignment.objects.exists()
     system.reassign_approval(asked.run_id, "reviewers", by=people[0])
-    assert approval_sweep.lost(ApprovalAssignment) == []
+    assert swept() == []
 
 
 def test_who_is_excluded_or_has_voted_is_not_assigned(
@@ -345,6 +436,31 @@ def test_one_response_to_several_is_saved_or_refused_for_each(
     assert Approval.objects.get(run=runs[2]).status == ApprovalStatus.OPEN
 
 
+def test_a_response_for_another_step_than_the_open_one_is_refused(
+    people: list[User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = {"outcome": "publish"}
+    first = ask(votes_needed=2)
+    with pytest.raises(AlreadyAnswered, match="not of step 9"):
+        system.respond(first.run_id, value, by=people[0], comment="yes", sequence=9)
+    require = approvals.require_respondent
+
+    def next_step_meanwhile(*args: Any) -> None:
+        require(*args)
+        Approval.objects.filter(pk=first.pk).update(status=ApprovalStatus.ANSWERED)
+        make_approval(first.run, sequence=first.sequence + 1, votes_needed=2)
+
+    monkeypatch.setattr(approvals, "require_respondent", next_step_meanwhile)
+    with pytest.raises(AlreadyAnswered, match=f"not of step {first.sequence}"):
+        system.respond(
+            *(first.run_id, value),
+            by=people[0],
+            comment="yes",
+            sequence=first.sequence,
+        )
+    assert not ApprovalVote.objects.exists()
+
+
 # Snooze ---------------------------------------------------------------------------------
 
 
@@ -353,13 +469,13 @@ def test_a_snoozed_approval_is_hidden_from_its_person_only(
 ) -> None:
     tomorrow = timezone.now() + dt.timedelta(days=1)
     system.snooze_approval(asked.run_id, tomorrow, by=people[0])
-    counts = [count_open(EVERYTHING, one.pk) for one in people]
+    counts = [count_open(EVERYTHING, one.pk, snoozed_by(one)) for one in people]
     assert counts == [0, 1, 1]
-    assert Approval.objects.filter(shown_to(people[0].pk, SNOOZED)).exists()
-    assert not Approval.objects.filter(shown_to(people[0].pk, ALL)).exists()
+    mine = (people[0].pk, snoozed_by(people[0]))
+    assert Approval.objects.filter(shown_to(mine[0], SNOOZED, mine[1])).exists()
+    assert not Approval.objects.filter(shown_to(mine[0], ALL, mine[1])).exists()
     assert snoozed_by(again(people[0])) == (asked.pk,)
     ApprovalSnooze.objects.update(until=timezone.now())
-    assert count_open(EVERYTHING, people[0].pk) == 1
     assert snoozed_by(again(people[0])) == ()
     system.snooze_approval(asked.run_id, tomorrow, by=people[0])
     system.snooze_approval(asked.run_id, None, by=people[0])

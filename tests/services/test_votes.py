@@ -33,7 +33,7 @@ from workflows.models import (
 )
 from workflows.pages.lists import open_approvals
 from workflows.registry import Registry
-from workflows.services.approvals import can_respond
+from workflows.services.approvals import may_respond
 from workflows.system import System
 
 pytestmark = pytest.mark.usefixtures("sealed")
@@ -441,7 +441,7 @@ async def test_the_launcher_is_refused_superusers_included(
     run = await world.waiting(a_review(not_by="launcher"), by=people["ada"])
     assert await world.refused(run, people["ada"], ResponseRefused) == LAUNCHED
     row = await approval_of(run)
-    assert [await run_in_db(can_respond, row, one) for one in people.values()] == [
+    assert [await run_in_db(may_respond, row, one) for one in people.values()] == [
         False,
         True,
         True,

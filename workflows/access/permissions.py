@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
     from django.contrib.sessions.backends.base import SessionBase
 
-    from workflows.models import Run
+    from workflows.models import Approval, Run
 
     Person = AbstractBaseUser | AnonymousUser
 
@@ -358,6 +358,16 @@ def can_approve_run(person: Person, run: Run) -> bool:
     """
     granted = permissions_for(person)
     return run.workflow_name in granted.approve and run.workflow_name in granted.read
+
+
+def is_approver(granted: Permissions, approval: Approval) -> bool:
+    """Return whether these permissions suffice to respond to an approval.
+
+    `services.approvals.refusal` returns what else may forbid it to a person.
+    """
+    return approval.run.workflow_name in (granted.approve & granted.read) and is_for(
+        approval.groups, granted.groups
+    )
 
 
 def is_for(approvers: Collection[str], groups: frozenset[str] | None) -> bool:

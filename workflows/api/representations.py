@@ -351,9 +351,7 @@ def approval(row: Approval, user: User) -> ApprovalOut:
         votes_needed=row.votes_needed,
         veto=None if hidden else row.veto,
         votes=[_vote(vote, hidden=hidden) for vote in approvals.votes_of(row)],
-        can_respond=is_open
-        and permissions.can_approve_run(user, row.run)
-        and approvals.can_respond(row, user),
+        can_respond=is_open and approvals.may_respond(row, user),
         refusal=refusal,
         created_at=row.created_at,
         expires_at=row.expires_at,

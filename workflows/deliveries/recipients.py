@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -21,13 +23,14 @@ from workflows.models import (
     Notification,
     Subscription,
 )
-from workflows.services.approvals import can_respond, may_respond
+from workflows.services.approvals import may_respond
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from workflows.models import OutboxEvent, SavedView
 
+logger = logging.getLogger(__name__)
 Matcher = Callable[["SavedView", "User", UUID], bool]
 
 FAILURES: Final = frozenset(
@@ -50,7 +53,9 @@ MESSAGES: Final = frozenset(
 ADDRESSED: Final = frozenset(
     {EventKind.APPROVAL_REASSIGNED, EventKind.APPROVAL_REMINDED}
 )
-MAX_ADDRESSED: Final = 200  # members of groups
+MAX_ADDRESSED: Final = (
+    200  # who can respond; permissions of members are read one by one
+)
 MAILS: Final = (Mail.NONE, Mail.DAILY, Mail.EACH)  # the last one wins
 
 
@@ -123,8 +128,18 @@ def addressees(event: OutboxEvent) -> list[User]:
     else:
         names = [event.facts["group"]] if event.facts["group"] else approval.groups
         people = people.filter(groups__name__in=names).distinct()
-    found = people.order_by("pk")[:MAX_ADDRESSED]
-    return [one for one in found if may_respond(approval, one)]
+    able = (
+        one
+        for one in people.order_by("pk").iterator(chunk_size=MAX_ADDRESSED)
+        if may_respond(approval, one)
+    )
+    found = list(islice(able, MAX_ADDRESSED))
+    if next(able, None) is not None:
+        logger.warning(
+            "%s of run %s: only the first %d who can respond are notified.",
+            *(event.get_kind_display(), event.run_id, MAX_ADDRESSED),
+        )
+    return found
 
 
 def _open_approval(event: OutboxEvent) -> Approval | None:
@@ -159,11 +174,8 @@ def _is_failure(_: Subscription, event: OutboxEvent) -> bool:
 def _is_for_me(one: Subscription, event: OutboxEvent) -> bool:
     if event.kind not in {EventKind.APPROVAL_REQUESTED, *ADDRESSED}:
         return False
-    granted = permissions.permissions_for(one.user)
-    if event.workflow_name not in granted.approve & granted.read:
-        return False
     approval = _open_approval(event)
-    may = approval is not None and can_respond(approval, one.user)
+    may = approval is not None and may_respond(approval, one.user)
     return may and _is_addressed_to(one.user, event)
 
 

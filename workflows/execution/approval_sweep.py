@@ -2,75 +2,102 @@
 
 from __future__ import annotations
 
-import time
+import datetime as dt
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from django.db import transaction
 from django.db.models import Q
 
 from workflows.access import permissions
-from workflows.access.permissions import is_for
 from workflows.infra import clock
-from workflows.models import ApprovalAssignment, ApprovalClaim, ApprovalStatus, Run
+from workflows.models import (
+    ApprovalAssignment,
+    ApprovalClaim,
+    ApprovalStatus,
+    Run,
+    Tally,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
     from uuid import UUID
 
     from django.contrib.auth.models import User
 
-Work: TypeAlias = ApprovalClaim | ApprovalAssignment
+ClaimOrAssignment: TypeAlias = ApprovalClaim | ApprovalAssignment
 
-CHECK_SECONDS: Final = 30.0  # between two checks of permissions by a process
-
-
-class _LastCheck:
-    at = float("-inf")  # on the monotonic clock
-
-
-_last_check = _LastCheck()
+NAME: Final = "approvers"  # of the row with the due time of the check of permissions
+CHECK_EVERY: Final = dt.timedelta(seconds=30)  # by one process at a time
+MAX_ROWS: Final = 500  # of one turn
+KINDS: Final = (ApprovalClaim, ApprovalAssignment)
+# what the check of permissions reads: rows of runs and approvals are large
+READ: Final = (
+    *("person", "created_at", "person__is_active", "person__is_superuser"),
+    *("approval", "approval__groups", "approval__run", "approval__run__workflow_name"),
+)
 
 
 def sweep() -> Iterator[UUID]:
     """Yield the runs of which pages have to show something else."""
+    ended = Q(expires_at__lte=clock.now()) | ~Q(approval__status=ApprovalStatus.OPEN)
+    expired = ApprovalClaim.objects.filter(ended).select_related("approval")
+    for row in expired.only("approval", "approval__run").order_by("pk")[:MAX_ROWS]:
+        yield from _delete(row, ended)
+    for row in _without_permission_if_due():
+        # not a later one of the approval, which has the same key
+        yield from _delete(row, Q(person=row.person_id, created_at=row.created_at))
+
+
+def _without_permission_if_due() -> list[ClaimOrAssignment]:
+    """Check the next MAX_ROWS of each kind, unless another process does or did just now."""
     now = clock.now()
-    ended = Q(expires_at__lte=now) | ~Q(approval__status=ApprovalStatus.OPEN)
-    expired = ApprovalClaim.objects.filter(ended)
-    yield from _delete(ApprovalClaim, expired.values_list("pk", flat=True))
-    if time.monotonic() - _last_check.at >= CHECK_SECONDS:
-        _last_check.at = time.monotonic()
-        for kind in (ApprovalClaim, ApprovalAssignment):
-            yield from _delete(kind, lost(kind))
+    turn, _ = Tally.objects.get_or_create(name=NAME, defaults={"next_at": now})
+    mine = Tally.objects.filter(pk=NAME, next_at=turn.next_at)
+    if turn.next_at > now or not mine.update(next_at=now + CHECK_EVERY):
+        return []
+    found, ends = [], []
+    checked_until = turn.newest_rows.split() or ["0"] * len(KINDS)
+    for kind, after in zip(KINDS, checked_until, strict=True):
+        rows = _rows_after(kind, int(after))
+        found += without_permission(rows)
+        ends.append(str(rows[-1].pk if len(rows) == MAX_ROWS else 0))
+    Tally.objects.filter(pk=NAME).update(newest_rows=" ".join(ends))
+    return found
 
 
-def lost(kind: type[Work]) -> list[int]:
-    """Return the claims or assignments of persons who may not respond any more."""
-    rows = kind.objects.filter(approval__status=ApprovalStatus.OPEN)
+def _rows_after(
+    kind: type[ClaimOrAssignment], after: int = 0
+) -> Sequence[ClaimOrAssignment]:
+    rows = kind.objects.filter(approval__status=ApprovalStatus.OPEN, pk__gt=after)
     rows = rows.exclude(person=None).select_related("person", "approval__run")
+    return list(rows.only(*READ).order_by("pk")[:MAX_ROWS])
+
+
+def without_permission(rows: Sequence[ClaimOrAssignment]) -> list[ClaimOrAssignment]:
+    """Return the claims or assignments of persons who may not respond any more."""
     people: dict[int, User] = {}  # permissions are cached on the user object
     return [
-        row.pk
-        for row in rows.order_by("pk")
+        row
+        for row in rows
         if row.person is not None
-        and not _may_respond(row, people.setdefault(row.person.pk, row.person))
+        and not permissions.is_approver(
+            permissions.permissions_for(people.setdefault(row.person.pk, row.person)),
+            row.approval,
+        )
     ]
 
 
-def _may_respond(row: Work, person: User) -> bool:
-    groups = permissions.permissions_for(person).groups
-    return permissions.can_approve_run(person, row.approval.run) and is_for(
-        row.approval.groups, groups
-    )
-
-
-def _delete(kind: type[Work], ids: Iterable[int]) -> Iterator[UUID]:
-    """Delete claims or assignments, yield their runs that still wait."""
-    for pk in list(ids):
-        with transaction.atomic():
-            row = kind.objects.filter(pk=pk).select_related("approval").first()
-            if row is None:
-                continue  # another worker deleted it
-            kind.objects.filter(pk=pk).delete()
-            is_shown = Run.objects.filter(pk=row.approval.run_id).touch()
-        if is_shown:
-            yield row.approval.run_id
+def _delete(listed: ClaimOrAssignment, condition: Q) -> Iterator[UUID]:
+    """Delete a claim or assignment if the condition still holds; yield its run if it waits."""
+    run_id = listed.approval.run_id
+    with transaction.atomic():
+        # the run first, as everywhere: a claim locks it before it writes its row
+        Run.objects.select_for_update().only("pk").filter(pk=run_id).first()
+        # read again, since another person may have claimed it meanwhile
+        row = type(listed).objects.filter(condition, pk=listed.pk).first()
+        if row is None:
+            return
+        row.delete()
+        is_shown = Run.objects.filter(pk=run_id).touch()
+    if is_shown:
+        yield run_id

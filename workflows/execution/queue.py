@@ -128,10 +128,12 @@ def sweep(
         *_wake_overdue(now),
         *_wake_parents(),
         *event_delivery.deliver_missed(),
-        *approval_sweep.sweep(),
     ]
     for run_id in changed:
         notifications.changed_on_commit(run_id)
+    for run_id in approval_sweep.sweep():  # last: an error in it delays no run
+        notifications.changed_on_commit(run_id)
+        changed.append(run_id)
     return changed
 
 

@@ -4,6 +4,7 @@ workers          a run is pending              → a worker checks the queue
 workers          a run is to be cancelled      → its worker cancels it
 pages            runs have new versions        → their open pages and the lists render again
 pages            permissions have changed      → every open page checks them again
+pages            a person has hidden approvals  → the open pages of the person do the same
 pages            an agent's response has grown → the run's open pages render it again
 """
 
@@ -238,6 +239,11 @@ def cancel_on_commit(run_id: UUID) -> None:
 def permissions_changed_on_commit() -> None:
     """Notify all open pages to check the permissions of their viewers again."""
     _send_on_commit(PAGES, {"type": "permissions.changed", "permissions": True})
+
+
+def person_changed_on_commit(person_id: int) -> None:
+    """Notify the open pages of a person that lists show something else to this person."""
+    _send_on_commit(PAGES, {"type": "person.changed", "person": person_id})
 
 
 def _on_commit(announce: Callable[[], None]) -> None:

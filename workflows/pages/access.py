@@ -82,7 +82,7 @@ def run_permissions(person: Person, run: Run) -> RunPermissions:
         trace=bool(getattr(person, "is_staff", False)) and name in granted.read,
         granted=granted,
         respondent_id=person.pk if is_personal else None,
-        inbox_of=person.pk if snoozed or are_personal(granted) else None,
+        inbox_of=person.pk if are_personal(granted) else None,
         snoozed=snoozed,
     )
 

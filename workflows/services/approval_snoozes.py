@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.utils import timezone
 
 from workflows.audit import audit_events
+from workflows.infra import notifications
 from workflows.models import Approval, ApprovalSnooze, Status
 from workflows.models.approvals import URGENT
 from workflows.services.approval_errors import InvalidSnooze
@@ -35,6 +36,7 @@ def snooze(
         ApprovalSnooze.objects.update_or_create(
             approval=approval, person_id=by.pk, defaults={"until": until}
         )
+    notifications.person_changed_on_commit(by.pk)
     shown = until.isoformat() if until else None
     audit_events.record(
         approval.run,

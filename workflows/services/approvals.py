@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from workflows.access import permissions
-from workflows.access.permissions import is_for
 from workflows.agents import budgets
 from workflows.audit import seals
 from workflows.engine.errors import ResponseRefused
@@ -38,22 +37,19 @@ MAX_VALUE_LENGTH: Final = 80  # characters
 VOTED: Final = "You have responded. The run waits for {}."
 
 
-def can_respond(approval: Approval, user: AbstractBaseUser) -> bool:
-    """Return whether this person is an approver, is not excluded, and has not voted."""
-    groups = permissions.permissions_for(user).groups
-    return is_for(approval.groups, groups) and not refusal(approval, user.pk)
-
-
 def may_respond(approval: Approval, user: AbstractBaseUser) -> bool:
-    """Return whether this person can respond, and has the permission for it."""
-    return permissions.can_approve_run(user, approval.run) and can_respond(
-        approval, user
-    )
+    """Return whether this person is an approver, is not excluded, and has not voted."""
+    granted = permissions.permissions_for(user)
+    return permissions.is_approver(granted, approval) and not refusal(approval, user.pk)
 
 
 def require_respondent(approval: Approval, by: AbstractBaseUser) -> None:
     """Raise NotAllowed, ResponseRefused or AlreadyAnswered for a person who may not respond."""
-    if not is_for(approval.groups, permissions.permissions_for(by).groups):
+    permissions.require(
+        permissions.can_approve_run(by, approval.run),
+        "respond to approvals of this run",
+    )
+    if not permissions.is_approver(permissions.permissions_for(by), approval):
         raise NotAllowed(
             f"You are not an approver: members of {' or '.join(approval.groups)} are."
         )

@@ -21,6 +21,7 @@ from workflows.pages.graph import svg
 from workflows.pages.lists.open_approvals import count_open
 from workflows.pages.render import icons, json_tree, page_marks, text, zones
 from workflows.pages.render.times import clock, time_element
+from workflows.services.approval_snoozes import snoozed_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -202,7 +203,7 @@ def readers_zone(context: template.Context, period: Period) -> dict[str, str]:
 @register.simple_tag
 def open_approvals(user: User) -> int:
     """Return the number of open approvals that a user can answer."""
-    return count_open(permissions_for(user), user.pk)
+    return count_open(permissions_for(user), user.pk, snoozed_by(user))
 
 
 @register.simple_tag

@@ -100,6 +100,8 @@ class Stream:
 
     def note(self, message: Mapping[str, Any]) -> None:
         """Read the source again, and after a change of permissions check access."""
+        if message.get("person") is not None:
+            return  # it concerns what lists show on pages
         self._must_check = self._must_check or bool(message.get("permissions"))
         self._wake.set()
 

@@ -31,7 +31,6 @@ from workflows.models import Approval
 from workflows.pages.lists import open_approvals
 from workflows.pages.redaction import redact_rows
 from workflows.services.approval_work import Target
-from workflows.services.approvals import require_step
 from workflows.system import system
 
 router = Router(tags=["approvals"])
@@ -78,10 +77,12 @@ def respond(request: ApiRequest, run_id: UUID, body: Response) -> Any:
     votes takes one of each person, and the last one resumes the run.
     """
     require_version(request, run_id)
-    if body.sequence is not None:
-        approval = system.find_approval(visible_run(request, run_id).pk)
-        require_step(approval, body.sequence)
-    system.respond(run_id, body.value, by=request.user, comment=body.reason)
+    system.respond(
+        *(run_id, body.value),
+        by=request.user,
+        comment=body.reason,
+        sequence=body.sequence,
+    )
     return representations.run_detail(visible_run(request, run_id), request.user)
 
 
@@ -143,7 +144,7 @@ def remind_approvers(request: ApiRequest, run_id: UUID, body: ApprovalRef) -> An
     return HttpResponse(status=204)
 
 
-@router.post("/respond", response={200: list[ResponseResult]})
+@router.post("/respond", response={200: list[ResponseResult], **errors()})
 def respond_to_several(request: ApiRequest, body: Responses) -> Any:
     """Give several approvals one response; each is checked, saved and refused by itself."""
     targets = [Target(one.run, one.sequence) for one in body.approvals]

@@ -61,11 +61,9 @@ class LiveList:
         if not self.has_approvals:
             return granted
         snoozed = approval_snoozes.snoozed_by(person)
-        is_personal = (
-            bool(snoozed)
-            or query.get("show") in open_approvals.PERSONAL
-            or open_approvals.are_personal(granted)
-        )
+        is_personal = query.get(
+            "show"
+        ) == open_approvals.MINE or open_approvals.are_personal(granted)
         return (granted, person.pk if is_personal else None, snoozed)
 
     def render(self, query: Mapping[str, str], person: User) -> dict[str, str]:
@@ -149,9 +147,12 @@ def home_context(query: Mapping[str, str], person: User) -> Context:
     )
     failed = runs.filter(status=Status.FAILED)
     granted = permissions.permissions_for(person)
-    waiting = open_approvals.count_open(granted, person.pk)
+    snoozed = approval_snoozes.snoozed_by(person)
+    waiting = open_approvals.count_open(granted, person.pk, snoozed)
     return {
-        "approvals": open_approvals.by_urgency(granted, SHORTEST_LIST, person.pk),
+        "approvals": open_approvals.by_urgency(
+            granted, SHORTEST_LIST, person.pk, snoozed
+        ),
         "more": waiting > SHORTEST_LIST,
         "waiting": waiting,
         "pauses": redacted_for(person, pauses.visible_pauses(person)),
@@ -219,7 +220,8 @@ def approvals_context(query: Mapping[str, str], person: User) -> Context:
     granted = permissions.permissions_for(person)
     after, show = int_in(query, "after"), query.get("show", open_approvals.ALL)
     show = show if show in open_approvals.SHOWN else open_approvals.ALL
-    only = open_approvals.shown_to(person.pk, show)
+    snoozed = approval_snoozes.snoozed_by(person)
+    only = open_approvals.shown_to(person.pk, show, snoozed)
     found = open_approvals.open_page(granted, after, only=only)
     rows = list(open_approvals.with_refusals(found.rows, person.pk))
     place = {"after": after} if after else {}
@@ -233,7 +235,7 @@ def approvals_context(query: Mapping[str, str], person: User) -> Context:
         "choices": open_approvals.SHOWN.items(),
         "groups": open_approvals.by_group(rows),
         "equal": open_approvals.equal_rows(rows),
-        "waiting": open_approvals.count_open(granted, person.pk),
+        "waiting": open_approvals.count_open(granted, person.pk, snoozed),
         "answered": open_approvals.list_answered(granted, SHORT_LIST),
     }
 

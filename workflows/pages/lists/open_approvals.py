@@ -22,7 +22,6 @@ from workflows.models import (
     ApprovalAssignment,
     ApprovalClaim,
     ApprovalKind,
-    ApprovalSnooze,
     ApprovalStatus,
     ApprovalVote,
 )
@@ -31,9 +30,10 @@ from workflows.registry import registry
 from workflows.services import approvals
 from workflows.services.approval_assignments import assignment_of
 from workflows.services.approval_claims import claim_of
+from workflows.services.approval_snoozes import snoozed_by
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from django.contrib.auth.models import User
 
@@ -44,7 +44,6 @@ MAX_COUNTED = 1_000  # approvals; more are shown as "1,000+"
 WORKFLOW = "run__workflow_name"
 # which approvals a list shows
 ALL, MINE, UNCLAIMED, SNOOZED = "", "mine", "unclaimed", "snoozed"
-PERSONAL = {MINE, SNOOZED}
 SHOWN = {ALL: "All", MINE: "Mine", UNCLAIMED: "Unclaimed", SNOOZED: "Snoozed"}
 UNUSED = (
     *("run__result", "run__graph", "run__secrets"),
@@ -170,11 +169,14 @@ def open_page(  # noqa: PLR0913 - options of a page
     return forward_page(rows, after=after, size=size)
 
 
-def shown_to(person_id: int, which: str) -> Q:
-    """Return the condition of the approvals that a list shows to a person."""
+def shown_to(person_id: int, which: str, snoozed: Sequence[int]) -> Q:
+    """Return the condition of the approvals that a list shows to a person.
+
+    `snoozed` are those that the person has hidden, as the key of the cached list has them.
+    """
     if which == SNOOZED:
-        return is_snoozed(person_id)
-    awake = ~is_snoozed(person_id)
+        return Q(pk__in=snoozed)
+    awake = ~Q(pk__in=snoozed)
     of_it = {"approval": OuterRef("pk")}
     claims = ApprovalClaim.objects.filter(expires_at__gt=clock.now(), **of_it)
     assigned = ApprovalAssignment.objects.filter(**of_it)
@@ -188,21 +190,12 @@ def shown_to(person_id: int, which: str) -> Q:
     return awake
 
 
-def is_snoozed(person_id: int) -> Q:
-    """Return the condition of the approvals that a person has hidden."""
-    return Q(
-        Exists(
-            ApprovalSnooze.objects.filter(
-                approval=OuterRef("pk"), person=person_id, until__gt=clock.now()
-            )
-        )
-    )
-
-
-def by_urgency(granted: Permissions, count: int, person_id: int) -> list[Approval]:
-    """Return the open approvals that expire first; those without expiry last."""
+def by_urgency(
+    granted: Permissions, count: int, person_id: int, snoozed: Sequence[int]
+) -> list[Approval]:
+    """Return the open approvals that expire first, without snoozed ones; without expiry last."""
     by_expiry = (F("expires_at").asc(nulls_last=True), "id")
-    rows = open_for(granted, person_id).filter(~is_snoozed(person_id))
+    rows = open_for(granted, person_id).exclude(pk__in=snoozed)
     rows = _with_runs(rows).order_by(*by_expiry)
     return list(with_refusals(rows[:count], person_id))
 
@@ -213,16 +206,16 @@ def next_open(user: User, after: Approval) -> Approval | None:
     After the last one, the oldest of all.
     """
     granted = permissions.permissions_for(user)
-    rows = open_for(granted, user.pk).filter(~is_snoozed(user.pk))
-    rows = rows.exclude(pk=after.pk).order_by("pk")
+    rows = open_for(granted, user.pk).exclude(pk__in=[*snoozed_by(user), after.pk])
+    rows = rows.order_by("pk")
     return rows.filter(pk__gt=after.pk).first() or rows.first()
 
 
-def count_open(granted: Permissions, person_id: int | None = None) -> int:
+def count_open(
+    granted: Permissions, person_id: int | None = None, snoozed: Sequence[int] = ()
+) -> int:
     """Return the number of open approvals of a person, up to MAX_COUNTED + 1."""
-    rows = open_for(granted, person_id).order_by()
-    if person_id is not None:
-        rows = rows.filter(~is_snoozed(person_id))
+    rows = open_for(granted, person_id).order_by().exclude(pk__in=snoozed)
     return rows.values("pk")[: MAX_COUNTED + 1].count()
 
 

@@ -45,8 +45,9 @@ class _LoopSubscription:
             self._notify(message["run"], message)
         else:
             # permissions changed, or messages were missed, which can include such a one
+            checks = {"permissions": True, "person": message.get("person")}
             for topic in tuple(self.pages):
-                self._notify(topic, {"permissions": True})
+                self._notify(topic, checks)
 
     def _notify(self, topic: str, message: Mapping[str, Any]) -> None:
         for page in tuple(self.pages.get(topic, ())):

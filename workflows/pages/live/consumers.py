@@ -144,6 +144,8 @@ class LivePageConsumer(AsyncWebsocketConsumer):
 
     def note(self, message: Mapping[str, Any]) -> None:
         """Request a new rendering, of at least the version in the message, if any."""
+        if message.get("person") not in (None, self.person.pk):
+            return
         if message.get("permissions"):
             self._checked = float("-inf")
         version = message.get("version")

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
+from workflows.access.permissions import is_approver
 from workflows.models import (
     ApprovalStatus,
     Run,
@@ -338,8 +339,7 @@ def _waiting_for_runs(run: Run, permissions: Permissions) -> Notice | None:
 def _waiting_for_approval(
     run: Run, approval: Approval, permissions: Permissions, refusal: str
 ) -> Notice:
-    is_approver = run.workflow_name in (permissions.approve & permissions.read)
-    can_respond = is_approver and not refusal
+    can_respond = is_approver(permissions, approval) and not refusal
     if refusal:
         approvers = refusal
     elif can_respond and not approval.groups and approval.not_by:

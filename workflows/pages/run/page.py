@@ -155,7 +155,8 @@ class RunPage(ApprovalSection, ResultSection, ActivitySection):
     @cached_property
     def waiting(self) -> int:
         """The number of open approvals of the viewer, for the navigation."""
-        return count_open(self.permissions.granted, self.permissions.inbox_of)
+        of = self.permissions
+        return count_open(of.granted, of.inbox_of, of.snoozed)
 
     # -- time travel --------------------------------------------------------------------
 

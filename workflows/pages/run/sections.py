@@ -15,7 +15,7 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.urls import reverse
 
-from workflows.access.permissions import documents_for, is_for
+from workflows.access.permissions import documents_for, is_approver
 from workflows.audit.file_verification import ADD_FILE
 from workflows.models import (
     Approval,
@@ -122,11 +122,7 @@ class ApprovalSection(Section):
     def is_approver(self) -> bool:
         """Whether the viewer may respond, as far as permissions decide it."""
         approval = self.approval
-        return bool(
-            approval
-            and self.permissions.approve
-            and is_for(approval.groups, self.permissions.granted.groups)
-        )
+        return approval is not None and is_approver(self.permissions.granted, approval)
 
     @cached_property
     def refusal(self) -> str:

@@ -72,7 +72,7 @@ def parts_of(
 ) -> Iterator[Part]:
     """Yield the parts of the page; parts with the same HTML are equal."""
     shared = permissions.for_timeline
-    if permissions.inbox_of is None:
+    if permissions.inbox_of is None and not permissions.snoozed:
         yield Part(run_id, FRAME, RunView(at=view.at), permissions)
     else:
         yield Part(run_id, FRAME_ALONE, RunView(at=view.at), permissions.for_frame)

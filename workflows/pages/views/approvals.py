@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
-from workflows.errors import AlreadyAnswered, InvalidParams, ReasonInvalid
+from workflows.errors import InvalidParams, ReasonInvalid
 from workflows.models import Approval, ApprovalStatus, ApprovalVote, Run
 from workflows.pages import access
 from workflows.pages.access import members_only
@@ -24,6 +24,7 @@ from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import INVALID, reason_of
 from workflows.pages.run.page import RunPage, response_form
 from workflows.pages.views.runs import after, run_response, visible_run
+from workflows.services.approvals import require_open
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -53,11 +54,12 @@ def respond(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     if has_responded(request, found):
         messages.info(request, "You already submitted your decision. It is saved.")
         return after(request, found)
-    approval = open_approval(found, request.POST.get("question", ""))
+    approval = system.find_approval(run_id)
+    require_open(approval, int_in(request.POST, "question"))
     form = response_form(
         approval, data=request.POST, files=request.FILES, by=request.user
     )
-    if form.is_valid() and submit(request, found, form):
+    if form.is_valid() and submit(request, approval, form):
         run = system.find_run(run_id, by=request.user)
         approval.refresh_from_db(fields=["status"])  # the run may wait again already
         is_open = approval.status == ApprovalStatus.OPEN  # for further votes
@@ -109,26 +111,14 @@ def response_of(approval: Approval, user: User) -> Approval | ApprovalVote | Non
     return approval if approval.responded_by_id == user.pk else None
 
 
-def open_approval(found: Run, sequence: str) -> Approval:
-    """Return the open approval of a run, if it is the one the form was rendered for.
-
-    Raises ApprovalNotFound, AlreadyAnswered.
-    """
-    approval = system.find_approval(found.pk)
-    is_same = not sequence or str(approval.sequence) == sequence
-    if approval.status == ApprovalStatus.OPEN and is_same:
-        return approval
-    name = approval.responded_by.get_username() if approval.responded_by else ""
-    if is_same and name:
-        raise AlreadyAnswered(f"Already answered by {name}.")
-    raise AlreadyAnswered("This approval is no longer open.")
-
-
-def submit(request: HtmxRequest, found: Run, form: ResponseForm) -> bool:
+def submit(request: HtmxRequest, approval: Approval, form: ResponseForm) -> bool:
     """Record the decision; return False, with errors on the form, if it is invalid."""
     try:
         system.respond(
-            found.pk, form.values(), by=request.user, comment=reason_of(request)
+            *(approval.run_id, form.values()),
+            by=request.user,
+            comment=reason_of(request),
+            sequence=approval.sequence,
         )
     except InvalidParams as error:
         form.add_validation_errors(error)
