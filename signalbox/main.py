@@ -41,7 +41,7 @@ for command in (
     runs.decisions,
     runs.respond,
     approvals.claim,
-    approvals.unclaim,
+    approvals.release,
     approvals.reassign,
     approvals.remind,
     sending.send,

@@ -59,7 +59,7 @@ from workflows.services import (
     pauses,
     saved_views,
 )
-from workflows.services.approval_work import ApprovalWork, Responded
+from workflows.services.approval_handling import ApprovalHandling, Responded
 from workflows.services.fork_plans import ForkRequest
 
 if TYPE_CHECKING:
@@ -69,12 +69,12 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, User
 
     from workflows.models import Note, SavedView, WorkflowPause
-    from workflows.services.approval_work import Target
+    from workflows.services.approval_handling import Target
     from workflows.services.events import Sent
     from workflows.services.fork_preview import ForkPreview
 
 
-class System(ApprovalWork):
+class System(ApprovalHandling):
     """Queries and actions on workflows and runs."""
 
     def execute(  # noqa: PLR0913 - options of a launch

@@ -1,4 +1,4 @@
-"""Commands about who works on an approval: `claim`, `unclaim`, `reassign` and `remind`."""
+"""Commands about who works on an approval: `claim`, `release`, `reassign` and `remind`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def claim(context: typer.Context, run: RunId, json: Json = False) -> None:
 
 
 @reports_failures
-def unclaim(context: typer.Context, run: RunId, json: Json = False) -> None:
+def release(context: typer.Context, run: RunId, json: Json = False) -> None:
     """End the claim and the assignment of the open approval of a run."""
     _act(context, run, "release", {}, json)
 

@@ -260,7 +260,7 @@ def test_an_approval_is_claimed_reassigned_and_reminded_of(shell: Shell) -> None
     name = get_user_model().objects.get().get_username()
     assert f"Claimed by: {name}" in shell.run("claim", run)
     assert f"Assigned to: {name}" in shell.run("reassign", run, name)
-    assert "Claimed by: no one\nAssigned to: no one" in shell.run("unclaim", run)
+    assert "Claimed by: no one\nAssigned to: no one" in shell.run("release", run)
     assert shell.run("remind", run) == "Reminder sent.\n"
     shell.run("remind", run, code=2)
     assert "sent a reminder already" in shell.errors

@@ -20,6 +20,8 @@ from workflows.models import (
     WaitKind,
 )
 
+NO_NUL = r"^[^\x00]*$"
+
 
 class Input(BaseModel):
     """A body of a request: an object without unknown fields.
@@ -529,7 +531,9 @@ class Response(Input):
     """A response to an approval."""
 
     value: dict[str, Any] = Field(description="Fits the form of the approval.")
-    reason: str = Field("", max_length=2_000, description="Stored with the response.")
+    reason: str = Field(
+        "", max_length=2_000, pattern=NO_NUL, description="Stored with the response."
+    )
     sequence: int | None = Field(
         None, ge=0, description="Step of the approval; another one is refused with 409."
     )

@@ -9,8 +9,7 @@ from ninja import Schema
 from pydantic import Field
 
 from workflows.alerts.service import MAX_LIMIT, MAX_WINDOW
-from workflows.api.schemas import Input
-from workflows.api.schemas_schedules import NO_NUL
+from workflows.api.schemas import NO_NUL, Input
 from workflows.models import AlertMetric
 from workflows.services.entry_rules import MAX_NAME_LENGTH
 

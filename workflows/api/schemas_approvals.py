@@ -9,7 +9,7 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import AwareDatetime, Field
 
-from workflows.api.schemas import Input
+from workflows.api.schemas import NO_NUL, Input
 
 MAX_RESPONSES = 50  # of one request
 
@@ -26,9 +26,12 @@ class Reassignment(ApprovalRef):
     """To whom an approval is assigned."""
 
     to: str = Field(
-        min_length=1, max_length=150, description="Name of a person, else of a group."
+        min_length=1,
+        max_length=150,
+        pattern=NO_NUL,
+        description="Name of a person, else of a group.",
     )
-    reason: str = Field("", max_length=2_000)
+    reason: str = Field("", max_length=2_000, pattern=NO_NUL)
 
 
 class Snooze(ApprovalRef):
@@ -57,7 +60,12 @@ class Responses(Input):
 
     approvals: list[RunApproval] = Field(min_length=1, max_length=MAX_RESPONSES)
     value: dict[str, Any] = Field(description="Fits the form of each approval.")
-    reason: str = Field("", max_length=2_000, description="Stored with each response.")
+    reason: str = Field(
+        "",
+        max_length=2_000,
+        pattern=NO_NUL,
+        description="Stored with each response.",
+    )
 
 
 class ResponseResult(Schema):

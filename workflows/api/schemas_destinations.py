@@ -9,8 +9,7 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import Field
 
-from workflows.api.schemas import Input
-from workflows.api.schemas_schedules import NO_NUL
+from workflows.api.schemas import NO_NUL, Input
 from workflows.deliveries.service import MAX_REPLAYS, MAX_URL_LENGTH
 from workflows.models import (
     DeliveryStatus,

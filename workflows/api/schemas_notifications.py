@@ -9,9 +9,8 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import Field
 
-from workflows.api.schemas import Input
+from workflows.api.schemas import NO_NUL, Input
 from workflows.api.schemas_destinations import MAX_ID
-from workflows.api.schemas_schedules import NO_NUL
 from workflows.deliveries.service import MAX_URL_LENGTH
 from workflows.models import Chat, DestinationState, Followed, Mail
 

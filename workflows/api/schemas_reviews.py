@@ -9,8 +9,7 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import Field
 
-from workflows.api.schemas import Input, Reason
-from workflows.api.schemas_schedules import NO_NUL
+from workflows.api.schemas import NO_NUL, Input, Reason
 from workflows.models.golden_runs import DEFAULT_DATASET, MAX_DATASET_LENGTH
 from workflows.services.assessments import MAX_NOTE_LENGTH
 from workflows.services.golden_fields import MAX_FIELDS, MAX_NAME_LENGTH

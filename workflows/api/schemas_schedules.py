@@ -10,13 +10,11 @@ from ninja import Schema
 from pydantic import Field
 
 from workflows.api.moments import Moment
-from workflows.api.schemas import Input
+from workflows.api.schemas import NO_NUL, Input
 from workflows.models import CatchUp, MomentResult, Overlap
 from workflows.schedules.calendar import MAX_EXPRESSION_LENGTH
 from workflows.schedules.service import MAX_JITTER
 from workflows.services.entry_rules import MAX_NAME_LENGTH, MAX_PRIORITY
-
-NO_NUL = r"^[^\x00]*$"
 
 
 class ScheduleIn(Input):

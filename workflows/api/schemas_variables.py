@@ -8,8 +8,7 @@ from typing import Annotated
 from ninja import Schema
 from pydantic import Field
 
-from workflows.api.schemas import Input
-from workflows.api.schemas_schedules import NO_NUL
+from workflows.api.schemas import NO_NUL, Input
 from workflows.services.variables import (
     MAX_DESCRIPTION_LENGTH,
     MAX_VALUE_LENGTH,

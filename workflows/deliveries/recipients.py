@@ -23,7 +23,7 @@ from workflows.models import (
     Notification,
     Subscription,
 )
-from workflows.services.approvals import may_respond
+from workflows.services.approvals import may_respond, named_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -128,6 +128,7 @@ def addressees(event: OutboxEvent) -> list[User]:
     else:
         names = [event.facts["group"]] if event.facts["group"] else approval.groups
         people = people.filter(groups__name__in=names).distinct()
+    people = named_by(approval, people)
     able = (
         one
         for one in people.order_by("pk").iterator(chunk_size=MAX_ADDRESSED)

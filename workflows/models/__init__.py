@@ -12,7 +12,7 @@ from workflows.models.agents import (
     Provider,
 )
 from workflows.models.alerts import AlertIncident, AlertMetric, AlertRule
-from workflows.models.approval_work import (
+from workflows.models.approval_handling import (
     ApprovalAssignment,
     ApprovalClaim,
     ApprovalReminder,

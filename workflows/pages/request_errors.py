@@ -34,7 +34,7 @@ ACTION_PATHS = frozenset(
     {
         *("cancel", "resume", "fork", "delete", "pin", "golden", "assess"),
         *("respond", "notes", "labels", "promote"),
-        *("claim", "unclaim", "reassign", "snooze", "remind"),
+        *("claim", "release-approval", "reassign", "snooze", "remind"),
     }
 )
 TEXT_FIELDS = {"reason": "Reason", "text": "Note"}

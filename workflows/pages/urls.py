@@ -6,7 +6,7 @@ from workflows.pages.accounts import invitation_views
 from workflows.pages.views import (
     agents,
     alerts,
-    approval_work,
+    approval_handling,
     approvals,
     assessments,
     audit,
@@ -129,11 +129,17 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<uuid:run_id>/golden/", golden_runs.mark, name="run-golden"),
     path("runs/<uuid:run_id>/labels/", runs.label, name="run-label"),
     path("runs/<uuid:run_id>/respond/", approvals.respond, name="run-respond"),
-    path("runs/<uuid:run_id>/claim/", approval_work.claim, name="run-claim"),
-    path("runs/<uuid:run_id>/unclaim/", approval_work.release, name="run-unclaim"),
-    path("runs/<uuid:run_id>/reassign/", approval_work.reassign, name="run-reassign"),
-    path("runs/<uuid:run_id>/snooze/", approval_work.snooze, name="run-snooze"),
-    path("runs/<uuid:run_id>/remind/", approval_work.remind, name="run-remind"),
+    path("runs/<uuid:run_id>/claim/", approval_handling.claim, name="run-claim"),
+    path(
+        "runs/<uuid:run_id>/release-approval/",
+        approval_handling.release,
+        name="run-release-approval",
+    ),
+    path(
+        "runs/<uuid:run_id>/reassign/", approval_handling.reassign, name="run-reassign"
+    ),
+    path("runs/<uuid:run_id>/snooze/", approval_handling.snooze, name="run-snooze"),
+    path("runs/<uuid:run_id>/remind/", approval_handling.remind, name="run-remind"),
     path("runs/<uuid:run_id>/result.json", history.result, name="run-result"),
     path("runs/<uuid:run_id>/params.json", history.params, name="run-params"),
     path("runs/<uuid:run_id>/files/<uuid:file_id>", history.file, name="run-file"),

@@ -23,13 +23,14 @@ from workflows.models import (
     Status,
 )
 from workflows.services import approvals
-from workflows.services.approval_claims import note
+from workflows.services.approval_claims import record_change
 from workflows.services.approval_errors import InvalidAssignee, RemindedAlready
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
 REMIND_EVERY: Final = dt.timedelta(hours=1)
+MAX_CHECKED: Final = 200  # members of a group
 MAX_NAME_SHOWN: Final = 80  # characters
 
 
@@ -40,16 +41,18 @@ def assignment_of(approval: Approval) -> ApprovalAssignment | None:
 
 
 def reassign(
-    approval: Approval, to: str, *, by: AbstractBaseUser, reason: str
+    approval: Approval, to: User | Group, *, by: AbstractBaseUser, reason: str
 ) -> ApprovalAssignment:
-    """Assign an approval to a person, else to a group of this name; notify them.
+    """Assign an approval to a person or group of `find_assignee`; notify them.
 
     It replaces an earlier assignment, and the claim of anyone else. Call it with the run's row
-    locked. Raises InvalidAssignee.
+    locked. Raises InvalidAssignee for a person who has voted meanwhile.
     """
-    person, group = _assignee(approval, to)
+    person = to if isinstance(to, User) else None
+    if person is not None and approvals.refusal(approval, person.pk):
+        raise _cannot_respond(person)
     before = assignment_of(approval)
-    name = person.username if person else str(group)
+    name = person.username if person else str(to)
     found, _ = ApprovalAssignment.objects.update_or_create(
         approval=approval,
         defaults={
@@ -62,7 +65,7 @@ def reassign(
     )
     claims = ApprovalClaim.objects.filter(approval=approval)
     (claims.exclude(person=person) if person else claims).delete()
-    note(
+    record_change(
         *(approval, "reassign approval"),
         by=by,
         before=before.name if before else None,
@@ -73,22 +76,33 @@ def reassign(
     return found
 
 
-def _assignee(approval: Approval, to: str) -> tuple[User | None, Group | None]:
-    """Return the person or group with this name. Raises InvalidAssignee."""
+def find_assignee(approval: Approval, to: str) -> User | Group:
+    """Return the person, else the group with this name, which can respond to an approval.
+
+    Reads the permissions of up to MAX_CHECKED members: call it before the run is locked.
+    Raises InvalidAssignee.
+    """
     to = to.strip()
     person = User.objects.filter(username=to, is_active=True).first()
     if person is not None:
         if not approvals.may_respond(approval, person):
-            raise _invalid(f"{to} can’t respond to this approval.")
-        return person, None
+            raise _cannot_respond(person)
+        return person
     group = Group.objects.filter(name=to).first()
     if group is None:
         shown = to[:MAX_NAME_SHOWN]
         raise _invalid(f"There is no person or group “{shown}”.")
-    members = group.user_set.filter(is_active=True)
-    if not any(approvals.may_respond(approval, one) for one in members):
-        raise _invalid(f"No member of {to} can respond to this approval.")
-    return None, group
+    members = approvals.named_by(approval, group.user_set.filter(is_active=True))
+    checked = members.order_by("pk")[:MAX_CHECKED]
+    if not any(approvals.may_respond(approval, one) for one in checked):
+        is_cut = len(checked) == MAX_CHECKED
+        none = f"None of the first {MAX_CHECKED} members" if is_cut else "No member"
+        raise _invalid(f"{none} of {to} can respond to this approval.")
+    return group
+
+
+def _cannot_respond(person: User) -> InvalidAssignee:
+    return _invalid(f"{person.username} can’t respond to this approval.")
 
 
 def _invalid(text: str) -> InvalidAssignee:

@@ -50,7 +50,9 @@ def claim(approval: Approval, *, by: AbstractBaseUser) -> ApprovalClaim:
             "expires_at": now + dt.timedelta(hours=settings.APPROVAL_CLAIM_HOURS),
         },
     )
-    note(approval, "claim approval", by=by, before=before, after=by.get_username())
+    record_change(
+        approval, "claim approval", by=by, before=before, after=by.get_username()
+    )
     return claimed
 
 
@@ -66,10 +68,10 @@ def release(approval: Approval, *, by: AbstractBaseUser) -> None:
         if one is not None:
             one.delete()
     before = ", ".join(dict.fromkeys(names))
-    note(approval, "release approval", by=by, before=before, after=None)
+    record_change(approval, "release approval", by=by, before=before, after=None)
 
 
-def note(  # noqa: PLR0913 - fields of an event
+def record_change(  # noqa: PLR0913 - fields of an event
     approval: Approval,
     action: str,
     *,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from django.contrib.auth.models import Group
+from django.db.models import Q
+
 from workflows.access import permissions
 from workflows.agents import budgets
 from workflows.audit import seals
@@ -18,7 +21,8 @@ from workflows.services.edited_states import checked_choice
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from django.contrib.auth.models import AbstractBaseUser
+    from django.contrib.auth.models import AbstractBaseUser, User
+    from django.db.models import QuerySet
 
     from workflows.models import Approval
     from workflows.registry import Registry
@@ -41,6 +45,17 @@ def may_respond(approval: Approval, user: AbstractBaseUser) -> bool:
     """Return whether this person is an approver, is not excluded, and has not voted."""
     granted = permissions.permissions_for(user)
     return permissions.is_approver(granted, approval) and not refusal(approval, user.pk)
+
+
+def named_by(approval: Approval, people: QuerySet[User]) -> QuerySet[User]:
+    """Return those of these people who are in a group of the approvers, or superusers.
+
+    The same as `permissions.is_for`: what else forbids a response is read for each person.
+    """
+    if not approval.groups:
+        return people
+    members = Group.objects.filter(name__in=approval.groups).values("user")
+    return people.filter(Q(is_superuser=True) | Q(pk__in=members))
 
 
 def require_respondent(approval: Approval, by: AbstractBaseUser) -> None:

@@ -173,7 +173,7 @@ async def claim_approval(run: RunId) -> dict[str, Any]:
 
 
 async def release_approval(run: RunId) -> dict[str, Any]:
-    """End the claim of the open approval of a run."""
+    """End the claim and the assignment of the open approval of a run."""
     found: dict[str, Any] = await caller.get().post(f"/approvals/{run}/release", {})
     return found
 

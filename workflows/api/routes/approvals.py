@@ -30,7 +30,7 @@ from workflows.api.schemas_approvals import (
 from workflows.models import Approval
 from workflows.pages.lists import open_approvals
 from workflows.pages.redaction import redact_rows
-from workflows.services.approval_work import Target
+from workflows.services.approval_handling import Target
 from workflows.system import system
 
 router = Router(tags=["approvals"])
@@ -103,7 +103,7 @@ def claim_approval(request: ApiRequest, run_id: UUID, body: ApprovalRef) -> Any:
     "/{uuid:run_id}/release", response={200: ApprovalOut, **errors(403, 404, 409)}
 )
 def release_approval(request: ApiRequest, run_id: UUID, body: ApprovalRef) -> Any:
-    """End the claim of the open approval of a run, also that of another person."""
+    """End claim and assignment of the open approval of a run, also those of another person."""
     system.release_approval(run_id, by=request.user, sequence=body.sequence)
     return _approval(request, run_id)
 

@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints
 from workflows.api.moments import Moment
 from workflows.api.paging import Paging, link_next
 from workflows.api.requests import ApiRequest, errors
-from workflows.api.schemas_schedules import NO_NUL
+from workflows.api.schemas import NO_NUL
 from workflows.api.schemas_what_if import (
     ElsewhereOut,
     ThresholdOut,

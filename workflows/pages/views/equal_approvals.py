@@ -18,7 +18,7 @@ from workflows.pages.query_string import int_in, uuid_in
 from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import INVALID, reason_of
 from workflows.pages.run.page import response_form
-from workflows.services.approval_work import Target
+from workflows.services.approval_handling import Target
 from workflows.system import system
 
 if TYPE_CHECKING:

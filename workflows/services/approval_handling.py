@@ -48,7 +48,7 @@ class Responded:
     error: RequestError | None = None  # None: saved
 
 
-class ApprovalWork(Reviews):
+class ApprovalHandling(Reviews):
     """Claims, assignments, snoozes and reminders of approvals."""
 
     def claim_approval(
@@ -61,7 +61,7 @@ class ApprovalWork(Reviews):
         Raises RunNotFound, ApprovalNotFound, NotAllowed, ResponseRefused, AlreadyAnswered,
         AlreadyClaimed.
         """
-        with self._working_on(run_id, by, sequence) as approval:
+        with self._locked_approval(run_id, by, sequence) as approval:
             return approval_claims.claim(approval, by=by)
 
     def release_approval(
@@ -71,7 +71,7 @@ class ApprovalWork(Reviews):
 
         Raises the errors of `claim_approval`, and NotClaimed.
         """
-        with self._working_on(run_id, by, sequence) as approval:
+        with self._locked_approval(run_id, by, sequence) as approval:
             approval_claims.release(approval, by=by)
 
     def reassign_approval(
@@ -89,8 +89,15 @@ class ApprovalWork(Reviews):
         Raises the errors of `claim_approval`, InvalidAssignee, ReasonTooLong.
         """
         audit_events.check_length(reason)
-        with self._working_on(run_id, by, sequence) as approval:
-            return approval_assignments.reassign(approval, to, by=by, reason=reason)
+        run = self.find_run(run_id, by=by)
+        seen = self.find_approval(run.pk)
+        approvals.require_respondent(seen, by)
+        approvals.require_open(seen, sequence)
+        assignee = approval_assignments.find_assignee(seen, to)
+        with self._locked_approval(run.pk, by, seen.sequence) as approval:
+            return approval_assignments.reassign(
+                approval, assignee, by=by, reason=reason
+            )
 
     def snooze_approval(
         self,
@@ -105,7 +112,7 @@ class ApprovalWork(Reviews):
         Returns until when: at most until it is about to expire. Raises the errors of
         `claim_approval`, and InvalidSnooze.
         """
-        with self._working_on(run_id, by, sequence) as approval:
+        with self._locked_approval(run_id, by, sequence) as approval:
             return approval_snoozes.snooze(approval, until, by=by)
 
     def remind_approvers(
@@ -124,7 +131,7 @@ class ApprovalWork(Reviews):
             approval_assignments.remind(approval, by=by)
 
     @contextmanager
-    def _working_on(
+    def _locked_approval(
         self, run_id: UUID | str, by: AbstractBaseUser, sequence: int | None
     ) -> Iterator[Approval]:
         """Lock the run; yield its open approval, to which this person may respond.

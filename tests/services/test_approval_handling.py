@@ -18,7 +18,7 @@ from pytest_django import Settings
 from tests.execution.test_races import run_in_db_priority
 from tests.support.factories import make_approval, make_run, make_user
 from workflows.access.permissions import EVERYTHING
-from workflows.deliveries import expansion
+from workflows.deliveries import expansion, recipients
 from workflows.deliveries.following import follow
 from workflows.engine import State, Workflow, approval
 from workflows.engine.errors import ResponseRefused
@@ -48,7 +48,7 @@ from workflows.pages.lists.open_approvals import (
     shown_to,
 )
 from workflows.registry import registry
-from workflows.services import approvals
+from workflows.services import approval_assignments, approvals
 from workflows.services.approval_assignments import assignment_of
 from workflows.services.approval_claims import claim_of
 from workflows.services.approval_errors import (
@@ -58,8 +58,8 @@ from workflows.services.approval_errors import (
     NotClaimed,
     RemindedAlready,
 )
+from workflows.services.approval_handling import Target
 from workflows.services.approval_snoozes import snoozed_by
-from workflows.services.approval_work import Target
 from workflows.system import system
 
 pytestmark = pytest.mark.django_db
@@ -368,6 +368,42 @@ def test_who_is_excluded_or_has_voted_is_not_assigned(
             system.reassign_approval(asked.run_id, name, by=people[2])
 
 
+def test_a_person_who_votes_during_a_reassignment_is_not_assigned(
+    asked: Approval, people: list[User], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Approval.objects.update(votes_needed=2)
+    find = approval_assignments.find_assignee
+
+    def votes_meanwhile(*args: Any) -> Any:
+        found = find(*args)
+        asked.votes.create(voter=people[1], voter_name="ben", response={})
+        return found
+
+    monkeypatch.setattr(approval_assignments, "find_assignee", votes_meanwhile)
+    with pytest.raises(InvalidAssignee, match="ben can’t respond"):
+        system.reassign_approval(asked.run_id, "ben", by=people[0])
+    assert not ApprovalAssignment.objects.exists()
+
+
+def test_permissions_are_read_of_members_who_are_approvers_and_of_some_only(
+    asked: Approval,
+    people: list[User],
+    monkeypatch: pytest.MonkeyPatch,
+    django_assert_max_num_queries: Any,
+) -> None:
+    night = Group.objects.create(name="night shift")
+    night.user_set.set([make_user(f"other{number}") for number in range(5)])
+    approval = system.find_approval(asked.run_id)
+    with django_assert_max_num_queries(3), pytest.raises(InvalidAssignee):
+        approval_assignments.find_assignee(approval, "night shift")
+    night.user_set.add(*people)
+    assert approval_assignments.find_assignee(approval, "night shift") == night
+    monkeypatch.setattr(approval_assignments, "MAX_CHECKED", 1)
+    approval.not_by, approval.excluded = "launcher", [people[0].pk]
+    with pytest.raises(InvalidAssignee, match="None of the first 1 members"):
+        approval_assignments.find_assignee(approval, "night shift")
+
+
 def test_an_approval_that_was_answered_is_not_reassigned(
     asked: Approval, people: list[User]
 ) -> None:
@@ -388,7 +424,7 @@ def test_a_reassignment_that_is_interrupted_leaves_nothing_behind(
     def killed(*_: object, **__: object) -> None:
         raise Killed
 
-    for step in ("note", "OutboxEvent.objects.create"):
+    for step in ("record_change", "OutboxEvent.objects.create"):
         with monkeypatch.context() as patched:
             path = f"workflows.services.approval_assignments.{step}"
             patched.setattr(path, killed)
@@ -520,6 +556,23 @@ def test_a_reminder_notifies_those_who_can_respond_once_an_hour(
         ("ben", "approval.reassigned"),
         ("ben", "approval.reminded"),
     ]
+
+
+def test_the_limit_of_a_reminder_counts_those_who_can_respond(
+    asked: Approval,
+    people: list[User],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(recipients, "MAX_ADDRESSED", 2)
+    Approval.objects.update(not_by="launcher", excluded=[people[0].pk])
+    system.remind_approvers(asked.run_id, by=people[0])
+    assert [name for name, _ in notified()] == ["ben", "cleo"]
+    assert not caplog.messages
+    monkeypatch.setattr(recipients, "MAX_ADDRESSED", 1)
+    event = OutboxEvent.objects.get()
+    assert recipients.addressees(event) == [people[1]]
+    assert "only the first 1 who can respond are notified" in caplog.text
 
 
 @pytest.mark.django_db(transaction=True)

@@ -18,7 +18,14 @@ from tests.pages.test_consumers import opened
 from tests.support.factories import make_approval, make_run
 from workflows.engine import State, Workflow, approval
 from workflows.infra.database_threads import run_in_db
-from workflows.models import Approval, ApprovalSnooze, ApprovalStatus, Status
+from workflows.models import (
+    Approval,
+    ApprovalSnooze,
+    ApprovalStatus,
+    Status,
+    WorkflowPermission,
+)
+from workflows.pages import access
 from workflows.pages.forms.choice_buttons import choice_of
 from workflows.pages.lists import open_approvals
 from workflows.pages.lists.live_lists import LISTS
@@ -190,7 +197,7 @@ def test_a_claim_is_shown_on_the_page_and_in_the_list(
     refused = of_bob.post(f"/runs/{one.run_id}/claim/", headers=HTMX)
     assert refused.status_code == 409
     assert "alice is working on it." in refused.content.decode()
-    of_bob.post(f"/runs/{one.run_id}/unclaim/", {"list": "1"})
+    of_bob.post(f"/runs/{one.run_id}/release-approval/", {"list": "1"})
     assert "is working on it" not in text_of(page, "/approvals/")
 
 
@@ -317,6 +324,46 @@ async def test_a_snoozed_approval_disappears_at_once_from_the_lists_of_its_perso
         await run_in_db(system.snooze_approval, one.run_id, until, by=alice)
         assert "Is it right?" not in await hers.next_shown()
         assert await his.is_quiet()
+
+
+def test_who_cannot_respond_but_may_add_notes_can_send_a_reminder(
+    page: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "has_personal_approvals", lambda _: True)
+    editors_only = ask(groups=["editors"])
+    excluded = ask(not_by="launcher", excluded=[alice.pk])
+    for one in (editors_only, excluded):
+        text = text_of(page, f"/runs/{one.run_id}/")
+        assert "Send reminder" in text
+        for action in ("claim", "release-approval", "reassign", "snooze"):
+            assert f"/runs/{one.run_id}/{action}/" not in text
+        assert page.post(f"/runs/{one.run_id}/remind/").status_code == 302
+    WorkflowPermission.objects.create(workflow_name="ask", can_view=True)
+    assert "Send reminder" not in text_of(page, f"/runs/{excluded.run_id}/")
+
+
+@pytest.mark.parametrize(
+    ("action", "body"),
+    [
+        ("reassign", {"to": "b\x00b"}),
+        ("reassign", {"to": "bob", "reason": "\x00"}),
+        ("respond", {"value": {"approved": True}, "reason": "\x00"}),
+        ("", {"value": {"approved": True}, "reason": "\x00"}),
+    ],
+)
+def test_a_nul_character_in_a_request_is_refused(
+    page: Client, action: str, body: dict[str, Any]
+) -> None:
+    one = ask()
+    address = f"/api/v1/approvals/{one.run_id}/{action}"
+    if action == "respond":
+        address = f"/api/v1/runs/{one.run_id}/respond"
+    if not action:
+        address = "/api/v1/approvals/respond"
+        body |= {"approvals": [{"run": str(one.run_id)}]}
+    answer = page.post(address, body, content_type="application/json")
+    assert answer.status_code == 422, answer.content
+    assert "pattern" in answer.content.decode()
 
 
 def test_a_second_reminder_within_an_hour_names_the_sender_of_the_first(

@@ -46,9 +46,9 @@ def claim(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @members_only
 @answers_request_errors
 def release(request: HtmxRequest, run_id: UUID) -> HttpResponse:
-    """End the claim of the approval of a run."""
+    """End claim and assignment of the approval of a run."""
     system.release_approval(run_id, by=request.user, sequence=_sequence(request))
-    messages.success(request, "Released: it is unclaimed now.")
+    messages.success(request, "Released: it is neither claimed nor assigned now.")
     return _after(request, run_id)
 
 
