@@ -23,7 +23,8 @@ from workflows.deliveries.following import follow
 from workflows.engine import State, Workflow, approval
 from workflows.engine.errors import ResponseRefused
 from workflows.errors import AlreadyAnswered, NotAllowed
-from workflows.execution import approval_sweep, queue
+from workflows.execution import approval_sweep, event_delivery, queue
+from workflows.infra import notifications
 from workflows.models import (
     Approval,
     ApprovalAssignment,
@@ -260,16 +261,13 @@ def test_the_run_is_locked_before_its_claim_is_deleted(
 ) -> None:
     system.claim_approval(asked.run_id, by=people[0])
     ApprovalClaim.objects.update(expires_at=timezone.now())
-    locked: list[bool] = []
-    lock = Run.objects.select_for_update
-
-    def locks() -> object:
-        locked.append(ApprovalClaim.objects.exists())
-        return lock()
-
-    monkeypatch.setattr(Run.objects, "select_for_update", locks)
+    lock, had_claim = Run.objects.select_for_update, []
+    monkeypatch.setattr(
+        *(Run.objects, "select_for_update"),
+        lambda: had_claim.append(ApprovalClaim.objects.exists()) or lock(),
+    )
     swept()
-    assert locked == [True]
+    assert had_claim == [True]
     assert not ApprovalClaim.objects.exists()
 
 
@@ -277,8 +275,8 @@ def test_an_error_in_the_check_of_claims_delays_no_other_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[object] = []
-    monkeypatch.setattr(queue.notifications, "changed_on_commit", told.append)
-    monkeypatch.setattr(queue.event_delivery, "deliver_missed", lambda: ["a run"])
+    monkeypatch.setattr(notifications, "changed_on_commit", told.append)
+    monkeypatch.setattr(event_delivery, "deliver_missed", lambda: ["a run"])
 
     def fails() -> Iterator[Any]:
         raise DatabaseError

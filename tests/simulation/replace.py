@@ -26,7 +26,6 @@ from workflows import system
 from workflows.engine import clock as engine_clock
 from workflows.engine import threads
 from workflows.execution import (
-    approval_sweep,
     claims,
     launch_commits,
     local_workers,
@@ -89,7 +88,6 @@ def _database_and_messages(world: World) -> Iterator[Any]:
     yield patch.object(outages, "database", local("Database unavailable"))
     yield patch.object(outages, "changes", local("Database refuses writes"))
     yield patch.object(variables, "_cache", PerProcess(variables._Cache))  # noqa: SLF001 - of a real process
-    yield patch.object(approval_sweep, "_last_check", approval_sweep._LastCheck())  # noqa: SLF001 - of a real process
     yield patch.object(notifications, "send", world.send)
     yield patch.object(notifications, "subscribe", world.subscribe)
     yield patch.object(notifications, "_from_thread", from_thread)

@@ -29,7 +29,7 @@ ClaimOrAssignment: TypeAlias = ApprovalClaim | ApprovalAssignment
 NAME: Final = "approvers"  # of the row with the due time of the check of permissions
 CHECK_EVERY: Final = dt.timedelta(seconds=30)  # by one process at a time
 MAX_ROWS: Final = 500  # of one turn
-KINDS: Final = (ApprovalClaim, ApprovalAssignment)
+KINDS: Final[tuple[type[ClaimOrAssignment], ...]] = (ApprovalClaim, ApprovalAssignment)
 # what the check of permissions reads: rows of runs and approvals are large
 READ: Final = (
     *("person", "created_at", "person__is_active", "person__is_superuser"),
@@ -41,8 +41,8 @@ def sweep() -> Iterator[UUID]:
     """Yield the runs of which pages have to show something else."""
     ended = Q(expires_at__lte=clock.now()) | ~Q(approval__status=ApprovalStatus.OPEN)
     expired = ApprovalClaim.objects.filter(ended).select_related("approval")
-    for row in expired.only("approval", "approval__run").order_by("pk")[:MAX_ROWS]:
-        yield from _delete(row, ended)
+    for claim in expired.only("approval", "approval__run").order_by("pk")[:MAX_ROWS]:
+        yield from _delete(claim, ended)
     for row in _without_permission_if_due():
         # not a later one of the approval, which has the same key
         yield from _delete(row, Q(person=row.person_id, created_at=row.created_at))
