@@ -156,8 +156,9 @@ def test_decisions_link_to_their_step_and_shares_are_counted(visit: Visit) -> No
     page.goto("/decisions/")
     page.select_option("#filter-workflow", "classify-document")
     page.select_option("#filter-outcome", "taken")
-    expect(page.locator(".feed-row[data-taken=false]")).to_have_count(0)
-    link = page.locator(f".feed-row a[href^='/runs/{run}/?at=']").first
+    expect(page.locator(".decision-group")).not_to_have_count(0)
+    expect(page.locator(".decision-group [data-taken=false]")).to_have_count(0)
+    link = page.locator(f".decision-group a[href^='/runs/{run}/?at=']").first
     expect(link).to_be_visible()
     page.goto("/workflows/classify-document/")
     expect(page.locator("#durations-heading")).to_be_visible()
@@ -168,4 +169,6 @@ def test_the_list_of_decisions_grows_while_it_is_open(visit: Visit) -> None:
     watcher.goto("/decisions/?workflow=classify-document&outcome=taken")
     expect(watcher.locator("#live")).to_have_text("Live")
     run = launched(actor, CLEAR, "completed")
-    expect(watcher.locator(f".feed-row a[href='/runs/{run}/']").first).to_be_visible()
+    expect(
+        watcher.locator(f".decision-group a[href='/runs/{run}/']").first
+    ).to_be_visible()
