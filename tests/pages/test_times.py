@@ -175,7 +175,7 @@ def test_admin_shows_times_in_the_zone_of_the_reader_and_names_it(
     client = sign_in(admin)
     client.cookies["zone"] = BERLIN
     text = text_of(client, f"/admin/workflows/run/{waiting_run.pk}/change/")
-    assert "July 1, 2126, 2 p.m." in text
+    assert "1 Jul 2126, 14:00:00" in text
     assert f"Times are in {BERLIN}." in text
 
 
