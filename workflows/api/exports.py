@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +9,7 @@ from django.utils import timezone
 from ninja import Schema
 from pydantic import Field
 
-from workflows.pages.lists.export import KINDS, SEPARATORS, csv_cell, csv_lines
+from workflows.pages.lists.export import KINDS, file_parts, records_text
 from workflows.pages.streaming import streamed
 
 if TYPE_CHECKING:
@@ -56,28 +55,11 @@ class RowExport:
 
     def parts(self) -> Iterator[str]:
         """Yield the parts of the file; each is computed when the previous one was sent."""
-        if self.kind == "csv":  # spreadsheets need the byte order mark to detect UTF-8
-            yield "\ufeff" + csv_lines([list(self.schema.model_fields)])
-        else:
-            yield "[\n" if self.kind == "json" else ""
-        separator = ""
-        for rows in self.chunks:
-            if rows:
-                yield separator + self._text(rows)
-                separator = SEPARATORS[self.kind]
-        if self.kind == "json":
-            yield "\n]\n"
+        texts = (self._text(rows) for rows in self.chunks if rows)
+        return file_parts(self.kind, list(self.schema.model_fields), texts)
 
     def _text(self, rows: Sequence[Schema]) -> str:
-        found = [row.model_dump(mode="json") for row in rows]
-        if self.kind == "csv":
-            return csv_lines([csv_cell(one) for one in row.values()] for row in found)
-        texts = [json.dumps(row, ensure_ascii=False) for row in found]
-        return (
-            ",\n".join(texts)
-            if self.kind == "json"
-            else "".join(f"{text}\n" for text in texts)
-        )
+        return records_text(self.kind, [row.model_dump(mode="json") for row in rows])
 
 
 def respond(

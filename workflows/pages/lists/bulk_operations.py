@@ -9,7 +9,7 @@ from workflows import bulk
 from workflows.access import permissions
 from workflows.errors import JobNotFound
 from workflows.models import BulkItem, ItemResult
-from workflows.pages.lists.export import csv_cell, csv_lines
+from workflows.pages.lists.export import csv_cell, csv_lines, file_parts
 from workflows.pages.lists.pagination import forward_page, iter_chunks
 from workflows.pages.lists.run_filters import RunFilters
 from workflows.pages.query_string import int_in, parse_query, uuid_in
@@ -142,7 +142,10 @@ class Results:
 
     def parts(self) -> Iterator[str]:
         """Yield the parts of the file; each is read when the previous one was sent."""
-        yield "\ufeff" + csv_lines([("row", "run", "workflow", "result", "message")])
+        head = ("row", "run", "workflow", "result", "message")
+        return file_parts("csv", head, self._texts())
+
+    def _texts(self) -> Iterator[str]:
         items = permissions.visible(self.person, BulkItem.objects.filter(job=self.job))
         last = 0
         while True:

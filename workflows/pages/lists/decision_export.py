@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from workflows.pages.lists.export import CHUNK, SEPARATORS, csv_cell, csv_lines
+from workflows.pages.lists.export import CHUNK, file_parts, records_text
 from workflows.pages.redaction import HIDDEN, by_workflow, is_redacted
 
 if TYPE_CHECKING:
@@ -49,34 +48,18 @@ class DecisionExport:
 
     def parts(self) -> Iterator[str]:
         """Yield the parts of the file; each is computed when the previous one was sent."""
-        if self.kind == "csv":  # spreadsheets need the byte order mark to detect UTF-8
-            yield "\ufeff" + csv_lines([HEAD])
-        elif self.kind == "json":
-            yield "[\n"
-        yield from self._chunks()
-        if self.kind == "json":
-            yield "\n]\n"
+        return file_parts(self.kind, HEAD, self._texts())
 
-    def _chunks(self) -> Iterator[str]:
+    def _texts(self) -> Iterator[str]:
         before: int | None = None
-        separator = ""
         while True:
             page = self.filters.page(self.person, before, size=CHUNK)
-            records = [_record(row) for row in by_workflow(self.read, page.rows)]
-            if records:
-                yield separator + self._text(records)
-                separator = SEPARATORS[self.kind]
+            rows = by_workflow(self.read, page.rows)
+            if rows:
+                yield records_text(self.kind, map(_record, rows))
             if page.after is None:
                 return
             before = page.after
-
-    def _text(self, records: list[dict[str, Any]]) -> str:
-        if self.kind == "csv":
-            return csv_lines([csv_cell(one) for one in r.values()] for r in records)
-        lines = [json.dumps(record, ensure_ascii=False) for record in records]
-        if self.kind == "json":
-            return ",\n".join(lines)
-        return "".join(f"{line}\n" for line in lines)
 
 
 def _record(row: Decision) -> dict[str, Any]:

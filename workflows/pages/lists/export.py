@@ -23,7 +23,7 @@ from workflows.pages.run.related_runs import Continuation, continuations
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from uuid import UUID
 
     from django.db.models import Q, QuerySet
@@ -79,17 +79,14 @@ class Export:
 
     def parts(self) -> Iterator[str]:
         """Yield the parts of the file; each is computed when the previous one was sent."""
-        yield self._head()
-        separator = ""
+        columns = [defused(one.name) for one in self.columns.fields]
+        return file_parts(self.kind, [*HEAD, *columns], self._texts())
+
+    def _texts(self) -> Iterator[str]:
         for chunk in iter_chunks(self._filled(), self.condition, size=CHUNK):
             runs = by_workflow(self.read, chunk)
             if runs:
-                yield separator + (
-                    self._rows(runs) if self.kind == "csv" else self._objects(runs)
-                )
-                separator = SEPARATORS[self.kind]
-        if self.kind == "json":
-            yield "\n]\n"
+                yield self._rows(runs) if self.kind == "csv" else self._objects(runs)
 
     def _filled(self) -> QuerySet[Run]:
         runs = self.columns.fill(self.runs).defer(None).select_related("launched_by")
@@ -99,12 +96,6 @@ class Export:
         )
 
     # -- texts --------------------------------------------------------------------------
-
-    def _head(self) -> str:
-        if self.kind == "csv":  # spreadsheets need the byte order mark to detect UTF-8
-            names = [defused(one.name) for one in self.columns.fields]
-            return "\ufeff" + csv_lines([[*HEAD, *names]])
-        return "[\n" if self.kind == "json" else ""
 
     def _rows(self, runs: Sequence[Run]) -> str:
         return csv_lines(
@@ -120,9 +111,33 @@ class Export:
 
     def _objects(self, runs: Sequence[Run]) -> str:
         objects = [_object(run, record) for run, record in _records(runs)]
-        if self.kind == "json":
-            return ",\n".join(objects)
-        return "".join(f"{one}\n" for one in objects)
+        return records_text(self.kind, objects)
+
+
+def file_parts(
+    kind: str, columns: Sequence[str], texts: Iterable[str]
+) -> Iterator[str]:
+    """Yield the parts of a file of one of KINDS; `texts` are its chunks of records."""
+    if kind == "csv":  # spreadsheets need the byte order mark to detect UTF-8
+        yield "\ufeff" + csv_lines([columns])
+    elif kind == "json":
+        yield "[\n"
+    separator = ""
+    for text in texts:
+        yield separator + text
+        separator = SEPARATORS[kind]
+    if kind == "json":
+        yield "\n]\n"
+
+
+def records_text(kind: str, records: Iterable[Mapping[str, Any]]) -> str:
+    """Return one chunk of records: rows of their values, or JSON objects."""
+    if kind == "csv":
+        return csv_lines([csv_cell(one) for one in row.values()] for row in records)
+    objects = [json.dumps(record, ensure_ascii=False) for record in records]
+    if kind == "json":
+        return SEPARATORS[kind].join(objects)
+    return "".join(f"{one}\n" for one in objects)
 
 
 def csv_lines(rows: Iterable[Sequence[Any]]) -> str:
@@ -174,14 +189,11 @@ def _id(run_id: UUID | None) -> str | None:
     return None if run_id is None else str(run_id)
 
 
-def _object(run: Run, record: dict[str, Any]) -> str:
+def _object(run: Run, record: dict[str, Any]) -> dict[str, Any]:
     values = {"params": run.params, "result": run.result}
     if is_redacted(run):
         values = dict.fromkeys(values, HIDDEN)
-    return json.dumps(
-        {**record, **values},
-        ensure_ascii=False,
-    )
+    return {**record, **values}
 
 
 def _iso(value: dt.datetime | None) -> str | None:

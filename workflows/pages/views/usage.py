@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from workflows.pages.access import members_only
-from workflows.pages.lists.export import KINDS, csv_cell, csv_lines
+from workflows.pages.lists.export import KINDS, csv_cell, csv_lines, file_parts
 from workflows.pages.lists.period import CHOICES, Period
 from workflows.pages.query_string import text_in
 from workflows.pages.request_errors import answers_request_errors
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
 
     from workflows.pages.requests import HtmxRequest
+    from workflows.services.usage_reports import UsageRow
 
 DEFAULT_SPAN: Final = "30d"
 MAX_PEOPLE: Final = 200  # offered by the filter
@@ -83,12 +84,14 @@ def usage_file(request: HtmxRequest) -> HttpResponseBase:
 
 
 def csv_of(report: UsageReport, by: str) -> Iterator[str]:
-    """Yield the lines of a report as CSV, which spreadsheets read as UTF-8."""
-    yield "\ufeff" + csv_lines([[by, *FIELDS]])
-    for row in report.rows:
-        columns = row.usage.columns()
-        values = [columns["agent_calls"], *(columns[name] for name in FIELDS[1:])]
-        yield csv_lines([[csv_cell(one) for one in (row.key, *values)]])
+    """Yield the parts of a report as CSV."""
+    return file_parts("csv", [by, *FIELDS], map(_line, report.rows))
+
+
+def _line(row: UsageRow) -> str:
+    columns = row.usage.columns()
+    values = [columns["agent_calls"], *(columns[name] for name in FIELDS[1:])]
+    return csv_lines([[csv_cell(one) for one in (row.key, *values)]])
 
 
 def _wanted(request: HtmxRequest) -> tuple[UsageFilter, Period]:
