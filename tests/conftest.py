@@ -78,12 +78,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     The tests in the browser follow: other workers take tests from the end of the list, so
     that one worker runs them all, with one browser.
     """
-    order = [CRASH, BROWSER]
     items.sort(
-        key=lambda item: next(
-            (at for at, home in enumerate(order) if item.path.is_relative_to(home)),
-            len(order),
-        )
+        key=lambda item: [
+            not item.path.is_relative_to(home) for home in (CRASH, BROWSER)
+        ]
     )
 
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +47,6 @@ NAME = "classify-document"
 def _enough_time(settings: Settings) -> None:
     settings.WEBHOOK_SECONDS = 60
     settings.PUBLIC_URL = "https://runs.example.org"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        yield running
 
 
 def address_of(receiver: Receiver) -> str:

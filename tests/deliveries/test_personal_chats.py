@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,12 +55,6 @@ NAME = "classify-document"
 def _enough_time(settings: Settings) -> None:
     settings.WEBHOOK_SECONDS = 60
     settings.PUBLIC_URL = "https://runs.example.org"
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver() as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Examples of requests about the work on approvals."""
+"""Examples of claims, assignments, snoozes and reminders of approvals."""
 
 from __future__ import annotations
 

@@ -53,9 +53,8 @@ MESSAGES: Final = frozenset(
 ADDRESSED: Final = frozenset(
     {EventKind.APPROVAL_REASSIGNED, EventKind.APPROVAL_REMINDED}
 )
-MAX_ADDRESSED: Final = (
-    200  # who can respond; permissions of members are read one by one
-)
+# Who can respond; permissions of members are read one by one
+MAX_ADDRESSED: Final = 200
 MAILS: Final = (Mail.NONE, Mail.DAILY, Mail.EACH)  # the last one wins
 
 

@@ -1,4 +1,4 @@
-"""Errors of requests about the work on approvals."""
+"""Errors of claims, assignments, snoozes and reminders of approvals."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from workflows.pages.forms import json_schema as schemas
@@ -99,13 +99,4 @@ def _is_choice(one: schemas.Property) -> bool:
 
 def _as_choice(one: schemas.Property) -> schemas.Property:
     """Return a boolean as a choice of two values."""
-    schema = {**one.schema, "enum": BOOLEANS}
-    return schemas.Property(
-        one.path,
-        one.title,
-        one.description,
-        schema,
-        is_required=one.is_required,
-        default=one.default,
-        has_default=one.has_default,
-    )
+    return replace(one, schema={**one.schema, "enum": BOOLEANS})

@@ -61,9 +61,8 @@ class LiveList:
         if not self.has_approvals:
             return granted
         snoozed = approval_snoozes.snoozed_by(person)
-        is_personal = query.get(
-            "show"
-        ) == open_approvals.MINE or open_approvals.are_personal(granted)
+        shows_mine = query.get("show") == open_approvals.MINE
+        is_personal = shows_mine or open_approvals.are_personal(granted)
         return (granted, person.pk if is_personal else None, snoozed)
 
     def render(self, query: Mapping[str, str], person: User) -> dict[str, str]:

@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from workflows.pages.requests import HtmxRequest
 
 MAX_HOURS: Final = 10_000
-FROM_LIST: Final = (
-    "list"  # a field of forms in lists, whose region is updated by its socket
-)
+# A field of forms in lists, whose region is updated by its websocket
+FROM_LIST: Final = "list"
 
 
 @posts_only
