@@ -29,6 +29,7 @@ from project.comma_separated import Keys, Names
 from project.history_settings import MIN_KEY_LENGTH, RetentionSettings
 from project.limit_settings import Limits
 from project.network import Network
+from project.saml_settings import Saml
 from project.settings_errors import SettingsError
 from project.sign_in_settings import SignIn
 from project.telemetry_settings import Telemetry
@@ -409,7 +410,9 @@ def _refuse_other_schemes(value: SecretStr | None, schemes: tuple[str, ...]) -> 
         raise ValueError(f"must begin with {' or '.join(schemes)}")
 
 
-class Environment(Telemetry, RetentionSettings, Limits, Network, SignIn, Installation):
+class Environment(
+    Telemetry, RetentionSettings, Limits, Network, Saml, SignIn, Installation
+):
     """The settings of one process."""
 
     @property

@@ -72,6 +72,7 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
+    "allauth.socialaccount.providers.saml",
     "allauth.mfa",
     "allauth.usersessions",
     *ENV.workflow_apps,
@@ -264,7 +265,7 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_UNIQUE_EMAIL = False
 ACCOUNT_RATE_LIMITS = False
 SOCIALACCOUNT_ADAPTER = "workflows.pages.accounts.adapters.ProviderAdapter"
-SOCIALACCOUNT_PROVIDERS = ENV.providers
+SOCIALACCOUNT_PROVIDERS = ENV.providers | ENV.saml_providers
 SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
 # A form that is redirected to another host would need an exception of the policy of
 # project/security.py; the state of the request protects the way back.
@@ -286,6 +287,10 @@ MFA_FORMS = {
 OIDC_GROUPS: Final = ENV.oidc_groups
 OIDC_GROUPS_CLAIM: Final = ENV.oidc_groups_claim
 OIDC_LINK_BY_EMAIL: Final = ENV.oidc_link_by_email
+SAML_GROUPS: Final = ENV.saml_groups
+SAML_GROUPS_ATTRIBUTE: Final = ENV.saml_groups_attribute
+SAML_LINK_BY_EMAIL: Final = ENV.saml_link_by_email
+SAML_EXPIRES: Final = ENV.saml_expires
 
 MAILS_PER_MINUTE: Final = 3  # that reset the password of one address
 CHATS_PER_MINUTE: Final = 10  # addresses of their own that a person saves or tests

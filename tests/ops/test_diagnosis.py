@@ -183,3 +183,15 @@ def test_clocks_that_differ_are_reported(
     ((level, message),) = doctor()["clock"]
     assert level == "warning"
     assert "differs by +" in message
+
+
+def test_the_certificate_of_a_sign_in_provider_is_reported_before_it_expires(
+    doctor: Diagnose, settings: Any
+) -> None:
+    assert "sign-in" not in doctor()
+    for days, level in ((100, "ok"), (29, "warning"), (-1, "failed")):
+        settings.SAML_EXPIRES = clock.now() + dt.timedelta(days=days)
+        [(found, message)] = doctor()["sign-in"]
+        assert found == level
+        assert f"{settings.SAML_EXPIRES:%Y-%m-%d}" in message
+        assert ("set SAML_CERTIFICATE" in message) == (level != "ok")

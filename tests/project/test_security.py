@@ -38,6 +38,7 @@ OPEN = {
     "/metrics",
     "/hooks/csv",  # of other systems, which sign what they send
     "/callbacks/csv",  # of third parties, to whom a run gave the address
+    "/accounts/saml/csv/acs/",  # of an identity provider, which signs what it sends
 }
 
 

@@ -8,6 +8,7 @@ settings, so that it is for operators, not for a load balancer.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 from uuid import uuid4
@@ -37,7 +38,8 @@ MAX_CLOCK_SECONDS: Final = 2.0  # difference between the database's clock and th
 PROVIDER_SECONDS: Final = 10.0
 WITHOUT_TABLES: Final = ("disk", "messages")
 WITH_TABLES: Final = ("database", *WITHOUT_TABLES, "workers")
-OUTSIDE_DATABASE: Final = frozenset({"settings", "storage", "mail"})
+OUTSIDE_DATABASE: Final = frozenset({"settings", "storage", "mail", "sign-in"})
+CERTIFICATE_NOTICE: Final = dt.timedelta(days=30)
 UNAUTHORIZED: Final = (401, 403)
 NOT_FOUND: Final = 404
 
@@ -215,6 +217,24 @@ def _answered(named: str, status: int) -> Finding:
     return Finding("providers", "failed", message)
 
 
+def _sign_in() -> Iterator[Finding]:
+    """Yield whether the certificate of a SAML identity provider is valid for long enough."""
+    expires = settings.SAML_EXPIRES
+    if expires is None:
+        return
+    left, day = expires - clock.now(), f"{expires:%Y-%m-%d}"
+    change = "Ask the identity provider for the new one, and set SAML_CERTIFICATE."
+    if left <= dt.timedelta():
+        message = f"SAML_CERTIFICATE expired on {day}. {change}"
+        yield Finding("sign-in", "failed", message)
+    elif left < CERTIFICATE_NOTICE:
+        message = f"SAML_CERTIFICATE expires on {day}. {change}"
+        yield Finding("sign-in", "warning", message)
+    else:
+        message = f"SAML_CERTIFICATE is valid until {day}."
+        yield Finding("sign-in", "ok", message)
+
+
 CHECKS: Final[dict[str, Callable[[], Iterator[Finding]]]] = {
     "settings": _settings,
     "storage": _storage,
@@ -222,4 +242,5 @@ CHECKS: Final[dict[str, Callable[[], Iterator[Finding]]]] = {
     "keys": _keys,
     "clock": _clock,
     "providers": _providers,
+    "sign-in": _sign_in,
 }

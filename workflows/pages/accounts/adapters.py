@@ -18,7 +18,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from workflows.infra import encryption
 from workflows.infra.client_ip import address_of
-from workflows.pages.accounts.provider_groups import claims_of
+from workflows.pages.accounts.provider_groups import claims_of, is_saml
 
 if TYPE_CHECKING:
     from allauth.socialaccount.models import SocialLogin
@@ -92,11 +92,8 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc] # alla
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
         """Find the existing account of a verified mail address, if the settings say so."""
-        if sociallogin.is_existing or not settings.OIDC_LINK_BY_EMAIL:
-            return
-        claims = claims_of(sociallogin)
-        email = str(claims.get("email") or "")
-        if not email or claims.get("email_verified") is not True:
+        email = "" if sociallogin.is_existing else linkable_email(sociallogin)
+        if not email:
             return
         named = User.objects.filter(email__iexact=email, is_superuser=False)
         found = list(named.filter(service_account=None)[:2])
@@ -130,6 +127,19 @@ class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc] # allauth has no t
     def decrypt(self, encrypted_text: str) -> str:
         """Return a secret. Raises InvalidToken when no key fits."""
         return encryption.decrypt(encrypted_text.encode())[SECRET]
+
+
+def linkable_email(sociallogin: SocialLogin) -> str:
+    """Return the mail address by which an existing account may be found, or an empty text.
+
+    A provider of OpenID Connect says whether it verified the address. SAML has no
+    agreed attribute for that, so that its setting trusts the provider.
+    """
+    if is_saml(sociallogin):
+        return str(sociallogin.user.email) if settings.SAML_LINK_BY_EMAIL else ""
+    claims = claims_of(sociallogin)
+    is_verified = settings.OIDC_LINK_BY_EMAIL and claims.get("email_verified") is True
+    return str(claims.get("email") or "") if is_verified else ""
 
 
 def provider_failed(name: str) -> str:

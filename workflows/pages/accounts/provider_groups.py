@@ -1,10 +1,11 @@
-"""Groups that follow the claims of a provider, at each sign-in."""
+"""Groups that follow the claims or attributes of a provider, at each sign-in."""
 
 from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from allauth.socialaccount.providers.saml.provider import SAMLProvider
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import transaction
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from allauth.socialaccount.models import SocialLogin
     from django.contrib.auth.models import User
+
+    Pairs = Collection[tuple[str, str]]  # a group at the provider, and one here
 
 logger = logging.getLogger(__name__)
 STAFF: Final = {ADMIN, AUDITOR}  # roles that use the pages of Django admin
@@ -46,20 +49,44 @@ def named_groups(claims: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(one for one in value if isinstance(one, str))
 
 
-def follow_claims(user: User, claims: Mapping[str, Any]) -> None:
-    """Give a person the groups of the mapping that the claims name, and take the others.
+def follow_provider(user: User, sociallogin: SocialLogin) -> None:
+    """Give a person the groups that the provider states, by its mapping."""
+    if is_saml(sociallogin):
+        attributes = sociallogin.account.extra_data or {}
+        follow_attributes(user, attributes)
+    else:
+        follow_claims(user, claims_of(sociallogin))
 
-    Only groups of the mapping change. The staff status follows with them if the mapping
-    has a role that needs it.
+
+def is_saml(sociallogin: SocialLogin) -> bool:
+    """Return whether the provider signed someone in by SAML, not by OpenID Connect."""
+    return isinstance(sociallogin.provider, SAMLProvider)
+
+
+def follow_claims(user: User, claims: Mapping[str, Any]) -> None:
+    """Give a person the groups of OIDC_GROUPS that the claims name, and take the others."""
+    _follow(user, named_groups(claims), settings.OIDC_GROUPS, "OIDC_GROUPS")
+
+
+def follow_attributes(user: User, attributes: Mapping[str, Any]) -> None:
+    """Give a person the groups of SAML_GROUPS that the attributes name, and take the others."""
+    values = attributes.get(settings.SAML_GROUPS_ATTRIBUTE)
+    there = frozenset(one for one in values or () if isinstance(one, str))
+    _follow(user, there, settings.SAML_GROUPS, "SAML_GROUPS")
+
+
+def _follow(user: User, there: Collection[str], mapping: Pairs, setting: str) -> None:
+    """Change the groups of the mapping only.
+
+    The staff status follows with them if the mapping has a role that needs it.
     """
-    there = named_groups(claims)
-    managed = {here for _, here in settings.OIDC_GROUPS}
-    given = {here for name, here in settings.OIDC_GROUPS if name in there}
+    managed = {here for _, here in mapping}
+    given = {here for name, here in mapping if name in there}
     if not managed:
         return
     with transaction.atomic():
         before = _state(user)
-        _set(user, managed, given)
+        _set(user, managed, given, setting)
         if managed & STAFF and not user.is_superuser:
             user.is_staff = bool(given & STAFF)
             user.save(update_fields=["is_staff"])
@@ -73,10 +100,12 @@ def follow_claims(user: User, claims: Mapping[str, Any]) -> None:
             )
 
 
-def _set(user: User, managed: Collection[str], given: Collection[str]) -> None:
+def _set(
+    user: User, managed: Collection[str], given: Collection[str], setting: str
+) -> None:
     groups = {group.name: group for group in Group.objects.filter(name__in=managed)}
     for name in sorted(set(managed) - set(groups)):
-        logger.warning("OIDC_GROUPS names the group %r, which does not exist.", name)
+        logger.warning("%s names the group %r, which does not exist.", setting, name)
     user.groups.add(*(group for name, group in groups.items() if name in given))
     user.groups.remove(*(group for name, group in groups.items() if name not in given))
 

@@ -14,7 +14,7 @@ from django.contrib.auth.signals import user_login_failed
 from django.db import transaction
 
 from workflows.audit import audit_events
-from workflows.pages.accounts.provider_groups import claims_of, follow_claims
+from workflows.pages.accounts.provider_groups import follow_provider
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -43,7 +43,7 @@ def _signed_in(
         reason = f"{user.get_username()}: {' and '.join(dict.fromkeys(methods))}"
         audit_events.note("sign in", by=user, reason=reason)
         if sociallogin is not None:
-            follow_claims(user, claims_of(sociallogin))
+            follow_provider(user, sociallogin)
 
 
 def _refused(

@@ -68,6 +68,32 @@ urlpatterns: list[URLPattern] = [
         security.cancelled,
         name="socialaccount_login_cancelled",
     ),
+    path(
+        "accounts/saml/<str:organization_slug>/login/",
+        provider_views.saml_login,
+        name="saml_login",
+    ),
+    path(
+        "accounts/saml/<str:organization_slug>/acs/",
+        provider_views.saml_response,
+        name="saml_acs",
+    ),
+    path(
+        "accounts/saml/<str:organization_slug>/acs/finish/",
+        provider_views.saml_finish,
+        name="saml_finish_acs",
+    ),
+    path(
+        "accounts/saml/<str:organization_slug>/metadata/",
+        provider_views.saml_metadata,
+        name="saml_metadata",
+    ),
+    # allauth's name for an address in its settings; providers sign nobody out here
+    path(
+        "accounts/saml/<str:organization_slug>/logout/",
+        LogoutView.as_view(),
+        name="saml_sls",
+    ),
     # second factors
     path("accounts/mfa/authenticate/", mfa.authenticate, name="mfa_authenticate"),
     path("accounts/mfa/reauthenticate/", mfa.reauthenticate, name="mfa_reauthenticate"),

@@ -16,7 +16,7 @@ from django.contrib.auth.views import LoginView, PasswordChangeView
 from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 from django.utils import timezone
 
 from workflows.access import permissions
@@ -41,9 +41,21 @@ MAX_NAME_LENGTH = 150  # characters; no account has a longer name
 
 
 def ways_to_sign_in() -> dict[str, Any]:
-    """Return what the sign-in page offers besides a password."""
-    apps = settings.SOCIALACCOUNT_PROVIDERS.get("openid_connect", {}).get("APPS", ())
-    return {"providers": apps}
+    """Return what the sign-in page offers besides a password: name and URL of each."""
+    apps = {
+        kind: given.get("APPS", ())
+        for kind, given in settings.SOCIALACCOUNT_PROVIDERS.items()
+    }
+    by_oidc = [
+        (app["name"], reverse("openid_connect_login", args=[app["provider_id"]]))
+        for app in apps.get("openid_connect", ())
+    ]
+    by_saml = [
+        (app["name"], reverse("saml_login", args=[app["client_id"]]))
+        for app in apps.get("saml", ())
+    ]
+    named = [{"name": name, "address": address} for name, address in by_oidc + by_saml]
+    return {"providers": named}
 
 
 class SignIn(LoginView):
