@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -22,6 +23,7 @@ from workflows.api.live.limits import streams
 from workflows.api.live.viewers import Viewer
 from workflows.api.mcp_server import application
 from workflows.engine import State, Workflow, event
+from workflows.execution.approval_escalations import declare
 from workflows.infra import notifications
 from workflows.infra.database_threads import run_in_db
 from workflows.models import Approval, AuditEvent, EventWait, Run, Status
@@ -123,6 +125,27 @@ async def test_a_model_claims_and_releases_an_approval(
         assert claimed["claimed_by"] == admin.username
         released = await result_of(client, "release_approval", run=run)
         assert released["claimed_by"] is None
+
+
+async def test_a_model_responds_to_several_approvals_and_escalates_one(
+    served: Any, admin: User
+) -> None:
+    made = [await run_in_db(make_approval, node_name="ask_reviewer") for _ in range(3)]
+    await run_in_db(declare, made[2], timezone.now() + timedelta(hours=1), "leads")
+    given = {"value": {"outcome": "publish"}, "reason": "Checked by Ada."}
+    async with connected(served, await secret_of(admin)) as client:
+        runs = [str(one.run_id) for one in made[:2]]
+        found = await result_of(client, "respond_to_several", runs=runs, **given)
+        assert [(one["run"], one["saved"]) for one in found] == [
+            (run, True) for run in runs
+        ]
+        again = await result_of(client, "respond_to_several", runs=runs[:1], **given)
+        assert "Already answered" in again[0]["detail"]
+        escalated = await result_of(
+            client, "escalate_approval", run=str(made[2].run_id), reason="It is urgent."
+        )
+        assert escalated["escalates_to"] == "leads"
+        assert escalated["escalated_at"] is not None
 
 
 async def test_a_model_cannot_respond_in_place_of_an_excluded_person(

@@ -32,6 +32,7 @@ from tests.support.factories import (
     make_whole_run,
 )
 from workflows.engine import State, Workflow, event
+from workflows.execution.approval_escalations import declare
 from workflows.models import Level, Run, Status
 from workflows.registry import registry
 
@@ -264,6 +265,34 @@ def test_an_approval_is_claimed_reassigned_and_reminded_of(shell: Shell) -> None
     assert shell.run("remind", run) == "Reminder sent.\n"
     shell.run("remind", run, code=2)
     assert "sent a reminder already" in shell.errors
+
+
+def test_an_approval_is_snoozed_and_shown_again(shell: Shell) -> None:
+    run = str(make_approval(node_name="ask_reviewer").run_id)
+    assert "Hidden until 20" in shell.run("snooze", run, "--for", "3d")
+    assert shell.json("snooze", run, "--end")["until"] is None
+    shell.run("snooze", run, "--for", "4 weeks", code=2)
+    assert "is not a time: use --for" in shell.errors
+    shell.run("snooze", run, "--for", "99999999d", code=2)
+    assert "longer than the calendar" in shell.errors
+
+
+def test_an_approval_is_escalated(shell: Shell) -> None:
+    approval = make_approval(node_name="ask_reviewer")
+    run = str(approval.run_id)
+    shell.run("escalate", run, code=2)
+    assert "goes to no other group" in shell.errors
+    declare(approval, timezone.now() + dt.timedelta(hours=1), "leads")
+    assert "Escalated to: leads" in shell.run("escalate", run)
+
+
+def test_several_approvals_are_given_one_response(shell: Shell) -> None:
+    runs = [str(make_approval(node_name="ask_reviewer").run_id) for _ in range(2)]
+    given = ("--value", "outcome=publish", "--reason", "Checked.")
+    shown = shell.run("respond-to-several", *runs, *given)
+    assert shown == "".join(f"{run}: saved\n" for run in runs)
+    shown = shell.run("respond-to-several", runs[0], *given, code=2)
+    assert "not saved: Already answered" in shown
 
 
 def test_an_excluded_person_reads_why_they_cannot_respond(shell: Shell) -> None:

@@ -38,6 +38,9 @@ class Review(BaseModel):
         return value
 
 
+HOUR = timedelta(hours=1)
+
+
 class Memo(BaseModel):
     text: str = ""
 
@@ -186,8 +189,20 @@ async def wait_long(state: Letter) -> timedelta:
         ({"votes": 0}, "from 1 to 1,000"),
         ({"votes": True}, "from 1 to 1,000"),
         ({"votes": 2.0}, "from 1 to 1,000"),
+        ({"escalate_after": HOUR}, "give the name of the group"),
+        ({"escalate_after": HOUR, "escalate_to": " "}, "give the name of the group"),
+        ({"escalate_after": HOUR, "escalate_to": ["a"]}, "give the name of the group"),
+        ({"escalate_after": HOUR, "escalate_to": "a" * 151}, "of at most 150"),
+        ({"escalate_after": HOUR, "escalate_to": "a\x00"}, "use printable ones"),
+        ({"escalate_to": "leads"}, "give a timedelta, for how long"),
+        ({"escalate_after": 4, "escalate_to": "leads"}, "give a timedelta"),
+        ({"escalate_after": -HOUR, "escalate_to": "leads"}, "give a timedelta"),
+        (
+            {"escalate_after": HOUR, "escalate_to": "leads", "within": HOUR},
+            "it expires before it goes to anyone",
+        ),
     ],
-    ids=range(8),
+    ids=range(17),
 )
 def test_a_wrong_option_is_reported_at_import_with_the_remedy(
     options: dict[str, Any], why: str
@@ -195,6 +210,34 @@ def test_a_wrong_option_is_reported_at_import_with_the_remedy(
     with pytest.raises(DefinitionError, match="The approval “review”") as caught:
         a_review(**options)
     assert why in str(caught.value)
+
+
+# Escalation --------------------------------------------------------------------------
+
+
+def test_an_escalation_is_no_part_of_the_fingerprint() -> None:
+    leads = a_review(escalate_after=HOUR, escalate_to="leads")
+    assert leads.fingerprint == a_review().fingerprint
+    assert run_in_memory(leads, answers={"review": ADA}).status == "completed"
+
+
+def test_an_approval_goes_to_a_group_unless_it_expires_before() -> None:
+    given = {"escalate_after": timedelta(days=2), "escalate_to": "leads"}
+    clock = ManualClock()
+    assert pause_of(**given).escalation == (
+        clock.now() + timedelta(days=2),
+        "leads",
+    )
+    assert pause_of(within=lambda _: timedelta(days=3), **given).escalation
+    for sooner in (1, 2):
+        within = timedelta(days=sooner)
+        assert pause_of(within=lambda _, w=within: w, **given).escalation is None
+    assert pause_of().escalation is None
+
+
+def test_an_escalation_beyond_the_calendar_fails_the_run_at_its_node() -> None:
+    message = error_of(escalate_after=timedelta.max, escalate_to="leads")
+    assert "The approval “review” was not requested: escalate_after= of" in message
 
 
 # Votes -------------------------------------------------------------------------------

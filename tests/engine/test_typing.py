@@ -124,6 +124,7 @@ def draft(state: Mine) -> Review: return Review(outcome=state.pages[0])
 filled = approval("Right?", answer=Review, into="review", initial=draft, not_by="launcher",
                   within=lambda s: timedelta(days=len(s.pages)), on_expiry=Review(outcome=""))
 votes = approval("Right?", answer=Review, into="votes", votes=2, not_by="previous",
+                 escalate_after=timedelta(hours=4), escalate_to="leads",
                  initial=lambda s: {"outcome": "publish"}, within=timedelta(days=1))
 Workflow("w", state=Mine, start=filled, routes={filled: votes})
 @node
@@ -209,6 +210,8 @@ branches({"a": read}, into="review", need="all")
 node(undo=foreign)(lambda state: stop(state))
 approval("?", answer=Review, into="review", not_by="approver")
 approval("?", answer=Review, into="review", within=3)
+approval("?", answer=Review, into="review", escalate_after=4, escalate_to="leads")
+approval("?", answer=Review, into="review", escalate_after=timedelta(1), escalate_to=["leads"])
 approval("?", answer=Review, into="review", within=lambda s: 3)
 approval("?", answer=Review, into="review", initial=Review(outcome=""))
 approval("?", answer=Review, into="review", initial=lambda s: Memo(text=""))

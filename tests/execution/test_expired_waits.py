@@ -15,7 +15,13 @@ from workflows.engine import State, Workflow, approval, event, node
 from workflows.execution import queue
 from workflows.infra import clock
 from workflows.infra.database_threads import run_in_db
-from workflows.models import Approval, ApprovalStatus, EventWait, Run
+from workflows.models import (
+    Approval,
+    ApprovalEscalation,
+    ApprovalStatus,
+    EventWait,
+    Run,
+)
 from workflows.registry import Registry
 from workflows.system import System
 
@@ -62,6 +68,42 @@ async def test_a_resume_after_an_expiry_requests_the_approval_again(
         run = await ended(run.pk)
     assert run.status == "completed"
     assert run.result["verdict"] == {"outcome": "pay"}
+    assert await findings() == []
+
+
+async def test_a_resume_after_an_escalation_requests_the_approval_of_its_first_group() -> (
+    None
+):
+    node = approval(
+        *("Pay?", Verdict, "verdict"),
+        groups=["finance"],
+        within=timedelta(days=1),
+        escalate_after=timedelta(hours=1),
+        escalate_to="leads",
+        name="ask",
+    )
+    registry = Registry()
+    registry.register(Workflow("paying", state=State, start=node, routes={}))
+    system = System(registry)
+    past = await run_in_db(clock.now) - timedelta(seconds=1)
+    async with working(registry):
+        run = await run_in_db(system.execute, "paying")
+        run = await reaches(run.pk, "waiting")
+        await run_in_db(ApprovalEscalation.objects.update, due_at=past)
+        await run_in_db(queue.sweep)
+        asked = await run_in_db(Approval.objects.get)
+        assert (asked.status, asked.groups) == ("open", ["finance", "leads"])
+        await run_in_db(Approval.objects.update, expires_at=past)
+        await run_in_db(Run.objects.update, wake_at=past)
+        await run_in_db(queue.sweep)
+        await ended(run.pk)
+        await run_in_db(lambda: system.resume(run.pk, by=None))
+        await reaches(run.pk, "waiting")
+        asked = await run_in_db(Approval.objects.get, status=ApprovalStatus.OPEN)
+        assert asked.groups == ["finance"]
+        row = await run_in_db(ApprovalEscalation.objects.get, approval=asked)
+        assert row.escalated_at is None
+        assert row.due_at > past + timedelta(minutes=30)
     assert await findings() == []
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from tests.pages.test_consumers import opened
 from tests.support.factories import make_approval, make_run
 from workflows.engine import State, Workflow, approval
+from workflows.execution import approval_escalations
 from workflows.infra.database_threads import run_in_db
 from workflows.models import (
     Approval,
@@ -49,6 +50,12 @@ class ReviewState(State):
     """State of the workflow."""
 
     review: Review | None = None
+
+
+def plain(page: Client, address: str) -> str:
+    """Return the text of a page, without tags, with single spaces."""
+    found = re.sub(r"<[^>]+>", "", text_of(page, address))
+    return " ".join(found.split())
 
 
 @pytest.fixture(autouse=True)
@@ -261,6 +268,45 @@ def test_the_form_suggests_the_approvers(page: Client, alice: User, bob: User) -
     assert suggested == ["reviewers", "alice", "bob"]
 
 
+def test_where_an_approval_goes_without_a_response_is_shown_in_words(
+    page: Client,
+) -> None:
+    one = ask(groups=["reviewers"], question="A?")
+    at = timezone.now() + dt.timedelta(hours=3, seconds=5)
+    approval_escalations.declare(one, at, "leads")
+    address = f"/runs/{one.run_id}/"
+    User.objects.get(username="alice").groups.add(
+        Group.objects.create(name="reviewers")
+    )
+    for shown in (address, "/approvals/"):
+        text = plain(page, shown)
+        assert "Goes to leads in 3 hours if no one responds" in text, text
+    assert "Reassign, escalate, remind or snooze" in plain(page, address)
+    sent = {"question": one.sequence, "reason": "It is urgent."}
+    assert page.post(f"{address}escalate/", sent).status_code == 302
+    text = plain(page, address)
+    assert "Escalated to leads by alice, " in text
+    assert "It is urgent." in text
+    assert "Assigned to" not in text
+    assert "Escalate now" not in text
+    assert "Escalated to leads by alice, " in plain(page, "/approvals/")
+    assert page.post(f"{address}escalate/", sent).status_code == 409
+    Approval.objects.update(status="answered", responded_at=timezone.now())
+    assert "Escalated to leads just now" in plain(page, "/approvals/")
+
+
+def test_an_approval_is_snoozed_for_a_day_in_the_list(page: Client) -> None:
+    one = ask(question="A?")
+    text = text_of(page, "/approvals/")
+    form = text.partition(f'action="/runs/{one.run_id}/snooze/"')[2]
+    form = form.partition("</form>")[0]
+    fields = dict(re.findall(r'name="(\w+)" value="(\w+)"', form))
+    assert fields["hours"] == "24"
+    answer = page.post(f"/runs/{one.run_id}/snooze/", fields)
+    assert answer.headers["Location"] == "/approvals/"
+    assert "A?" not in text_of(page, "/approvals/")
+
+
 def test_a_snoozed_approval_is_in_a_list_of_its_own(page: Client) -> None:
     one = ask(question="A?")
     address = f"/runs/{one.run_id}/snooze/"
@@ -335,7 +381,7 @@ def test_who_cannot_respond_but_may_add_notes_can_send_a_reminder(
     for one in (editors_only, excluded):
         text = text_of(page, f"/runs/{one.run_id}/")
         assert "Send reminder" in text
-        for action in ("claim", "release-approval", "reassign", "snooze"):
+        for action in ("claim", "release-approval", "reassign", "escalate", "snooze"):
             assert f"/runs/{one.run_id}/{action}/" not in text
         assert page.post(f"/runs/{one.run_id}/remind/").status_code == 302
     WorkflowPermission.objects.create(workflow_name="ask", can_view=True)

@@ -423,7 +423,7 @@ def test_a_reassignment_that_is_interrupted_leaves_nothing_behind(
 
     for step in ("record_change", "OutboxEvent.objects.create"):
         with monkeypatch.context() as patched:
-            path = f"workflows.services.approval_assignments.{step}"
+            path = f"workflows.execution.approval_changes.{step}"
             patched.setattr(path, killed)
             with pytest.raises(Killed):
                 system.reassign_approval(asked.run_id, "ben", by=people[0])

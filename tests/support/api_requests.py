@@ -38,6 +38,7 @@ BODIES: dict[str, Any] = {
     "claim_approval": {},
     "release_approval": {},
     "reassign_approval": {"to": "olga owner"},
+    "escalate_approval": {},
     "snooze_approval": {"until": None},
     "remind_approvers": {},
     "respond_to_several": {"approvals": [{"run": str(uuid4())}], "value": {}},

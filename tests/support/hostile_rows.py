@@ -35,6 +35,7 @@ from tests.support.factories import (
 from tests.support.hostile_forks import make_failed_step, make_origin
 from tests.support.hostile_graph import hostile_form, hostile_graph
 from tests.support.hostile_values import make_hostile
+from workflows.execution.approval_escalations import declare
 from workflows.models import (
     Agent,
     AgentCall,
@@ -431,7 +432,9 @@ def _questions(
         responded_at=timezone.now(),
         **shown,
     )
-    return make_approval(runs[Status.WAITING], node_name="review", **shown)
+    asked = make_approval(runs[Status.WAITING], node_name="review", **shown)
+    declare(asked, timezone.now() + dt.timedelta(hours=4), payload[:150])
+    return asked
 
 
 def _agents(run: Run, user: User, payload: str) -> tuple[Provider, Agent]:

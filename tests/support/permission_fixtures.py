@@ -165,7 +165,7 @@ def _grant_other_workflow(user: User) -> None:
 
 # addresses and operations that are about the open approval of a run
 ABOUT_APPROVALS = re.compile(
-    r"\brespond\b|claim|[-_]approval\b|remind|/(reassign|snooze)/"
+    r"\brespond\b|claim|[-_]approval\b|remind|/(reassign|escalate|snooze)/"
 )
 
 

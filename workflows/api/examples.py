@@ -158,6 +158,9 @@ _approval: dict[str, Any] = {
     "claimed_by": "ada",
     "claimed_until": T3,
     "assigned_to": "ada",
+    "escalates_to": "directors",
+    "escalates_at": T3,
+    "escalated_at": None,
     "withdrawn_reason": "",
 }
 _call: dict[str, Any] = {

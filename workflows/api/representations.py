@@ -30,6 +30,7 @@ from workflows.api.schemas import (
     WorkflowPauseOut,
     WorkflowSummary,
 )
+from workflows.execution.approval_escalations import escalation_of
 from workflows.models import (
     ApprovalStatus,
     Fork,
@@ -335,6 +336,7 @@ def approval(row: Approval, user: User) -> ApprovalOut:
     refusal = approvals.refusal(row, user.pk) if is_open else ""
     claim = claim_of(row) if is_open else None
     assignment = assignment_of(row) if is_open else None
+    escalation = escalation_of(row)
     return ApprovalOut(
         run=row.run_id,
         workflow=row.run.workflow_name,
@@ -362,6 +364,9 @@ def approval(row: Approval, user: User) -> ApprovalOut:
         claimed_by=claim.person_name if claim else None,
         assigned_to=assignment.name if assignment else None,
         claimed_until=claim.expires_at if claim else None,
+        escalates_to=escalation.to if escalation else None,
+        escalates_at=escalation.due_at if escalation else None,
+        escalated_at=escalation.escalated_at if escalation else None,
         withdrawn_reason=row.withdrawn_reason,
     )
 

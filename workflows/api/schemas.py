@@ -514,6 +514,13 @@ class ApprovalOut(Schema):
     assigned_to: str | None = Field(
         description="The person or group it was reassigned to; others may respond as well."
     )
+    escalates_to: str | None = Field(
+        description="The group that it goes to if no one responds; null: none."
+    )
+    escalates_at: dt.datetime | None = Field(description="When it goes there.")
+    escalated_at: dt.datetime | None = Field(
+        description="When it went there, by itself or by a person; null: not yet."
+    )
     withdrawn_reason: str = Field(
         description="Why no response is needed, such as what came first; “” if it was"
         " not withdrawn."

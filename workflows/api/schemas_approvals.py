@@ -34,6 +34,12 @@ class Reassignment(ApprovalRef):
     reason: str = Field("", max_length=2_000, pattern=NO_NUL)
 
 
+class Escalation(ApprovalRef):
+    """Why an approval goes to its other group before its time."""
+
+    reason: str = Field("", max_length=2_000, pattern=NO_NUL)
+
+
 class Snooze(ApprovalRef):
     """Until when an approval is hidden from your lists on the pages."""
 

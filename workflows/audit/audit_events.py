@@ -39,7 +39,7 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "Approvals": (
         *("respond", "raise budget"),
         *("claim approval", "release approval", "reassign approval"),
-        *("remind approvers", "snooze approval"),
+        *("escalate approval", "remind approvers", "snooze approval"),
     ),
     "Events": ("send event", "receive event"),
     "Documents": (*ON_DOCUMENTS, "add file"),

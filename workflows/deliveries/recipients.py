@@ -51,7 +51,11 @@ MESSAGES: Final = frozenset(
 )
 # For those whom they are addressed to
 ADDRESSED: Final = frozenset(
-    {EventKind.APPROVAL_REASSIGNED, EventKind.APPROVAL_REMINDED}
+    {
+        EventKind.APPROVAL_REASSIGNED,
+        EventKind.APPROVAL_ESCALATED,
+        EventKind.APPROVAL_REMINDED,
+    }
 )
 # Who can respond; permissions of members are read one by one
 MAX_ADDRESSED: Final = 200

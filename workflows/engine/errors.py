@@ -485,6 +485,7 @@ class Paused(Signal):
         not_by: str = "",
         votes: int = 1,
         veto: Any = None,
+        escalation: tuple[datetime, str] | None = None,
         event: str = "",
         key: str = "",
         children: ChildRuns | None = None,
@@ -498,12 +499,11 @@ class Paused(Signal):
         self.on_expiry = on_expiry  # the default response; None: the node fails
         self.groups = tuple(groups)  # who may respond; empty: anyone
         self.show = show or {}  # data to show to the person
-        self.workflow = workflow  # of the child run
-        self.params = params or {}
+        self.workflow, self.params = workflow, params or {}  # of the child run
         self.initial = initial  # the response with which the form begins, as JSON
         self.not_by = not_by  # who may not: "launcher", "previous", or "" (all may)
-        self.votes = votes  # number of persons who have to respond
-        self.veto = veto  # the values with which one response ends the vote
+        self.votes, self.veto = votes, veto  # how many respond; what ends the vote
+        self.escalation = escalation  # when it goes to which group; None: never
         self.event, self.key = event, key  # the name of the event, and its key
         self.children = children  # in place of `params`, if there are several
         self.parts = tuple(parts)  # the waits of which the first one counts

@@ -30,6 +30,7 @@ from .errors import (
     class_name,
     describe,
 )
+from .escalation import checked_escalation
 from .frozen import Json, freeze
 from .nodes import Kind, WaitingNode, is_async
 from .round_trip import abbreviate, error_text
@@ -64,6 +65,8 @@ class Approval(WaitingNode):
         not_by: NotBy | None,
         votes: int,
         veto: Mapping[str, Any] | None,
+        escalate_after: timedelta | None,
+        escalate_to: str | None,
         name: str,
     ) -> None:
         super().__init__(name, doc=question)
@@ -82,6 +85,9 @@ class Approval(WaitingNode):
         self.votes = votes
         where = f"The approval “{name or question}” has"
         self.veto = checked_veto(answer, veto, votes=votes, where=where)
+        self.escalation = checked_escalation(
+            escalate_after, escalate_to, within=within, where=where
+        )
         check_storable(answer, f"The answer to {question!r}")
         self.form: dict[str, Any] = dict(schema(answer))
         self.on_expiry, self._expiry_json = checked_expiry(
@@ -132,11 +138,12 @@ class Approval(WaitingNode):
         return kind(value=given, by=answer.by, at=answer.at, comment=answer.comment)
 
     def _pause(self, state: State, context: NodeContext) -> Paused:
+        until = self._expiry_time(state, context)
         return Paused(
             "approval",
             question=self.question.format(s=state),
             form=self.form,
-            until=self._expiry_time(state, context),
+            until=until,
             on_expiry=self._expiry_json,
             groups=self.groups,
             show=_json(self.show(state)) if self.show else {},
@@ -144,7 +151,26 @@ class Approval(WaitingNode):
             not_by=self.not_by,
             votes=self.votes,
             veto=self.veto,
+            escalation=self._escalation_at(until, context),
         )
+
+    def _escalation_at(
+        self, until: datetime | None, context: NodeContext
+    ) -> tuple[datetime, str] | None:
+        """Return when the approval goes to which group; None if it expires before.
+
+        Raises ApprovalNotRequested.
+        """
+        if self.escalation is None:
+            return None
+        try:
+            found = time_after(context.clock.now(), self.escalation.after)
+        except ValueError as error:
+            raise ApprovalNotRequested(
+                context.node, f"escalate_after= of {error}"
+            ) from error
+        is_before = until is None or found < until
+        return (found, self.escalation.to) if is_before else None
 
     def _expiry_time(self, state: State, context: NodeContext) -> datetime | None:
         """Return when the approval expires. Raises ApprovalNotRequested."""
@@ -301,6 +327,8 @@ def approval(  # noqa: PLR0913 - all but the first three are options
     not_by: NotBy | None = None,
     votes: int = 1,
     veto: Mapping[str, Any] | None = None,
+    escalate_after: timedelta | None = None,
+    escalate_to: str | None = None,
     name: str = "",
 ) -> WaitingNode:
     """Return a node that shows `question` to a person and stores the answer in field `into`.
@@ -318,6 +346,8 @@ def approval(  # noqa: PLR0913 - all but the first three are options
     - `votes`: how many persons have to answer; from 2 on, the field is a `tuple[Vote[…], ...]`.
     - `veto`: values by field, such as `{"outcome": "reject"}`: one answer with all of them ends
       the vote.
+    - `escalate_after`, `escalate_to`: for how long it waits before it goes to a group, whose
+      members are notified and may answer then.
     """
     return Approval(
         question,
@@ -331,6 +361,8 @@ def approval(  # noqa: PLR0913 - all but the first three are options
         not_by=not_by,
         votes=votes,
         veto=veto,
+        escalate_after=escalate_after,
+        escalate_to=escalate_to,
         name=name,
     )
 

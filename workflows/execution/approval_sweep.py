@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from workflows.access import permissions
+from workflows.execution import approval_escalations
 from workflows.infra import clock
 from workflows.models import (
     ApprovalAssignment,
@@ -39,6 +40,7 @@ READ: Final = (
 
 def sweep() -> Iterator[UUID]:
     """Yield the runs of which pages have to show something else."""
+    yield from approval_escalations.escalate_due()
     ended = Q(expires_at__lte=clock.now()) | ~Q(approval__status=ApprovalStatus.OPEN)
     expired = ApprovalClaim.objects.filter(ended).select_related("approval")
     for claim in expired.only("approval", "approval__run").order_by("pk")[:MAX_ROWS]:

@@ -12,6 +12,7 @@ from workflows.audit.row_adapters import stage_row
 from workflows.engine import Answer
 from workflows.engine.failure_questions import FailurePause
 from workflows.execution import (
+    approval_escalations,
     child_group_rows,
     event_delivery,
     launching,
@@ -22,6 +23,7 @@ from workflows.models import (
     Approval,
     ApprovalAssignment,
     ApprovalClaim,
+    ApprovalEscalation,
     ApprovalKind,
     ApprovalReminder,
     ApprovalSnooze,
@@ -180,8 +182,11 @@ def _open_approval(run: Run, paused: Paused) -> None:
             ApprovalAssignment,
             ApprovalSnooze,
             ApprovalReminder,
+            ApprovalEscalation,
         ):
             rows.objects.filter(approval=approval).delete()
+    if paused.escalation is not None:
+        approval_escalations.declare(approval, *paused.escalation)
 
 
 def _kind_of(paused: Paused) -> ApprovalKind:

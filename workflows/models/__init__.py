@@ -15,6 +15,7 @@ from workflows.models.alerts import AlertIncident, AlertMetric, AlertRule
 from workflows.models.approval_handling import (
     ApprovalAssignment,
     ApprovalClaim,
+    ApprovalEscalation,
     ApprovalReminder,
     ApprovalSnooze,
 )
@@ -149,6 +150,7 @@ __all__ = [
     "Approval",
     "ApprovalAssignment",
     "ApprovalClaim",
+    "ApprovalEscalation",
     "ApprovalKind",
     "ApprovalReminder",
     "ApprovalSnooze",

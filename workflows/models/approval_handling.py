@@ -103,3 +103,30 @@ class ApprovalReminder(models.Model):
     def __str__(self) -> str:
         """Return the name of the person who reminded."""
         return self.person_name
+
+
+class ApprovalEscalation(models.Model):
+    """When an open approval goes to another group as declared, or went there."""
+
+    approval = models.OneToOneField(
+        Approval, on_delete=models.CASCADE, related_name="escalation"
+    )
+    to = models.CharField(max_length=MAX_NAME_LENGTH)  # name of the group
+    due_at = models.DateTimeField()
+    escalated_at = models.DateTimeField(null=True)  # null: not yet
+    by_name = models.CharField(max_length=MAX_NAME_LENGTH, blank=True, default="")
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        indexes: ClassVar = [
+            # those that a sweep makes next
+            models.Index(
+                fields=["due_at"],
+                condition=models.Q(escalated_at=None),
+                name="escalation_due",
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return the name of the group."""
+        return self.to

@@ -27,6 +27,7 @@ class EventKind(models.TextChoices):
     APPROVAL_ANSWERED = "approval.answered", "Approval answered"
     APPROVAL_EXPIRED = "approval.expired", "Approval expired"
     APPROVAL_REASSIGNED = "approval.reassigned", "Approval reassigned"
+    APPROVAL_ESCALATED = "approval.escalated", "Approval escalated"
     APPROVAL_REMINDED = "approval.reminded", "Reminder of an approval"
     SCHEDULE_MISSED = "schedule.missed", "Schedule launched nothing"
     EVENT_SENT = "event.sent", "Event sent"

@@ -34,7 +34,8 @@ ACTION_PATHS = frozenset(
     {
         *("cancel", "resume", "fork", "delete", "pin", "golden", "assess"),
         *("respond", "notes", "labels", "promote"),
-        *("claim", "release-approval", "reassign", "snooze", "remind"),
+        *("claim", "release-approval", "reassign", "escalate"),
+        *("snooze", "remind"),
     }
 )
 TEXT_FIELDS = {"reason": "Reason", "text": "Note"}

@@ -138,6 +138,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(
         "runs/<uuid:run_id>/reassign/", approval_handling.reassign, name="run-reassign"
     ),
+    path(
+        "runs/<uuid:run_id>/escalate/", approval_handling.escalate, name="run-escalate"
+    ),
     path("runs/<uuid:run_id>/snooze/", approval_handling.snooze, name="run-snooze"),
     path("runs/<uuid:run_id>/remind/", approval_handling.remind, name="run-remind"),
     path("runs/<uuid:run_id>/result.json", history.result, name="run-result"),

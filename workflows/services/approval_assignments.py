@@ -7,23 +7,21 @@ them. A reminder notifies the assignee, or else the members of the approvers' gr
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
 from workflows.audit import audit_events
+from workflows.execution import approval_changes
 from workflows.models import (
     Approval,
     ApprovalAssignment,
-    ApprovalClaim,
     ApprovalReminder,
     EventKind,
-    OutboxEvent,
     Status,
 )
 from workflows.services import approvals
-from workflows.services.approval_claims import record_change
 from workflows.services.approval_errors import InvalidAssignee, RemindedAlready
 
 if TYPE_CHECKING:
@@ -53,26 +51,17 @@ def reassign(
         raise _cannot_respond(person)
     before = assignment_of(approval)
     name = person.username if person else str(to)
-    found, _ = ApprovalAssignment.objects.update_or_create(
-        approval=approval,
-        defaults={
-            "person": person,
-            "name": name,
-            "assigned_by_name": by.get_username(),
-            "reason": reason,
-            "created_at": timezone.now(),
-        },
+    found = approval_changes.assign(
+        *(approval, name, person), by_name=by.get_username(), reason=reason
     )
-    claims = ApprovalClaim.objects.filter(approval=approval)
-    (claims.exclude(person=person) if person else claims).delete()
-    record_change(
+    approval_changes.record_change(
         *(approval, "reassign approval"),
         by=by,
         before=before.name if before else None,
         after=name,
         reason=reason,
     )
-    _write(EventKind.APPROVAL_REASSIGNED, approval, found)
+    approval_changes.write_event(EventKind.APPROVAL_REASSIGNED, approval, found)
     return found
 
 
@@ -134,21 +123,4 @@ def remind(approval: Approval, *, by: AbstractBaseUser) -> None:
         after=Status.WAITING,
         changed=({}, {"step": approval.sequence, "to": found.name if found else None}),
     )
-    _write(EventKind.APPROVAL_REMINDED, approval, found)
-
-
-def _write(kind: EventKind, approval: Approval, to: ApprovalAssignment | None) -> None:
-    """Write an event that is addressed to people, whether they follow approvals or not."""
-    facts: dict[str, Any] = {
-        "approval": approval.pk,
-        "node": approval.node_name,
-        "sequence": approval.sequence,
-        "person": to.person_id if to else None,
-        "group": to.name if to and to.person_id is None else "",
-    }
-    OutboxEvent.objects.create(
-        kind=kind,
-        workflow_name=approval.run.workflow_name,
-        run_id=approval.run_id,
-        facts=facts,
-    )
+    approval_changes.write_event(EventKind.APPROVAL_REMINDED, approval, found)

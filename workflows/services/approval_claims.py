@@ -12,16 +12,12 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.utils import timezone
 
-from workflows.audit import audit_events
-from workflows.infra import notifications
-from workflows.models import Approval, ApprovalAssignment, ApprovalClaim, Run, Status
+from workflows.execution.approval_changes import record_change
+from workflows.models import Approval, ApprovalAssignment, ApprovalClaim
 from workflows.services import approvals
 from workflows.services.approval_errors import AlreadyClaimed, NotClaimed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
     from django.contrib.auth.models import AbstractBaseUser
 
 
@@ -69,32 +65,6 @@ def release(approval: Approval, *, by: AbstractBaseUser) -> None:
             one.delete()
     before = ", ".join(dict.fromkeys(names))
     record_change(approval, "release approval", by=by, before=before, after=None)
-
-
-def record_change(  # noqa: PLR0913 - fields of an event
-    approval: Approval,
-    action: str,
-    *,
-    by: AbstractBaseUser | None,
-    before: str | None,
-    after: str | None,
-    reason: str = "",
-) -> None:
-    """Append the audit event of a change of who works on an approval; update open pages."""
-    changed: tuple[Mapping[str, Any], Mapping[str, Any]] = (
-        {"step": approval.sequence, "person": before},
-        {"step": approval.sequence, "person": after},
-    )
-    audit_events.record(
-        approval.run,
-        action,
-        by=by,
-        reason=reason,
-        after=Status.WAITING,
-        changed=changed,
-    )
-    Run.objects.filter(pk=approval.run_id).touch()
-    notifications.changed_on_commit(approval.run_id)
 
 
 def _stored(approval: Approval) -> ApprovalClaim | None:

@@ -23,6 +23,12 @@ class RemindedAlready(RequestError):
     status = 409
 
 
+class NotEscalated(RequestError):
+    """The approval declares no escalation, or was escalated already."""
+
+    status = 409
+
+
 class InvalidAssignee(InputInvalid):
     """The person or group cannot respond to the approval."""
 

@@ -11,6 +11,7 @@ from django.db import transaction
 from workflows.access import permissions
 from workflows.audit import audit_events
 from workflows.errors import AlreadyAnswered
+from workflows.execution import approval_escalations
 from workflows.infra import notifications
 from workflows.models import Run
 from workflows.services import (
@@ -19,6 +20,7 @@ from workflows.services import (
     approval_snoozes,
     approvals,
 )
+from workflows.services.approval_errors import NotEscalated
 from workflows.services.reviews import Reviews
 
 if TYPE_CHECKING:
@@ -29,7 +31,12 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser
 
     from workflows.engine.errors import RequestError
-    from workflows.models import Approval, ApprovalAssignment, ApprovalClaim
+    from workflows.models import (
+        Approval,
+        ApprovalAssignment,
+        ApprovalClaim,
+        ApprovalEscalation,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class Responded:
 
 
 class ApprovalHandling(Reviews):
-    """Claims, assignments, snoozes and reminders of approvals."""
+    """Claims, assignments, escalations, snoozes and reminders of approvals."""
 
     def claim_approval(
         self, run_id: UUID | str, *, by: AbstractBaseUser, sequence: int | None = None
@@ -98,6 +105,29 @@ class ApprovalHandling(Reviews):
             return approval_assignments.reassign(
                 approval, assignee, by=by, reason=reason
             )
+
+    def escalate_approval(
+        self,
+        run_id: UUID | str,
+        *,
+        by: AbstractBaseUser,
+        reason: str = "",
+        sequence: int | None = None,
+    ) -> ApprovalEscalation:
+        """Let the open approval of a run go to the group that its workflow declares, now.
+
+        Its members are notified and may respond from then on. Raises the errors of
+        `claim_approval`, NotEscalated, ReasonTooLong.
+        """
+        audit_events.check_length(reason)
+        with self._locked_approval(run_id, by, sequence) as approval:
+            found = approval_escalations.escalation_of(approval)
+            if found is None:
+                raise NotEscalated("This approval goes to no other group.")
+            if not approval_escalations.escalate(approval, by=by, reason=reason):
+                raise NotEscalated(f"It was escalated to {found.to} already.")
+            found.refresh_from_db()
+            return found
 
     def snooze_approval(
         self,

@@ -23,6 +23,7 @@ from workflows.api.representations_waits import wait
 from workflows.api.requests import visible_run_of
 from workflows.api.schemas_live import RunEvent
 from workflows.errors import InvalidCursor
+from workflows.execution.approval_escalations import escalation_of
 from workflows.models import Approval, EventWait, StageStatus, Status, current_stage
 from workflows.models.current_stages import ACTIVE_STATUSES
 from workflows.pages.lists.event_waits import can_wait_for_events
@@ -251,7 +252,7 @@ def _approvals(run: Run, known: Position) -> list[Approval]:
     sequence, tag = known.approval
     rows = Approval.objects.filter(run=run, sequence__gte=sequence)
     found = rows.select_related(
-        "run", "responded_by", "claim", "assignment"
+        "run", "responded_by", "claim", "assignment", "escalation"
     ).prefetch_related("votes")
     found = found.order_by("sequence")
     return [row for row in found if _approval_key(row) != (sequence, tag)]
@@ -264,6 +265,8 @@ def _approval_key(row: Approval) -> tuple[int, str]:
     assignment = assignment_of(row)
     work = f" {claim.person_name}" if claim else ""
     work += f" → {assignment.name}" if assignment else ""
+    escalation = escalation_of(row)
+    work += f" ↑ {escalation.escalated_at}" if escalation else ""
     return row.sequence, sha256(
         f"{row.status} {row.responded_at}{votes}{work}".encode()
     ).hexdigest()[:8]

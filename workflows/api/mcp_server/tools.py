@@ -166,6 +166,26 @@ async def respond(
     return found
 
 
+async def respond_to_several(
+    runs: Annotated[
+        list[UUID],
+        Field(
+            min_length=1, max_length=MAX_ROWS, description="Whose approvals are open."
+        ),
+    ],
+    value: Annotated[dict[str, Any], Field(description="Fits the form of each.")],
+    reason: Reason,
+) -> list[dict[str, Any]]:
+    """Give the open approvals of several runs one response; each is saved or refused by itself."""
+    body = {
+        "approvals": [{"run": str(run)} for run in runs],
+        "value": value,
+        "reason": reason,
+    }
+    found: list[dict[str, Any]] = await caller.get().post("/approvals/respond", body)
+    return found
+
+
 async def claim_approval(run: RunId) -> dict[str, Any]:
     """Show people that you work on the open approval of a run; they may still respond."""
     found: dict[str, Any] = await caller.get().post(f"/approvals/{run}/claim", {})
@@ -175,6 +195,14 @@ async def claim_approval(run: RunId) -> dict[str, Any]:
 async def release_approval(run: RunId) -> dict[str, Any]:
     """End the claim and the assignment of the open approval of a run."""
     found: dict[str, Any] = await caller.get().post(f"/approvals/{run}/release", {})
+    return found
+
+
+async def escalate_approval(run: RunId, reason: Reason) -> dict[str, Any]:
+    """Let the open approval of a run go to the group that its workflow declares."""
+    found: dict[str, Any] = await caller.get().post(
+        f"/approvals/{run}/escalate", {"reason": reason}
+    )
     return found
 
 
@@ -231,8 +259,10 @@ def make_server(version: str) -> MCPServer:
         (explain_decisions, READS),
         (list_approvals, READS),
         (respond, CHANGES),
+        (respond_to_several, CHANGES),
         (claim_approval, CHANGES),
         (release_approval, CHANGES),
+        (escalate_approval, CHANGES),
         (list_waits, READS),
         (send_event, CHANGES),
         (cancel_run, CHANGES),

@@ -21,6 +21,7 @@ from workflows.api.schemas import (
 )
 from workflows.api.schemas_approvals import (
     ApprovalRef,
+    Escalation,
     Reassignment,
     ResponseResult,
     Responses,
@@ -60,7 +61,9 @@ def list_run_approvals(request: ApiRequest, run_id: UUID) -> Any:
     """List the approvals of a run, newest first."""
     run = visible_run(request, run_id)
     rows = Approval.objects.filter(run=run_id)
-    rows = rows.select_related("run", "responded_by", "claim", "assignment")
+    rows = rows.select_related(
+        "run", "responded_by", "claim", "assignment", "escalation"
+    )
     rows = rows.prefetch_related("votes")
     return [
         representations.approval(row, request.user) for row in redact_rows(run, rows)
@@ -122,6 +125,20 @@ def reassign_approval(request: ApiRequest, run_id: UUID, body: Reassignment) -> 
         by=request.user,
         reason=body.reason,
         sequence=body.sequence,
+    )
+    return _approval(request, run_id)
+
+
+@router.post(
+    "/{uuid:run_id}/escalate", response={200: ApprovalOut, **errors(403, 404, 409)}
+)
+def escalate_approval(request: ApiRequest, run_id: UUID, body: Escalation) -> Any:
+    """Let the open approval of a run go to the group that its workflow declares, at once.
+
+    Its members are notified and may respond from then on; others still may.
+    """
+    system.escalate_approval(
+        run_id, by=request.user, reason=body.reason, sequence=body.sequence
     )
     return _approval(request, run_id)
 

@@ -16,6 +16,7 @@ from django.db.models import (
 )
 
 from workflows.access import permissions
+from workflows.execution.approval_escalations import escalation_of
 from workflows.infra import clock
 from workflows.models import (
     Approval,
@@ -162,7 +163,9 @@ def open_page(  # noqa: PLR0913 - options of a page
     rows = open_for(granted, person_id)
     rows = rows.filter(only) if only is not None else rows
     rows = (
-        rows.select_related("run", "claim", "assignment").prefetch_related("votes")
+        rows.select_related(
+            "run", "claim", "assignment", "escalation"
+        ).prefetch_related("votes")
         if whole
         else _with_runs(rows)
     )
@@ -230,13 +233,14 @@ def with_refusals(rows: Iterable[Approval], person_id: int) -> Iterator[Approval
         row.expiry = approvals.expiry_text(row)  # type: ignore[attr-defined]  # for templates
         row.claimed = claim_of(row)  # type: ignore[attr-defined]  # for templates
         row.assigned = assignment_of(row)  # type: ignore[attr-defined]  # for templates
+        row.escalates = escalation_of(row)  # type: ignore[attr-defined]  # for templates
         yield row
 
 
 def _with_runs(rows: ApprovalQuerySet) -> ApprovalQuerySet:
-    return rows.select_related("run", "run__launched_by", "claim", "assignment").defer(
-        *UNUSED
-    )
+    return rows.select_related(
+        "run", "run__launched_by", "claim", "assignment", "escalation"
+    ).defer(*UNUSED)
 
 
 def _mine(granted: Permissions) -> WorkflowSet:
@@ -247,12 +251,15 @@ def _mine(granted: Permissions) -> WorkflowSet:
 def list_answered(granted: Permissions, count: int) -> list[Approval]:
     """Return the most recently closed approvals, newest first."""
     closed = Approval.objects.exclude(status=ApprovalStatus.OPEN)
-    closed = closed.filter(inherited_from=None).select_related("run", "responded_by")
+    closed = closed.filter(inherited_from=None).select_related(
+        "run", "responded_by", "escalation"
+    )
     if not granted.read.are_all:
         closed = closed.filter(granted.read.q(WORKFLOW))
     rows = list(closed.defer(*UNUSED).order_by("-responded_at")[:count])
     prefetch_related_objects([row for row in rows if row.votes_needed > 1], "votes")
     for row in rows:
+        row.escalates = escalation_of(row)  # type: ignore[attr-defined]  # for templates
         row.responders = approvals.responders(row)  # type: ignore[attr-defined]  # for templates
         row.outcome = approvals.response_text(row.response)  # type: ignore[attr-defined]  # for templates
     return rows

@@ -17,10 +17,12 @@ from django.urls import reverse
 
 from workflows.access.permissions import documents_for, is_approver
 from workflows.audit.file_verification import ADD_FILE
+from workflows.execution.approval_escalations import escalation_of
 from workflows.models import (
     Approval,
     ApprovalAssignment,
     ApprovalClaim,
+    ApprovalEscalation,
     ApprovalKind,
     ApprovalStatus,
     ApprovalVote,
@@ -107,7 +109,9 @@ class ApprovalSection(Section):
 
     @cached_property
     def approval(self) -> Approval | None:
-        rows = self.run.approvals.select_related("responded_by", "claim", "assignment")
+        rows = self.run.approvals.select_related(
+            "responded_by", "claim", "assignment", "escalation"
+        )
         rows = rows.order_by("-sequence")
         newest = redaction.redact_rows(self.run, rows[:1])
         return newest[0] if newest else None
@@ -143,6 +147,13 @@ class ApprovalSection(Section):
         if found is not None and redaction.is_redacted(self.approval):
             found.reason = ""
         return found
+
+    @property
+    def escalation(self) -> ApprovalEscalation | None:
+        """To whom the approval goes without a response, or went."""
+        found = escalation_of(self.approval) if self.approval else None
+        is_shown = found and (found.escalated_at or self.has_open_approval)
+        return found if is_shown else None
 
     @property
     def assignees(self) -> Sequence[str]:

@@ -70,6 +70,21 @@ def reassign(request: HtmxRequest, run_id: UUID) -> HttpResponse:
 @posts_only
 @members_only
 @answers_request_errors
+def escalate(request: HtmxRequest, run_id: UUID) -> HttpResponse:
+    """Let the approval of a run go to the group that its workflow declares, now."""
+    found = system.escalate_approval(
+        run_id,
+        by=request.user,
+        reason=reason_of(request),
+        sequence=_sequence(request),
+    )
+    messages.success(request, f"Escalated to {found.to}, whose members are notified.")
+    return _after(request, run_id)
+
+
+@posts_only
+@members_only
+@answers_request_errors
 def snooze(request: HtmxRequest, run_id: UUID) -> HttpResponse:
     """Hide the approval of a run from the lists of the user; without hours, show it again."""
     hours = int_in(request.POST, "hours") or 0

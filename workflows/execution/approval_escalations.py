@@ -1,0 +1,119 @@
+"""Escalations: an approval without a response goes to the group that its workflow declares.
+
+The members of the group are notified, and may respond from then on: it is added to the
+approvers. Everyone else may still respond. A claim or a reassignment does not stop it; both end
+with it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from workflows.execution import approval_changes
+from workflows.infra import clock
+from workflows.models import (
+    Approval,
+    ApprovalAssignment,
+    ApprovalEscalation,
+    ApprovalStatus,
+    EventKind,
+    Run,
+)
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterator
+    from uuid import UUID
+
+    from django.contrib.auth.models import AbstractBaseUser
+
+logger = logging.getLogger(__name__)
+
+MAX_ROWS = 500  # of one sweep
+
+
+def declare(approval: Approval, at: dt.datetime, to: str) -> None:
+    """Store when a new approval goes to which group."""
+    ApprovalEscalation.objects.create(approval=approval, to=to, due_at=at)
+
+
+def escalation_of(approval: Approval) -> ApprovalEscalation | None:
+    """Return what an approval declares, None if it goes to no one."""
+    found: ApprovalEscalation | None = getattr(approval, "escalation", None)
+    return found
+
+
+def escalate_due() -> Iterator[UUID]:
+    """Escalate the approvals whose time has come; yield their runs, after the commit of each."""
+    due = ApprovalEscalation.objects.filter(escalated_at=None, due_at__lte=clock.now())
+    rows = due.select_related("approval").order_by("due_at")
+    found = list(rows.only("approval__run_id", "approval__status")[:MAX_ROWS])
+    closed = [row.pk for row in found if row.approval.status != ApprovalStatus.OPEN]
+    if closed:  # nobody has to respond any more
+        ended = ApprovalEscalation.objects.filter(pk__in=closed, escalated_at=None)
+        ended.exclude(approval__status=ApprovalStatus.OPEN).delete()
+    for row in found:
+        if row.pk in closed:
+            continue
+        run_id = row.approval.run_id
+        with transaction.atomic():
+            # the run first, as everywhere: a response locks it before its approval
+            Run.objects.select_for_update().only("pk").filter(pk=run_id).first()
+            is_mine = _take(row.approval_id)
+        if is_mine:
+            yield run_id
+
+
+def _take(approval_id: int) -> bool:
+    """Escalate an approval that is open and due, with its run locked."""
+    rows = Approval.objects.open().filter(
+        pk=approval_id,
+        escalation__escalated_at=None,
+        escalation__due_at__lte=clock.now(),
+    )
+    approval = rows.select_related("run", "escalation").first()
+    return approval is not None and escalate(approval, by=None)
+
+
+def escalate(
+    approval: Approval, *, by: AbstractBaseUser | None, reason: str = ""
+) -> bool:
+    """Let an open approval go to its group, with the run's row locked.
+
+    `by` is None when its time has come. Returns False if it declares no escalation, or went
+    there before.
+    """
+    now = clock.now()
+    mine = ApprovalEscalation.objects.filter(approval=approval, escalated_at=None)
+    by_name = by.get_username() if by else ""
+    if not mine.update(escalated_at=now, by_name=by_name):
+        return False
+    to = ApprovalEscalation.objects.get(approval=approval).to
+    if approval.groups and to not in approval.groups:
+        approval.groups = [*approval.groups, to]
+        Approval.objects.filter(pk=approval.pk).update(groups=approval.groups)
+    reason = reason or ("" if by else "No response in time.")
+    if not User.objects.filter(groups__name=to, is_active=True).exists():
+        # it is escalated all the same: members who are added later find it in their list
+        reason = f"{reason} {to} has no active member.".strip()
+        logger.warning(
+            "The approval of run %s goes to %s, which has no active member.",
+            *(approval.run_id, to),
+        )
+    before = ApprovalAssignment.objects.filter(approval=approval).first()
+    found = approval_changes.assign(
+        *(approval, to, None), by_name=by_name or "system", reason=reason, at=now
+    )
+    approval_changes.record_change(
+        *(approval, "escalate approval"),
+        by=by,
+        before=before.name if before else None,
+        after=to,
+        reason=reason,
+    )
+    approval_changes.write_event(EventKind.APPROVAL_ESCALATED, approval, found)
+    return True
