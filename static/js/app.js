@@ -206,6 +206,24 @@
     }
   });
 
+  // An update may remove the control that has the focus, such as Claim after a claim: then
+  // the focus goes to the nearest element that is left, not to the start of the page.
+  const FOCUSABLE = "a[href], button:not(:disabled), input:not([type=hidden]), select, textarea, summary";
+  let places = []; // ids of the focused element and of those around it
+  document.addEventListener("pointerdown", () => (places = []));
+  document.addEventListener("focusin", ({ target }) => {
+    places = [];
+    for (let one = target; one; one = one.parentElement) if (one.id) places.push(one.id);
+  });
+  document.addEventListener("htmx:after:swap", () => {
+    if (document.activeElement !== document.body) return;
+    for (const id of places) {
+      const left = document.getElementById(id);
+      const next = left?.matches(FOCUSABLE) ? left : left?.querySelector(FOCUSABLE);
+      if (next) return next.focus({ preventScroll: true });
+    }
+  });
+
   // filters apply on change; the button is for pages without scripts
   document.addEventListener("change", (event) => {
     const form = event.target.closest?.("form[data-filters]");

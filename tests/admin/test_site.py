@@ -13,6 +13,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from project.admin_site import GROUPS, OTHER, OperatorsSite
+from workflows.audit import audit_events
 from workflows.models import AuditEvent
 
 CSS = Path(__file__).parents[2] / "static" / "css"
@@ -65,3 +66,33 @@ def test_times_in_admin_have_the_day_first_and_seconds(admin_client: Client) -> 
     AuditEvent.objects.create(action="pause workflow", reason="stop", created_at=moment)
     content = admin_client.get("/admin/workflows/auditevent/").content.decode()
     assert "30 Nov 2026, 15:04:05" in content
+
+
+@pytest.mark.django_db
+def test_every_recorded_action_is_in_the_filter_by_subject(
+    admin_client: Client,
+) -> None:
+    for action in ("sign in", "add user", "cancel"):
+        AuditEvent.objects.create(action=action, reason=f"reason of {action}")
+    everything = admin_client.get("/admin/workflows/auditevent/").content.decode()
+    for name in (name for names in audit_events.ACTIONS.values() for name in names):
+        assert f">{name}</a>" in everything
+    assert everything.index("<summary>Accounts<") < everything.index(">sign in</a>")
+    assert "filter-group" in everything
+    assert '<details class="filter-group" open>' not in everything
+    chosen = admin_client.get("/admin/workflows/auditevent/?action=sign+in")
+    content = chosen.content.decode()
+    assert '<details class="filter-group" open>' in content
+    assert "reason of sign in" in content
+    assert "reason of add user" not in content
+    assert "/audit/?action=sign%20in" in content
+
+
+@pytest.mark.django_db
+def test_recorded_times_of_an_account_cannot_be_entered(
+    admin_client: Client, admin_user: User
+) -> None:
+    content = admin_client.get(f"/admin/auth/user/{admin_user.pk}/change/").content
+    assert b"Last login" in content
+    assert b'name="last_login' not in content
+    assert b'name="date_joined' not in content

@@ -12,7 +12,7 @@ from tests.browser.test_run_page import answer, launch, signed_in
 from tests.support.servers import RunningServer, running_server
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(300)]
-WIDTHS = (390, 768, 780, 830, 864, 960, 1024, 1440)
+WIDTHS = (390, 768, 780, 830, 864, 960, 1024, 1280, 1440)
 
 # texts of graphs that exceed the drawing, or overlap
 IN_GRAPHS = """() => [...document.querySelectorAll('.graph > svg')].flatMap((svg) => {

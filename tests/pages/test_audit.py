@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -275,3 +276,24 @@ def test_names_of_documents_are_redacted_in_admin_as_on_the_page(
     )
     for address in ("/admin/workflows/auditevent/", "/audit/"):
         assert "merger.pdf" not in page.get(address).content.decode(), address
+
+
+def test_the_listed_events_are_exported_with_sign_ins(
+    page: Client, sign_in: SignIn, alice: User
+) -> None:
+    make_audit_event(make_run(), action="sign in", reason="alice: password")
+    make_audit_event(make_run(), action="pause workflow", reason="=1+1")
+
+    def content(kind: str, **query: str) -> str:
+        answer = page.get(f"/audit/export.{kind}", query)
+        parts: Any = answer.streaming_content  # type: ignore[attr-defined]
+        text: str = b"".join(parts).decode("utf-8-sig")
+        return text
+
+    found = [json.loads(one) for one in content("jsonl", action="sign in").splitlines()]
+    assert [one["reason"] for one in found] == ["alice: password"]
+    assert "'=1+1" in content("csv"), "no spreadsheet evaluates it"
+    assert len(json.loads(content("json"))) == AuditEvent.objects.count()
+    assert "/audit/export.csv?action=sign+in" in text_of(page, "?action=sign+in")
+    assert page.get("/audit/export.xls").status_code == 404
+    assert sign_in(alice).get("/audit/export.csv").status_code == 403

@@ -19,6 +19,9 @@ from workflows.audit.verifier import Checker
 from workflows.engine import State, Workflow, approval, node, otherwise, predicate, when
 from workflows.infra.database_threads import run_in_db
 from workflows.models import BulkItem, Decision, Fork, ForkKind, Run, Stage, Status
+from workflows.pages.live.consumers import render_run_part, run_permissions_of
+from workflows.pages.run.shared_regions import POINT_IN_TIME, parts_of
+from workflows.pages.run.view_options import RunView
 from workflows.registry import registry
 from workflows.services.fork_plans import ForkRequest
 from workflows.system import system
@@ -127,6 +130,26 @@ async def test_a_step_is_rerun_with_an_edited_state(
     assert "B is a fork of A with another state after step 1." in compared
     assert "<code>amount</code>" in compared
     assert await run_in_db(lambda: Checker().run(fork.pk)) == []
+
+
+async def test_an_update_of_an_open_page_keeps_what_may_be_done_at_a_step(
+    workflow: Any, boss: User, sign_in: SignIn
+) -> None:
+    client = await run_in_db(lambda: sign_in(boss))
+    async with working():
+        origin = await finished()
+    answer = await run_in_db(client.get, f"/runs/{origin.pk}/")
+    shown = answer.content.decode()
+    viewer = await run_in_db(run_permissions_of, origin.pk, boss)
+    [part] = (
+        one
+        for one in parts_of(origin.pk, viewer, RunView())
+        if one.regions == POINT_IN_TIME
+    )
+    updated = (await run_in_db(render_run_part, part)).regions["run-path"]
+    for text in ("Rerun from here", "Take another edge", 'class="step-forks"'):
+        assert text in shown
+        assert updated.count(text) == shown.count(text), text
 
 
 async def test_a_reason_is_required(workflow: Any, boss: User, sign_in: SignIn) -> None:

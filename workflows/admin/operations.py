@@ -16,6 +16,8 @@ from workflows.models import AuditEvent, BulkJob, Run, Worker
 from workflows.models.operations import stored_actions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
@@ -63,10 +65,11 @@ class BulkJobAdmin(ReadOnlyAdmin):
 
 
 class ActionFilter(admin.SimpleListFilter):
-    """Filter by action, with the declared actions as choices."""
+    """Filter by action, with the declared actions by subject as choices."""
 
     title = "action"
     parameter_name = "action"
+    template = "admin/workflows/auditevent/action_filter.html"
 
     def lookups(
         self,
@@ -74,8 +77,17 @@ class ActionFilter(admin.SimpleListFilter):
         model_admin: Any,  # noqa: ARG002
     ) -> list[tuple[str, str]]:
         """Return the names."""
-        names = {one for known in audit_events.ACTIONS.values() for one in known}
-        return [(name, name) for name in sorted(names)]
+        known = audit_events.ACTIONS.values()
+        return [(name, name) for names in known for name in sorted(names)]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Yield the choices with their subject, of which the chosen one's is open."""
+        found = iter(super().choices(changelist))
+        yield {**next(found), "heading": ""}
+        for heading, names in audit_events.ACTIONS.items():
+            is_open = self.value() in names
+            for _ in names:
+                yield {**next(found), "heading": heading, "is_open": is_open}
 
     def queryset(
         self,
@@ -94,15 +106,15 @@ class AuditEventAdmin(ReadOnlyAdmin):
     """Audit events; kept after the deletion of their runs."""
 
     list_display = (
+        "created_at",
         "actor_name",
-        "address",
-        "token_name",
         "action_name",
         "about",
         "reason",
         "status_before",
         "status_after",
-        "created_at",
+        "address",
+        "token_name",
     )
     list_filter = (ActionFilter, "created_at")
     search_fields = ("actor_name", "reason", "=address", "=run__id")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.contrib import admin
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FLAGS = ("can_view", "can_launch", "can_operate", "can_approve", "can_read")
 GRANT, REVOKE = "grant permission", "revoke permission"  # audit actions
+RECORDED_FIELDS: Final = ("last_login", "date_joined")  # nobody enters them
 SUPERUSER_FIELDS = ("is_superuser", "user_permissions")  # editable by superusers only
 MESSAGES = "_messages"  # attribute of requests, of django.contrib.messages
 NOT_YOURS = (
@@ -245,7 +246,7 @@ class AccountAdmin(GrantingAdmin, UserAdmin):  # type: ignore[type-arg] # generi
         self, request: HttpRequest, obj: Model | None = None
     ) -> list[str]:
         """Return the fields that this person cannot change."""
-        fields = super().get_readonly_fields(request, obj)
+        fields = (*super().get_readonly_fields(request, obj), *RECORDED_FIELDS)
         own = ("groups",) if obj == request.user else ()
         return [*fields, *(() if _is_superuser(request) else (*SUPERUSER_FIELDS, *own))]
 

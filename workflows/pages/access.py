@@ -51,7 +51,18 @@ class RunPermissions:
 
     @property
     def for_timeline(self) -> RunPermissions:
-        """Return the permissions that affect the timeline, as its cache key."""
+        """Return the permissions that affect steps and graph, as their cache key."""
+        return RunPermissions(
+            read=self.read,
+            launch=self.launch,
+            operate=self.operate,
+            approve=self.approve,
+            note=self.note,
+        )
+
+    @property
+    def for_log(self) -> RunPermissions:
+        """Return the permissions that affect the log, as its cache key."""
         return RunPermissions(read=self.read)
 
     @property

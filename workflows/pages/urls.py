@@ -266,6 +266,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("workers/", workers.list_workers, name="workers"),
     # audit/
     path("audit/", audit.list_audit_events, name="audit"),
+    path("audit/export.<str:kind>", audit.export, name="audit-export"),
     # documents/
     path("documents/", documents.list_documents, name="documents"),
     path("documents/<uuid:document_id>/", documents.document, name="document"),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.providers.base import AuthError
 from django.conf import settings
@@ -119,6 +120,11 @@ class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc] # allauth has no t
     def get_totp_issuer(self) -> str:
         """Return the name that an authenticator app shows."""
         return "Signalbox"
+
+    def generate_authenticator_name(self, user: User, type: str) -> str:  # noqa: A002 - allauth's
+        """Return the name that is suggested for a new passkey."""
+        count = Authenticator.objects.filter(user=user, type=type).count()
+        return f"Passkey {count + 1}" if count else "Passkey"
 
     def encrypt(self, text: str) -> str:
         """Return the stored form of a secret."""

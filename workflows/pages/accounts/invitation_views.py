@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.forms import UserCreationForm
 from django.contrib.auth.models import Group, User
+from django.contrib.auth.password_validation import password_validators_help_texts
 from django.core.mail import EmailMessage
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
@@ -63,6 +64,8 @@ class AccountForm(UserCreationForm):  # type: ignore[type-arg] # generic for typ
         super().__init__(*args, **options)
         self.fields["username"].label = "User name"
         self.fields["username"].help_text = ""
+        rules = " ".join(password_validators_help_texts())
+        self.fields["password1"].help_text = rules
         self.fields["password2"].label = "Confirm password"
         self.fields["password2"].help_text = ""
 

@@ -3,7 +3,7 @@
     frame       depends on all permissions of the viewer, at a point in time: status, notice,
                 approval, details, and the number of open approvals
     navigation  that number alone, where it depends on the viewer
-    point       graph, timeline and steps at a point in time
+    point       graph, timeline and steps at a point in time, with what may be done at each step
     panel       the selected node or edge
     log         the lines of a filter
 
@@ -80,9 +80,8 @@ def parts_of(
     yield Part(run_id, POINT_IN_TIME, RunView(at=view.at, scale=view.scale), shared)
     selected = RunView(at=view.at, node=view.node, edge=view.edge)
     yield Part(run_id, PANEL, selected, shared)
-    yield Part(
-        run_id, LOG, RunView(at=view.at, level=view.level, find=view.find), shared
-    )
+    filtered = RunView(at=view.at, level=view.level, find=view.find)
+    yield Part(run_id, LOG, filtered, permissions.for_log)
 
 
 def render_part(page: RunPage, names: tuple[str, ...]) -> dict[str, str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django.http import Http404
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from workflows.access import permissions
@@ -16,14 +18,17 @@ from workflows.models import AuditEvent
 from workflows.pages.access import members_only
 from workflows.pages.catalog import title_of
 from workflows.pages.lists import period
+from workflows.pages.lists.audit_export import AuditExport
 from workflows.pages.lists.audit_filters import AuditFilters, can_read
+from workflows.pages.lists.export import KINDS
 from workflows.pages.query_string import int_in
 from workflows.pages.request_errors import answers_request_errors
+from workflows.pages.streaming import streamed
 from workflows.pages.visible_rows import existing_runs
 from workflows.system import system
 
 if TYPE_CHECKING:
-    from django.http import HttpResponse
+    from django.http import HttpResponse, StreamingHttpResponse
 
     from workflows.pages.requests import HtmxRequest
 
@@ -89,3 +94,22 @@ def list_audit_events(request: HtmxRequest) -> HttpResponse:
         "spans": period.CHOICES,
     }
     return render(request, "audit/list.html", context)
+
+
+@require_safe
+@members_only
+@answers_request_errors
+def export(request: HtmxRequest, kind: str) -> StreamingHttpResponse:
+    """Stream the matching events as a file. Raises TooManyDownloads."""
+    permissions.require(permissions.can_audit(request.user), "view the audit log")
+    if kind not in KINDS:
+        raise Http404
+    filters = AuditFilters.read(request.GET.dict())
+    response = streamed(
+        request,
+        AuditExport(filters, request.user, kind).parts,
+        name=f"audit-{timezone.now():%Y-%m-%d-%H%M}-UTC.{kind}",
+        content_type=KINDS[kind],
+    )
+    response["Cache-Control"] = "no-store"
+    return response
