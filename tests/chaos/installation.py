@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import psycopg
 
-from project.env import ROOT
 from tests.chaos.proxy import Address, Proxy
 from tests.crash.visitor import Visitor
+from tests.support import fork_server
+from tests.support.fork_server import ForkedProcess
 from tests.support.servers import SECRET_KEY, OwnRedis, free_port, own_environment
 
 if TYPE_CHECKING:
@@ -52,8 +51,7 @@ class Process:
         self._arguments = arguments
         self._environment = environment
         self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
-        self._file: IO[bytes] | None = None
+        self._process: ForkedProcess | None = None
         self._may_start = 0.0  # on the monotonic clock
 
     def keep_running(self) -> None:
@@ -66,13 +64,10 @@ class Process:
             self._process = None
             self._may_start = time.monotonic() + RESTART_SECONDS
         if time.monotonic() >= self._may_start:
-            self._file = self._file or self._log.open("ab")
-            self._process = subprocess.Popen(
-                [sys.executable, "manage.py", *self._arguments],
-                cwd=ROOT,
-                env=self._environment,
-                stdout=self._file,
-                stderr=subprocess.STDOUT,
+            self._process = fork_server.start(
+                ["manage.py", *self._arguments],
+                environment=self._environment,
+                output=self._log,
             )
 
     def signal(self, number: int) -> None:
@@ -87,8 +82,6 @@ class Process:
             self.signal(signal.SIGCONT)
             self._process.kill()
             self._process.wait()
-        if self._file is not None:
-            self._file.close()
 
 
 class Services:
@@ -160,13 +153,10 @@ class Services:
 
     def _prepare(self) -> None:
         (self.home / "data").mkdir(exist_ok=True)
-        done = subprocess.run(
-            [sys.executable, "manage.py", "prepare"],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
+        done = fork_server.run(
+            ["manage.py", "prepare"],
+            environment=self.environment,
+            timeout=START_SECONDS,
         )
         assert done.returncode == 0, done.stderr
 

@@ -7,15 +7,14 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from project.env import ROOT
+from tests.support import fork_server
+from tests.support.fork_server import ForkedProcess
 from tests.support.servers import HOME, SECRET_KEY, migrated_file, own_environment
 
 TIMEOUT_SECONDS = 60  # fails a test that would block forever
@@ -98,36 +97,25 @@ class Installation:
         return [line.split() for line in text.splitlines()]
 
     def _run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=TIMEOUT_SECONDS * 5,
+        done = fork_server.run(
+            arguments, environment=self.environment, timeout=TIMEOUT_SECONDS * 5
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     @contextmanager
-    def process(
-        self, *arguments: str, **environment: str
-    ) -> Iterator[subprocess.Popen[bytes]]:
+    def process(self, *arguments: str, **environment: str) -> Iterator[ForkedProcess]:
         """Run a management command during the block; write its output to a log."""
         name = "-".join(word.strip("-") for word in arguments)
-        with (self.home / f"{name}-{time.monotonic_ns()}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "manage.py", *arguments],
-                cwd=ROOT,
-                env=self.environment | environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-            try:
-                yield process
-            finally:
-                kill(process)
+        process = fork_server.start(
+            ["manage.py", *arguments],
+            environment=self.environment | environment,
+            output=self.home / f"{name}-{time.monotonic_ns()}.log",
+        )
+        try:
+            yield process
+        finally:
+            kill(process)
 
     def worker(self, name: str, capacity: int = 50, **environment: str) -> Any:
         """Run a worker process."""
@@ -139,7 +127,7 @@ class Installation:
         return "\n".join(path.read_text() for path in sorted(self.home.glob("*.log")))
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: ForkedProcess) -> None:
     """Kill a process with SIGKILL."""
     if process.poll() is None:
         process.send_signal(signal.SIGCONT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 
 from tests.crash.histories import check_history, run_of, wait_until_ended
 from tests.crash.processes import Installation, kill, wait_for
+from tests.support.fork_server import ForkedProcess
 
 pytestmark = pytest.mark.crash
 
@@ -177,41 +178,28 @@ def test_a_killed_parallel_node_runs_only_what_had_not_finished(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "moments",
-    [
-        ["before 2", "after 2"],
-        pytest.param(
-            ["before 1", "after 1", "before 2", "after 2"],
-            marks=[pytest.mark.slow, pytest.mark.timeout(600)],
-        ),
-    ],
-)
+@pytest.mark.timeout(600)
 def test_a_run_survives_kills_at_every_commit_of_every_step(
-    installation: Installation, moments: list[str]
+    installation: Installation,
 ) -> None:
-    # The first commit of a worker records the start of a node, the second its end. Each
-    # of these workers completes at most one step, and dies before or after the commit.
-    rounds = 1
+    # A worker commits a step together with the start of the next one, and the claim
+    # records the start of the first: a worker killed after its second commit has
+    # completed two steps.
+    rounds = 4
+    moments = [f"{when} {commit}" for commit in (1, 2) for when in ("before", "after")]
     (run_id,) = installation.launch(rounds=rounds)
-    for step in range(1, rounds + 3):
-        for moment in moments:
-            with installation.worker(
-                f"{step}-{moment[0]}{moment[-1]}", KILL_AT=moment
-            ) as worker:
-                assert worker.wait(60) == -signal.SIGKILL
-    with installation.worker("last"):
-        report = wait_until_ended(installation)
+    kills = kill_until_ended(installation, runs=1, moments=moments)
+    assert kills > len(moments), "every moment at least once"
+    report = wait_until_ended(installation)
     check_history(report, rounds)
+    nodes = ("begin", *["work"] * rounds, "finish")
     recorded = Counter(
         s["node_name"] for s in report["stages"] if s["status"] == "completed"
     )
-    assert recorded == {"begin": 1, "work": 1, "finish": 1}
+    assert recorded == Counter(nodes)
     ran = Counter(installation.traces())
-    assert min(ran.values()) > 1, "unrecorded steps run again with the same key"
-    assert set(ran) == {
-        f"{run_id}/{n}/{i}" for i, n in enumerate(("begin", "work", "finish"), 1)
-    }
+    assert set(ran) == {f"{run_id}/{n}/{i}" for i, n in enumerate(nodes, 1)}
+    assert max(ran.values()) > 1, "unrecorded steps run again with the same key"
 
 
 @pytest.mark.slow
@@ -297,17 +285,25 @@ def test_each_element_has_one_child_run_over_kills_at_every_boundary(
     assert installation.ask(children) == [(elements, elements)]
 
 
-def kill_until_ended(installation: Installation, *, runs: int) -> int:
-    """Kill workers before and after their first commits until these runs have ended."""
+def kill_until_ended(
+    installation: Installation,
+    *,
+    runs: int,
+    moments: Sequence[str] = ("before 2", "after 2"),
+) -> int:
+    """Kill each worker at the next of the moments until these runs have ended.
+
+    Return the number of killed workers.
+    """
     ended = "SELECT COUNT(*) FROM workflows_run WHERE completed_at IS NOT NULL"
 
-    def is_over(worker: subprocess.Popen[bytes] | None = None) -> bool:
+    def is_over(worker: ForkedProcess | None = None) -> bool:
         is_killed = worker is not None and worker.poll() is not None
         return is_killed or installation.ask(ended) == [(runs,)]
 
     kills = 0
     while not is_over():
-        moment = ("before 2", "after 2")[kills % 2]
+        moment = moments[kills % len(moments)]
         with installation.worker(f"{kills}", KILL_AT=moment) as worker:
             wait_for(partial(is_over, worker), what="the worker to be killed")
         kills += 1
@@ -397,21 +393,10 @@ def test_a_worker_may_be_killed_at_every_boundary_of_branches(
     # The first commits of a worker record the start of the join and of the steps that are
     # left, those after them the end of a step, and of the join.
     (run_id,) = installation.launch(name="lanes")
-    ended = "SELECT COUNT(*) FROM workflows_run WHERE completed_at IS NOT NULL"
     moments = [
         f"{when} {commit}" for commit in (2, 3, 4) for when in ("before", "after")
     ]
-
-    def is_over(worker: subprocess.Popen[bytes] | None = None) -> bool:
-        is_killed = worker is not None and worker.poll() is not None
-        return is_killed or installation.ask(ended) == [(1,)]
-
-    kills = 0
-    while not is_over():
-        moment = moments[kills % len(moments)]
-        with installation.worker(f"{kills}", KILL_AT=moment) as worker:
-            wait_for(partial(is_over, worker), what="the worker to be killed")
-        kills += 1
+    kills = kill_until_ended(installation, runs=1, moments=moments)
     assert kills > len(moments), "every moment at least once"
     report = wait_until_ended(installation)
     (run,) = report["runs"]

