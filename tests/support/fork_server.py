@@ -112,7 +112,11 @@ class ForkServer:
             stdout=subprocess.PIPE,
             bufsize=0,
         )
-        atexit.register(self._process.kill)
+        atexit.register(self._stop)
+
+    def _stop(self) -> None:
+        self._process.kill()
+        self._process.communicate()  # closes the pipes
 
     def start(
         self,
