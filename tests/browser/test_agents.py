@@ -98,6 +98,7 @@ def test_an_agent_is_set_up_and_tried_with_streamed_output(
     launch_and_read_along(page, model_server)
 
 
+@pytest.mark.slow
 def test_an_agent_is_set_up_and_tried_without_scripts(
     visit: Visit, model_server: ModelServer
 ) -> None:

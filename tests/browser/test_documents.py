@@ -81,6 +81,7 @@ def test_a_document_is_deleted_by_keyboard_with_the_reason(
     expect(page.locator("#messages")).to_contain_text("“stray.pdf” deleted.")
 
 
+@pytest.mark.slow
 def test_the_form_works_without_scripts(visit: Visit, tmp_path: Path) -> None:
     page = visit(java_script_enabled=False)
     page.goto("/documents/")

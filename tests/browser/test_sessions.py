@@ -156,7 +156,8 @@ def test_signing_in_in_another_tab_loses_nothing_in_this_one(
     expect(page.locator(".note-text")).to_have_text("typed before")
 
 
-@pytest.mark.parametrize("scripts", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("scripts", [False, True])
 def test_all_fields_of_a_form_are_restored(
     visit: Visit, site: RunningServer, scripts: bool
 ) -> None:

@@ -30,6 +30,7 @@ def lines_of(installation: Installation, run: str) -> list[str]:
     return [message for (message,) in rows]
 
 
+@pytest.mark.slow
 def test_pages_respond_while_a_node_of_the_embedded_worker_blocks_its_loop(
     tmp_path: Path,
 ) -> None:

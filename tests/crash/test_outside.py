@@ -146,7 +146,9 @@ def assert_launched_once(installation: Installation, traces: list[str]) -> None:
         pytest.param(  # the run is inserted, and not committed
             f"{RECEIVING}:_process after 2", marks=pytest.mark.slow
         ),
-        f"{RECEIVING}:receive after 2",  # committed, and the sender does not know it
+        pytest.param(  # committed, and the sender does not know it
+            f"{RECEIVING}:receive after 2", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_delivery_launches_one_run_over_a_kill_of_its_server(

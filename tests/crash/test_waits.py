@@ -46,6 +46,7 @@ def count(installation: Installation, condition: str) -> int:
     return int(installation.ask(query)[0][0])
 
 
+@pytest.mark.slow
 def test_a_message_is_taken_by_exactly_one_wait_of_a_run_although_workers_are_killed(
     installation: Installation,
 ) -> None:

@@ -242,6 +242,7 @@ def test_unreferenced_objects_are_swept_from_the_bucket(
     assert not PageImage.objects.exists()
 
 
+@pytest.mark.slow
 def test_the_environment_configures_storage_in_s3(
     bucket: S3Server, tmp_path: Path
 ) -> None:

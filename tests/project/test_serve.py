@@ -143,7 +143,14 @@ def test_serve_prepares_first_on_request(tmp_path: Path, server: RunningServer) 
     assert again.stderr == ended.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "prepare", "migrate"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "serve",
+        pytest.param("prepare", marks=pytest.mark.slow),
+        pytest.param("migrate", marks=pytest.mark.slow),
+    ],
+)
 def test_a_database_that_is_unavailable_is_one_clear_sentence(
     tmp_path: Path, command: str
 ) -> None:

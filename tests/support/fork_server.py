@@ -97,7 +97,7 @@ class ForkServer:
     """A process that forks for each command; it ends with the process that started it."""
 
     def __init__(self) -> None:
-        """Start it; its libraries are loaded while the caller goes on."""
+        """Start it; it loads the libraries while the caller continues."""
         self._lock = threading.Lock()
         self._exit_codes: dict[int, int] = {}
         self._buffer = b""
