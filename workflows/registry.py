@@ -137,6 +137,15 @@ class Registry:
         self.register(workflow)
         return workflow
 
+    def asks_reason(self, name: str, action: str) -> bool:
+        """Return whether people have to give a reason for an action on a workflow or its runs.
+
+        They have to for one that is not installed: nothing says that they need not.
+        """
+        workflow = self._workflows.get(name)
+        asked = None if workflow is None else workflow.reasons_for
+        return asked is None or action in asked
+
     def unregister(self, name: str) -> None:
         """Unregister a workflow, if it is registered."""
         with self._lock:

@@ -151,7 +151,7 @@ class System(ApprovalHandling):
         """
         self.find_workflow(name, by=by)
         _require_pausing(name, by)
-        audit_events.require_reason(reason, by=by)
+        self._require_reason(name, "pause workflow", reason, by)
         return pauses.pause(name, by=by, reason=reason)
 
     def unpause_workflow(self, name: str, *, by: AbstractBaseUser | None) -> None:
@@ -173,7 +173,7 @@ class System(ApprovalHandling):
         Raises RunNotFound, NotAllowed, InvalidStatus, ReasonMissing.
         """
         run = self._operable(run_id, by)
-        audit_events.require_reason(reason, by=by)
+        self._require_reason(run.workflow_name, "cancel", reason, by)
         run_cancellation.cancel(run, by=by, reason=reason)
         return self.find_run(run_id)
 
@@ -193,7 +193,7 @@ class System(ApprovalHandling):
         FingerprintChanged, PayloadRemoved, StepsUndone, DeadlineOver, ReasonMissing.
         """
         run = self._operable(run_id, by)
-        audit_events.require_reason(reason, by=by)
+        self._require_reason(run.workflow_name, "resume", reason, by)
         with transaction.atomic():  # a worker takes it as soon as it is committed
             resumption.resume(run, self._registry, by=by, reason=reason, token=token)
             return self.find_run(run_id)
@@ -223,7 +223,7 @@ class System(ApprovalHandling):
         AgentUnavailable.
         """
         origin = self.find_run(run_id, by=by)
-        audit_events.require_reason(reason, by=by)
+        self._require_reason(origin.workflow_name, "fork", reason, by)
         fork_plans.require_forker(origin, request, by)
         planned = fork_plans.plan(origin, request, self._registry, by=by)
         if planned.approval is not None and planned.response is None:
@@ -275,7 +275,7 @@ class System(ApprovalHandling):
         """
         with transaction.atomic():
             run = self.find_run(run_id, by=by)
-            audit_events.require_reason(reason, by=by)
+            self._require_reason(run.workflow_name, "rerun", reason, by)
             if run.payload_removed_at is not None:
                 raise PayloadRemoved
             name, profile = run.workflow_name, run.profile_name
@@ -302,7 +302,7 @@ class System(ApprovalHandling):
         """
         with transaction.atomic():
             run = self._operable(run_id, by)
-            audit_events.require_reason(reason, by=by)
+            self._require_reason(run.workflow_name, "release", reason, by)
             if run.status != Status.RUNNING:
                 raise InvalidStatus(run, wanted="released: no worker holds it")
             if workers.alive().filter(name=run.worker).exists():
@@ -323,7 +323,7 @@ class System(ApprovalHandling):
         """
         with transaction.atomic():
             run = self._operable(run_id, by)
-            audit_events.require_reason(reason, by=by)
+            self._require_reason(run.workflow_name, "delete", reason, by)
             deletion.delete(run, by=by, reason=reason)
             notifications.changed_on_commit(UUID(str(run_id)))
 
@@ -341,7 +341,7 @@ class System(ApprovalHandling):
         """
         with transaction.atomic():
             run = self._operable(run_id, by)
-            audit_events.require_reason(reason, by=by)
+            self._require_reason(run.workflow_name, "pin", reason, by)
             set_pinned(run, pinned, by=by, reason=reason)
         return self.find_run(run_id)
 
@@ -413,7 +413,7 @@ class System(ApprovalHandling):
         approvals.require_respondent(approval, by)
         approvals.require_step(approval, sequence)
         checked = approvals.checked(self._registry, approval, value)
-        audit_events.require_reason(comment, by=by)
+        self._require_reason(run.workflow_name, "respond", comment, by)
         try:
             with transaction.atomic():
                 # the run first, as everywhere: a cancel locks it before its approval

@@ -10,6 +10,7 @@ from django.contrib import admin
 from workflows.access import permissions
 from workflows.admin.read_only import ReadOnlyAdmin
 from workflows.audit.audit_events import MAX_REASON_LENGTH
+from workflows.errors import ReasonMissing
 from workflows.models import WorkflowPause
 from workflows.registry import registry
 from workflows.system import system
@@ -23,7 +24,12 @@ class PauseForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type c
     """A pause; offers the installed workflows."""
 
     workflow_name = forms.ChoiceField(label="Workflow")
-    reason = forms.CharField(max_length=MAX_REASON_LENGTH, widget=forms.Textarea)
+    reason = forms.CharField(
+        max_length=MAX_REASON_LENGTH,
+        widget=forms.Textarea,
+        required=False,
+        help_text="Optional where the workflow does not ask for one.",
+    )
 
     class Meta:
         model = WorkflowPause
@@ -34,6 +40,14 @@ class PauseForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type c
         super().__init__(*args, **options)
         field: Any = self.fields["workflow_name"]
         field.choices = [(one.name, one.title) for one in registry.list()]
+
+    def clean(self) -> dict[str, Any]:
+        """Require the reason as the workflow does."""
+        given: dict[str, Any] = super().clean() or self.cleaned_data
+        name = given.get("workflow_name", "")
+        if not given.get("reason") and registry.asks_reason(name, "pause workflow"):
+            self.add_error("reason", str(ReasonMissing()))
+        return given
 
 
 @admin.register(WorkflowPause)

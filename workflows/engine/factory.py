@@ -35,6 +35,7 @@ class FactoryWorkflow:
     deadline: timedelta | None = None
     limits: Limits | None = None
     run_title: RunTitle | None = None
+    reasons_for: frozenset[str] | None = None
     children: Sequence[Any] = ()  # unknown before its graph is built
     prompts: Mapping[str, Any] = MappingProxyType({})  # a factory declares none
     resources: tuple[Resource[Any], ...] = ()  # likewise

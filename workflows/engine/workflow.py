@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
@@ -29,6 +29,7 @@ from .limits import Limits, checked_limits
 from .nodes import Node, name_by_variables
 from .patterns.branches import BranchesNode
 from .predicates import FailurePredicate, Predicate
+from .reasons import ReasonAction, checked_reasons
 from .resources import Resource
 from .routes import Branch, Routes, is_exit, undo_table
 from .run_title import RunTitle
@@ -78,6 +79,7 @@ class Workflow(Generic[S]):
         prompts: Mapping[str, Any] | None = None,
         resources: Iterable[Resource[Any]] = (),
         call_content: bool = False,
+        reasons_for: Collection[ReasonAction] | None = None,
     ) -> None:
         """Check the routes and name unnamed nodes after the caller's variables.
 
@@ -95,12 +97,14 @@ class Workflow(Generic[S]):
         - `prompts`: by name, prompts for language models; profiles may replace them.
         - `resources`: opened once per worker, before its first run; `runtime.get(resource)`.
         - `call_content`: store the prompt and the answer of each call of an agent.
+        - `reasons_for`: the actions for which people have to enter a reason; None for all.
         """
         self.name, self.limits = _checked_name(name), checked_limits(name, limits)
         self.title = title or name.replace("-", " ").replace("_", " ").capitalize()
         self.description, self.state_type = description, state
         self.params_type: type | None = params or _params_of(state)
-        self.config = config  # None: the defaults
+        # without a config: the defaults; without reasons: all actions
+        self.config, self.reasons_for = config, checked_reasons(name, reasons_for)
         self.compatible_with, self.migrations = (
             frozenset(compatible_with),
             dict(migrations),

@@ -14,6 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
 from workflows.access import permissions
+from workflows.audit import audit_events
 from workflows.engine.thresholds import thresholds_of
 from workflows.errors import ApprovalNotFound, RunNotFound, RunRemoved, WorkflowNotFound
 from workflows.execution import queue_position, state_changes
@@ -120,6 +121,15 @@ class Queries:
         if by is not None:
             permissions.require(permissions.can_operate_run(by, run), "change this run")
         return run
+
+    def _require_reason(
+        self, name: str, action: str, reason: str, by: AbstractBaseUser | None
+    ) -> None:
+        """Raise ReasonMissing or ReasonTooLong, as the workflow of this name asks for one."""
+        if self._registry.asks_reason(name, action):
+            audit_events.require_reason(reason, by=by)
+        else:
+            audit_events.check_length(reason)
 
     @staticmethod
     def _not_found(run_id: UUID | str, by: Person | None) -> RunNotFound:

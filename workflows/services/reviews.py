@@ -40,7 +40,7 @@ class Reviews(Queries):
             permissions.require(
                 permissions.can_read(by, run.workflow_name), "view the data of this run"
             )
-        audit_events.require_reason(reason, by=by)
+        self._require_reason(run.workflow_name, "mark golden", reason, by)
         return golden_runs.mark(run, expected, by=by, reason=reason)
 
     def unmark_golden(
@@ -51,7 +51,7 @@ class Reviews(Queries):
         Raises RunNotFound, NotAllowed, InvalidStatus, ReasonMissing.
         """
         run = self._operable(run_id, by)
-        audit_events.require_reason(reason, by=by)
+        self._require_reason(run.workflow_name, "mark golden", reason, by)
         golden_runs.unmark(run, by=by, reason=reason)
 
     def assess(

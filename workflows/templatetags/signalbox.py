@@ -21,6 +21,7 @@ from workflows.pages.graph import svg
 from workflows.pages.lists.open_approvals import count_open
 from workflows.pages.render import icons, json_tree, page_marks, text, zones
 from workflows.pages.render.times import clock, time_element
+from workflows.registry import registry
 from workflows.services.approval_snoozes import snoozed_by
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from workflows.models import Run
     from workflows.pages.lists.period import Period
 
+# buttons that are named otherwise than `Workflow(reasons_for=…)` names their action
+ACTIONS = {"unpin": "pin", "pause": "pause workflow"}
 register = template.Library()
 
 
@@ -63,6 +66,12 @@ def readable_name(name: str) -> str:
 def workflow_title(name: str) -> str:
     """Return the title of a workflow, or its name as a label if it is not installed."""
     return catalog.title_of(name)
+
+
+@register.filter
+def asks_reason(workflow: str | None, action: str) -> bool:
+    """Return whether an action on a workflow or its runs needs a reason; so do all others."""
+    return registry.asks_reason(workflow or "", ACTIONS.get(action, action))
 
 
 @register.filter

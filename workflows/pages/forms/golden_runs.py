@@ -9,6 +9,7 @@ from django import forms
 
 from workflows.audit.audit_events import MAX_REASON_LENGTH
 from workflows.models.golden_runs import DEFAULT_DATASET, MAX_DATASET_LENGTH
+from workflows.registry import registry
 from workflows.services.golden_fields import (
     MISSING,
     GoldenField,
@@ -71,6 +72,8 @@ class GoldenForm(forms.Form):
             known = [GoldenField.of_json(one) for one in golden.fields]
             chosen = {one.name: one for one in known}
         super().__init__(data, initial=initial, label_suffix="", auto_id="golden-%s")
+        asks = registry.asks_reason(run.workflow_name, "mark golden")
+        self.fields["reason"].required = asks
         self.datasets = datasets
         self.fields["dataset"].widget.attrs["list"] = "golden-datasets"
         offered = dict(fields_of(run.result))

@@ -77,7 +77,7 @@ class ProfileForm(forms.ModelForm):  # type: ignore[type-arg] # generic for type
             Group(
                 title=f"Prompt “{readable_name(name)}”",
                 parts=[
-                    Row(self[f"{name}.{field}"], is_optional=True)
+                    Row(self[f"{name}.{field}"])
                     for field in ("agent", "prompt", "options")
                 ],
             )

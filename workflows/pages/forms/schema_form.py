@@ -56,7 +56,7 @@ class Row:
 
     bound: BoundField
     upload: BoundField | None = None
-    is_optional: bool = False  # may be empty and has no default
+    is_optional: bool | None = None  # may be left empty; None: as the field
 
 
 @dataclass(slots=True)
@@ -174,7 +174,7 @@ class SchemaForm(forms.Form):
         return Row(
             self[path],
             self[upload] if upload in self.fields else None,
-            is_optional=not one.is_required and one.default in (None, "", [], {}),
+            is_optional=not self._must_be_chosen(one),
         )
 
     def _offer_documents(self) -> None:

@@ -18,6 +18,7 @@ from workflows.pages.query_string import int_in, uuid_in
 from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import INVALID, reason_of
 from workflows.pages.run.page import response_form
+from workflows.registry import registry
 from workflows.services.approval_handling import Target
 from workflows.system import system
 
@@ -58,8 +59,9 @@ def respond_to_equal(request: HtmxRequest) -> HttpResponse:
         options |= {"data": request.POST, "files": request.FILES}
     form = response_form(found[0], **options)
     error = ""
+    asks = registry.asks_reason(found[0].run.workflow_name, "respond")
     if request.method == "POST":
-        error = _error(picked, reason_of(request))
+        error = _error(picked, reason_of(request), asks=asks)
         if form.is_valid() and not error:
             _respond(request, picked, form.values())
             return redirect("approvals")
@@ -69,6 +71,7 @@ def respond_to_equal(request: HtmxRequest) -> HttpResponse:
         "form": form,
         "error": error,
         "reason": reason_of(request),
+        "asks": asks,
         "prefix": SEQUENCE,
     }
     status = INVALID if request.method == "POST" else 200
@@ -96,10 +99,10 @@ def _asks_as(one: Approval, other: Approval) -> bool:
     )
 
 
-def _error(picked: Sequence[Approval], reason: str) -> str:
+def _error(picked: Sequence[Approval], reason: str, *, asks: bool) -> str:
     if not picked:
         return "Select at least one approval."
-    return "" if reason else "Enter a reason."
+    return "Enter a reason." if asks and not reason else ""
 
 
 def _respond(
