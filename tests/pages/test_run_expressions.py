@@ -17,9 +17,11 @@ from tests.support.factories import make_document, make_run
 from workflows.models import Run, Status, WorkflowPermission
 from workflows.models.id_ranges import run_id_at
 from workflows.pages.lists import pagination, run_sorting
+from workflows.pages.lists.pagination import SCATTERED_LIMIT
 from workflows.pages.lists.run_expression import BadExpression, read
 from workflows.pages.lists.run_expression import Group as Parts
 from workflows.pages.lists.run_fields import FIELDS
+from workflows.pages.lists.run_filters import RunFilters
 from workflows.pages.search.completion import completions
 from workflows.system import system
 
@@ -386,3 +388,15 @@ def test_completions_name_no_hidden_labels(
 
 def test_every_field_has_a_help_and_an_operator() -> None:
     assert all(field.help and field.operators for field in FIELDS.values())
+
+
+def test_a_search_in_errors_tests_fewer_runs_which_are_far_apart() -> None:
+    for query, limit in (
+        ({"q": "error ~ refused"}, SCATTERED_LIMIT),
+        ({"q": "error ~ refused and status = failed"}, SCATTERED_LIMIT),
+        ({"text": "refused"}, SCATTERED_LIMIT),
+        ({"q": "error ~ refused or status = failed"}, None),
+        ({"q": "title ~ refused"}, None),
+        ({}, None),
+    ):
+        assert RunFilters.read(query).scan_limit == limit, query

@@ -64,6 +64,7 @@ def list_runs(
         before=paging.after_id,
         size=paging.limit,
         indexed=filters.is_indexed,
+        limit=filters.scan_limit,
     )
     found = redacted_for(request.user, page.rows)
     return {

@@ -93,7 +93,9 @@ def runs_context(query: Mapping[str, str], person: User) -> Context:
     if order.needs_data:
         runs = permissions.visible(person, runs, read=True)
     found = listed(
-        columns.fill(runs), condition, order, query, indexed=filters.is_indexed
+        *(columns.fill(runs), condition, order, query),
+        indexed=filters.is_indexed,
+        limit=filters.scan_limit,
     )
     unsorted = encoded_query(filters, columns)
     return {

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from itertools import chain
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from django.db import connection
 from django.db.models import Sum
 from django.utils import timezone
 
@@ -25,7 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from django.contrib.auth.models import User
+    from django.db.models import QuerySet
 
+    from workflows.models import Run
+
+Newest: TypeAlias = tuple[Any, ...]  # status, start and end of a run
 NEWEST = 100  # runs that a workflow's rate and durations are of
 HOURS, DAYS = 24, 14  # bars
 MAX_COUNTED_RUNS = 10_000  # active runs; more are shown as "10,000+"
@@ -192,13 +198,29 @@ class Health:
 
 def health_of(person: User, names: Iterable[str]) -> dict[str, Health]:
     """Return the results of the newest finished runs of each workflow."""
-    return {name: _health(person, name) for name in names}
+    newest = {name: _newest(person, name) for name in names}
+    if not newest:
+        return {}
+    found: dict[str, list[Newest]] = {name: [] for name in newest}
+    for name, *row in _all_of(list(newest.values())):
+        found[name].append(tuple(row))
+    return {name: _health(rows) for name, rows in found.items()}
 
 
-def _health(person: User, name: str) -> Health:
-    runs = visible_runs(person).filter(workflow_name=name)
-    ended = runs.filter(status__in=ENDED).order_by("-pk")
-    rows = list(ended.values_list("status", "started_at", "completed_at")[:NEWEST])
+def _newest(person: User, name: str) -> QuerySet[Run, Any]:
+    runs = visible_runs(person).filter(workflow_name=name, status__in=ENDED)
+    columns = ("workflow_name", "status", "started_at", "completed_at")
+    return runs.order_by("-pk").values_list(*columns)[:NEWEST]
+
+
+def _all_of(parts: Sequence[QuerySet[Run, Any]]) -> Iterable[Any]:
+    """Return the rows of all query sets: by one statement, where the database can."""
+    if len(parts) > 1 and connection.features.supports_slicing_ordering_in_compound:
+        return parts[0].union(*parts[1:], all=True)
+    return chain.from_iterable(parts)
+
+
+def _health(rows: Sequence[Newest]) -> Health:
     took = [
         (end - start).total_seconds()
         for status, start, end in rows

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PAGE_SIZE = 50  # rows on one page
 SCAN_LIMIT = 20_000  # rows that are scanned for one page
+# the same for rows that are far apart, each on another page of the database
+SCATTERED_LIMIT = 5_000
 PROBE_LIMIT = 4_000  # rows that are scanned before the index of values is used
 
 Row = TypeVar("Row", bound="Model")
@@ -39,18 +41,20 @@ class Page(Generic[Row]):
     scanned_to: dt.datetime | None = None  # and when the last of them was created
 
 
-def keyset_page(
+def keyset_page(  # noqa: PLR0913 - options of a page
     rows: QuerySet[Row],
     condition: Q | None = None,
     *,
     before: Any = None,
     size: int | None = None,
     indexed: bool = False,
+    limit: int | None = None,
 ) -> Page[Row]:
     """Return a page of the newest rows that match, those with keys below `before`.
 
     `rows` are selected by an index in descending order of keys. `condition` is tested on
-    each row; with `indexed`, PostgreSQL has an index for it, which gives no order.
+    each of up to `limit` rows, at most SCAN_LIMIT; with `indexed`, PostgreSQL has an index for
+    it, which gives no order.
     """
     size = size or PAGE_SIZE
     if before is not None:
@@ -59,17 +63,19 @@ def keyset_page(
     if not condition:
         return _cut(list(rows[: size + 1]), size)
     by_index = indexed and is_postgresql()
-    limit = PROBE_LIMIT if by_index else SCAN_LIMIT
-    ends = list(rows.values_list("pk", "created_at")[limit - 1 : limit + 1])
+    limit = PROBE_LIMIT if by_index else min(limit or SCAN_LIMIT, SCAN_LIMIT)
+    # keys only, which an index has without the rows
+    ends = list(rows.values_list("pk", flat=True)[limit - 1 : limit + 1])
     last = ends[0] if len(ends) > 1 else None  # the last row that is scanned
-    scanned = rows.filter(pk__gte=last[0]) if last else rows
+    scanned = rows if last is None else rows.filter(pk__gte=last)
     page = _cut(list(scanned.filter(condition)[: size + 1]), size)
     if page.after is not None or last is None:
         return page
     if by_index:
         # an order that no index has, so that the index of values is used
         return _cut(list(_unordered(rows.filter(condition))[: size + 1]), size)
-    page.after, page.scanned, page.scanned_to = last[0], limit, last[1]
+    page.after, page.scanned = last, limit
+    page.scanned_to = rows.filter(pk=last).values_list("created_at", flat=True).first()
     return page
 
 

@@ -128,9 +128,14 @@ class Expression:
     def by_index(self) -> Q:
         """Return what an index selects."""
         selected = [one.q for one in self._required if _is_selected(one)]
-        if any(one.is_of_error for one in self._required):
+        if self.needs_error:
             selected.append(Q(status__in=RESUMABLE))  # only these have an error
         return reduce(and_, selected, Q())
+
+    @property
+    def needs_error(self) -> bool:
+        """Return whether only runs with an error can match."""
+        return any(one.is_of_error for one in self._required)
 
     def by_value(self) -> Q:
         """Return what is tested on each row."""

@@ -12,6 +12,7 @@ from workflows.models import RESUMABLE, Status
 from workflows.models.id_ranges import run_id_at
 from workflows.pages.lists import json_conditions, run_expression
 from workflows.pages.lists.filters import Filters, id_of_person, without_empty
+from workflows.pages.lists.pagination import SCATTERED_LIMIT
 from workflows.pages.lists.period import ANY_TIME, Period
 from workflows.pages.query_string import text_in
 from workflows.system import system
@@ -179,6 +180,17 @@ class RunFilters(Filters):
         if (until := self.period.until) is not None:
             runs = runs.filter(pk__lt=run_id_at(until))
         return runs.filter(status__in=RESUMABLE) if self.text else runs
+
+    @property
+    def scan_limit(self) -> int | None:
+        """Return how many runs are tested for a page, None for as many as usual.
+
+        Those with errors are far apart among all runs.
+        """
+        of_errors = bool(self.text) or (
+            self.expression is not None and self.expression.needs_error
+        )
+        return SCATTERED_LIMIT if of_errors else None
 
     def by_value(self) -> Q:
         """Return the other conditions: on title, params, result and error messages."""

@@ -157,18 +157,21 @@ class Listed:
     is_partly_sorted: bool = False  # there are more runs than were sorted
 
 
-def listed(
+def listed(  # noqa: PLR0913 - options of a list
     runs: QuerySet[Run],
     condition: Q,
     order: Order,
     query: Mapping[str, str],
     *,
     indexed: bool,
+    limit: int | None = None,
 ) -> Listed:
     """Return the page of a query, in an order."""
     if order.is_default:
         before = uuid_in(query.get("before", ""))
-        found = keyset_page(runs, condition, before=before, indexed=indexed)
+        found = keyset_page(
+            runs, condition, before=before, indexed=indexed, limit=limit
+        )
         return Listed(found, before)
     skip = min(int_in(query, "skip") or 0, SCAN_LIMIT)
     return _sorted(runs, condition, order, skip)
@@ -182,11 +185,13 @@ def _sorted(runs: QuerySet[Run], condition: Q, order: Order, skip: int) -> Liste
     if has_more:
         bound = {"pk__lte" if is_forward else "pk__gte": ends[0]}
         runs = runs.filter(**bound)
-    rows = list(
-        runs.filter(condition).order_by(*order.order_by())[skip : skip + PAGE_SIZE + 1]
-    )
-    after = skip + PAGE_SIZE if len(rows) > PAGE_SIZE else None
-    page = Page(rows[:PAGE_SIZE], after)
+    ordered = runs.filter(condition).order_by(*order.order_by())
+    # keys first: rows are large, and so is what a list reads besides
+    keys = list(ordered.values_list("pk", flat=True)[skip : skip + PAGE_SIZE + 1])
+    after = skip + PAGE_SIZE if len(keys) > PAGE_SIZE else None
+    found = {row.pk: row for row in runs.filter(pk__in=keys[:PAGE_SIZE])}
+    # a run may have been deleted in between
+    page = Page([found[key] for key in keys[:PAGE_SIZE] if key in found], after)
     return Listed(page, skip or None, "skip", is_partly_sorted=has_more)
 
 
