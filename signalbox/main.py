@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from signalbox.commands import approvals, launching, login, pausing, runs, sending
+from signalbox.commands import (
+    approvals,
+    launching,
+    login,
+    pausing,
+    reports,
+    reviews,
+    runs,
+    sending,
+)
 from signalbox.session import Session
 
 app = typer.Typer(
@@ -55,6 +64,12 @@ for command in (
     runs.rerun,
     runs.override,
     runs.change_response,
+    reviews.assess,
+    reviews.mark_golden,
+    reviews.unmark_golden,
+    reports.what_if,
+    reports.usage,
+    reports.accuracy,
     runs.schedules,
 ):
     app.command()(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from signalbox.client import Api
 
 UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}  # seconds
+SPANS: Final = {"h": 1, "d": 24, "w": 168}  # hours
 
 
 def pair(text: str, option: str) -> tuple[str, str]:
@@ -52,6 +54,24 @@ def seconds(text: str, option: str) -> float:
     if not 0 < found < math.inf:
         raise Failure(f"“{text}” is not a time: use {option} 90, 30m, 2h or 1d.")
     return found
+
+
+def moment(text: str, option: str) -> str:
+    """Return a time in ISO 8601: a date, a time, or how long ago in h, d or w; "" as it is.
+
+    A time without a zone is one of this machine. Raises Failure.
+    """
+    if not text:
+        return ""
+    try:
+        if text[-1] in SPANS:
+            ago = dt.timedelta(hours=int(text[:-1]) * SPANS[text[-1]])
+            return (dt.datetime.now(dt.UTC) - ago).isoformat()
+        return dt.datetime.fromisoformat(text).astimezone(dt.UTC).isoformat()
+    except (ValueError, OverflowError, OSError) as error:
+        raise Failure(
+            f"“{text}” is not a time: use {option} 2026-11-01, 2026-11-01T08:00Z or 30d."
+        ) from error
 
 
 def json_file(path: Path) -> dict[str, Any]:

@@ -415,7 +415,7 @@ def test_the_commands_of_the_documentation_are_accepted(
 ) -> None:
     page = (ROOT / "docs" / "integrating.md").read_text()
     lines = re.findall(r"^(signalbox .*?)(?: +#.*)?$", page, re.MULTILINE)
-    assert len(lines) == 10
+    assert len(lines) == 12
     (tmp_path / "order.pdf").write_bytes(many_pages(1))
     monkeypatch.chdir(tmp_path)
     shell.transport.before = lambda request: (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -143,6 +144,31 @@ def test_a_run_and_a_decision_are_assessed_on_a_page(
     assert "wrong by alice" in text_of(client.get(f"/runs/{run.pk}/"))
     shown = text_of(client.get(f"/decisions/?workflow={NAME}"))
     assert "Accuracy" in shown
+
+
+def test_a_decision_is_assessed_from_the_list_of_decisions(
+    alice: User, sign_in: SignIn
+) -> None:
+    client, run, active = sign_in(alice), make_run(), make_run(status=Status.RUNNING)
+    make_decision(run, "weigh", "publish", sequence=3)
+    make_decision(active, "weigh", "publish", sequence=2)
+    listed = f"/decisions/?{urlencode({'workflow': NAME, 'when': '7d'})}"
+    page = text_of(client.get(listed))
+    query = "list=workflow%3Dclassify-document%26when%3D7d"
+    assert f"/runs/{run.pk}/assess/?step=3&amp;{query}" in page
+    assert f"/runs/{active.pk}/assess/" not in page
+    address = f"/runs/{run.pk}/assess/?step=3&{query}"
+    form = text_of(client.get(address))
+    assert "from <b>Weigh</b> to <b>Publish</b>" in form
+    assert f'href="{listed.replace("&", "&amp;")}"' in form
+    saved = client.post(address, {"verdict": "wrong"})
+    assert saved["Location"] == listed
+    page = text_of(client.get(listed))
+    assert "Wrong, says alice" in " ".join(page.split())
+    elsewhere = f"/runs/{run.pk}/assess/?step=3&list=//example.org"
+    saved = client.post(elsewhere, {"verdict": "none"})
+    assert saved["Location"] == "/decisions/?"
+    assert not Assessment.objects.exists()
 
 
 def test_profiles_show_accuracy_and_golden_runs_next_to_the_promotion(

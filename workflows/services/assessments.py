@@ -102,10 +102,15 @@ def assess(
     return after
 
 
+def edge_taken(run: Run, step: int) -> tuple[str, str] | None:
+    """Return the nodes of the edge taken after a step, if one was."""
+    taken = run.decisions.filter(sequence=step, taken=True, edge_index__lt=FIRST_EDGE)
+    return taken.order_by("-attempt").values_list("from_node", "to_node").first()
+
+
 def _edge(run: Run, step: int) -> tuple[str, str]:
     """Return the nodes of the edge taken after a step. Raises StepNotFound."""
-    taken = run.decisions.filter(sequence=step, taken=True, edge_index__lt=FIRST_EDGE)
-    edge = taken.order_by("-attempt").values_list("from_node", "to_node").first()
+    edge = edge_taken(run, step)
     if edge is None:
         raise StepNotFound(run, step)
     return edge

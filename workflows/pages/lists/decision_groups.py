@@ -6,9 +6,16 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from workflows.access import permissions
+from workflows.engine.first_of import FIRST_EDGE
+from workflows.models import WHOLE_RUN, Assessment, Run
+from workflows.models.status import ENDED
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from uuid import UUID
+
+    from django.contrib.auth.models import User
 
     from workflows.models import Decision
 
@@ -21,6 +28,13 @@ class DecisionGroup:
     attempt: int
     sequence: int
     rows: list[Decision] = field(default_factory=list)
+    assessment: Assessment | None = None
+    can_assess: bool = False  # the viewer may say whether the edge taken was right
+
+    @property
+    def is_assessable(self) -> bool:
+        """Return whether an edge was taken by its condition, or by a person."""
+        return any(one.taken and one.edge_index < FIRST_EDGE for one in self.rows)
 
     @property
     def first(self) -> Decision:
@@ -41,3 +55,18 @@ def grouped(rows: Iterable[Decision]) -> list[DecisionGroup]:
             rows, key=lambda one: (one.run_id, one.attempt, one.sequence)
         )
     ]
+
+
+def add_assessments(groups: Sequence[DecisionGroup], person: User) -> None:
+    """Add what was said about the edges taken, and whether the viewer may say it."""
+    granted = permissions.permissions_for(person)
+    ids = {one.run_id for one in groups if one.is_assessable}
+    ended = set(
+        Run.objects.filter(pk__in=ids, status__in=ENDED).values_list("pk", flat=True)
+    )
+    rows = Assessment.objects.filter(run__in=ids).exclude(sequence=WHOLE_RUN)
+    found = {(one.run_id, one.sequence): one for one in rows.defer("note")}
+    for one in groups:
+        one.assessment = found.get((one.run_id, one.sequence))
+        may = one.run_id in ended and one.is_assessable
+        one.can_assess = may and granted.can_note(one.first.workflow_name)

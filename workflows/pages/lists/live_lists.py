@@ -16,7 +16,7 @@ from workflows.models import RemovedRun, RunLabel, Status
 from workflows.pages.lists import bulk_operations, open_approvals, schedules
 from workflows.pages.lists.columns import Columns, Row
 from workflows.pages.lists.decision_filters import DecisionFilters
-from workflows.pages.lists.decision_groups import grouped
+from workflows.pages.lists.decision_groups import add_assessments, grouped
 from workflows.pages.lists.overview import overview
 from workflows.pages.lists.pagination import merged_page
 from workflows.pages.lists.run_filters import RunFilters
@@ -188,11 +188,13 @@ def decisions_context(query: Mapping[str, str], person: User) -> Context:
     found = filters.page(person, before)
     found.rows = redacted_for(person, found.rows)
     ids = {row.run_id for row in found.rows}
+    groups = grouped(found.rows)
+    add_assessments(groups, person)
     return {
         "filters": filters,
         "query": filters.encoded,
         "found": found,
-        "groups": grouped(found.rows),
+        "groups": groups,
         "has_hidden_edges": not found.rows and _has_hidden_edges(filters, person),
         "removed": set(removed_runs(ids)),
         "before": before,

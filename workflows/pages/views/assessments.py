@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import messages
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from workflows.access import permissions
@@ -14,10 +16,11 @@ from workflows.errors import InvalidParams
 from workflows.models import WHOLE_RUN, Assessment
 from workflows.pages import redaction
 from workflows.pages.access import members_only
-from workflows.pages.query_string import int_in
+from workflows.pages.query_string import int_in, parse_query
 from workflows.pages.request_errors import answers_request_errors
 from workflows.pages.requests import INVALID
 from workflows.pages.views.runs import visible_run
+from workflows.services.assessments import edge_taken
 from workflows.system import system
 
 if TYPE_CHECKING:
@@ -42,7 +45,9 @@ def assess(request: HtmxRequest, run_id: UUID) -> HttpResponse:
         redaction.redact(found)
         if row is not None:
             redaction.redact(row)
+    back = address_of_list(request)
     context: dict[str, Any] = {"run": found, "step": step, "assessment": row}
+    context |= {"back": back, "edge": edge_taken(found, step)}
     context["note"] = row.note if row else ""
     if request.method == "POST":
         note, chosen = request.POST.get("note", ""), request.POST.get("verdict", "")
@@ -55,7 +60,15 @@ def assess(request: HtmxRequest, run_id: UUID) -> HttpResponse:
             error = str(invalid)
         if not error:
             messages.success(request, "Assessment saved.")
-            return redirect("run", run_id=run_id)
+            return redirect(back or reverse("run", args=[run_id]))
         context |= {"error": error, "note": note}
     status = INVALID if request.method == "POST" else 200
     return render(request, "runs/assess.html", context, status=status)
+
+
+def address_of_list(request: HtmxRequest) -> str:
+    """Return the page of decisions that the viewer came from, "" if it is another page."""
+    query = request.GET.get("list")
+    if query is None:
+        return ""
+    return f"{reverse('decisions')}?{urlencode(parse_query(query))}"
