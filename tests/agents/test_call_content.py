@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Iterator
 from decimal import Decimal
@@ -13,6 +14,7 @@ from django.db import DatabaseError
 from pydantic import BaseModel
 
 from tests.support.agent_rows import make_agent
+from tests.support.lost_workers import Commits
 from tests.support.openai_server import Answer, ModelServer, failing
 from tests.support.workers import ended, working
 from workflows.agents import call_content
@@ -212,6 +214,27 @@ async def test_a_commit_that_is_repeated_stores_the_content_once(
     calls = await run_in_db(list, AgentCall.objects.filter(run=run))
     assert len(await contents(run)) == len(calls)
     assert len(stores) > len(calls)
+
+
+async def test_each_call_has_its_content_after_whichever_commit_a_worker_is_killed(
+    server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = Commits(monkeypatch)
+    for number in itertools.count():
+        commits.lost_after = number
+        run = await finished("greeting")
+        assert (run.status, run.error_message) == ("completed", ""), number
+        calls = await run_in_db(list, AgentCall.objects.filter(run=run))
+        found = CallContent.objects.filter(run=run).values_list("call_id", flat=True)
+        assert sorted(await run_in_db(list, found)) == sorted(one.pk for one in calls)
+        assert {one.sequence for one in calls} == {1, 2}
+        sent = len(server.requests)
+        fork = await forked(run, 1, replay=True)
+        assert fork.result == run.result
+        assert len(server.requests) == sent, number
+        if commits.made[run.pk] < number:
+            break
+    assert number >= 3
 
 
 def test_an_option_that_is_no_truth_value_is_refused() -> None:

@@ -25,6 +25,7 @@ from workflows.engine import (
     when,
     when_failed,
 )
+from workflows.engine.errors import Paused
 from workflows.engine.first_of import FirstOf
 from workflows.engine.testing import ManualClock, run_in_memory
 
@@ -139,6 +140,18 @@ def test_without_a_time_the_run_waits_for_all() -> None:
     assert outcome.pause is not None
     assert [part.kind for part in outcome.pause.parts] == ["event", "approval"]
     assert outcome.pause.until is None
+
+
+def test_a_function_that_returns_none_has_no_answer_to_its_part() -> None:
+    seen: list[str] = []
+
+    def none_for(pause: Paused) -> None:
+        seen.append(pause.node)
+
+    declared = order(choice(paid(), review(), late()))
+    outcome = run_in_memory(declared, answers={"paid": none_for, "review": none_for})
+    assert seen == ["paid", "review"]
+    assert outcome.state.first == "late"
 
 
 def test_votes_that_are_missing_do_not_come_first() -> None:

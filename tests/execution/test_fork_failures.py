@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 
+from tests.support.failing_statements import FailsAt
 from tests.support.lost_workers import Commits
 from tests.support.orders import (
     Calls,
@@ -69,19 +70,6 @@ async def answered(system: System, user: User) -> Run:
     response = {"outcome": "pay"}
     await run_in_db(lambda: system.respond(run.pk, response, by=user, comment="yes"))
     return await ended(run.pk)
-
-
-class FailsAt:
-    """Lets the statement with this number fail, as if the process ended there."""
-
-    def __init__(self, number: int) -> None:
-        self.left = number
-
-    def __call__(self, execute: Any, *statement: Any) -> Any:
-        self.left -= 1
-        if self.left == 0:
-            raise OperationalError("the connection is gone")
-        return execute(*statement)
 
 
 def counts() -> list[int]:

@@ -122,7 +122,7 @@ class _Recorder:
 
 GivenAnswer: TypeAlias = Any
 """A value, an `Answer`, a list of them for an approval with `votes=`, or a function of the Paused
-that returns one of these."""
+that returns one of these, or None: there is no answer."""
 
 
 class Options(TypedDict, total=False):
@@ -379,6 +379,8 @@ class _MemoryRun(Generic[S]):
         answer_value = self.answers[pause.node]
         if callable(answer_value):
             answer_value = answer_value(pause)
+            if answer_value is None:
+                return None
         if pause.kind == "approval":
             answer = self.responses.accept(pause, answer_value)
         else:

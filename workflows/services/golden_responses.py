@@ -75,7 +75,7 @@ class RecordedResponses:
 
 def _pauses_of(run: Run) -> dict[tuple[int, str], bool]:
     """Return the step and node of what a run waited for, and whether nothing else did there."""
-    approvals = Approval.objects.filter(run=run, kind=ApprovalKind.NODE)
+    approvals = Approval.objects.filter(run=run).exclude(kind=ApprovalKind.BUDGET)
     waits = EventWait.objects.filter(run=run).exclude(kind=EventWaitKind.TIMER)
     places = {
         *approvals.values_list("sequence", "node_name"),
