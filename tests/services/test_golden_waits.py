@@ -1,4 +1,4 @@
-"""Golden runs with votes, with several waits of which the first counts, and with asked questions."""
+"""Golden runs with votes, first waits of several, and questions about failed steps."""
 
 from __future__ import annotations
 

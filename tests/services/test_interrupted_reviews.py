@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from tests.support.failing_statements import done_at_last
 from tests.support.factories import make_decision, make_run
+from tests.support.failing_statements import done_at_last
 from workflows.audit.verifier import Checker
 from workflows.engine import State, Workflow, node
 from workflows.models import (
@@ -101,7 +101,9 @@ def test_a_rerun_stores_its_result_once_and_nothing_of_a_run() -> None:
     assert Run.objects.count() == 1
 
 
-def test_an_assessment_is_stored_with_its_audit_event_or_not_at_all(admin: User) -> None:
+def test_an_assessment_is_stored_with_its_audit_event_or_not_at_all(
+    admin: User,
+) -> None:
     run = make_run(workflow_name=NAME, status=Status.COMPLETED)
     make_decision(run, "add", "pay", sequence=1)
     verdicts: tuple[bool | None, ...] = (True, False, None)

@@ -107,9 +107,17 @@ class Recordings:
         cls, run_id: UUID, masks: Masks | None = None, *, shift: int = 0
     ) -> Recordings:
         """Return the recorded calls of a run, with those of the steps it shares."""
+        return cls.of_runs([run_id], masks, shift=shift)
+
+    @classmethod
+    def of_runs(
+        cls, run_ids: Iterable[UUID], masks: Masks | None = None, *, shift: int = 0
+    ) -> Recordings:
+        """Return the recorded calls of several runs, with those of the steps they share."""
         found: dict[tuple[str, int | None], list[RecordedCall]] = defaultdict(list)
-        for one in recorded_calls(run_id):
-            found[one.node, one.row.item].append(one)
+        for run_id in run_ids:
+            for one in recorded_calls(run_id):
+                found[one.node, one.row.item].append(one)
         return cls(dict(found), masks or NoMasks(), shift)
 
     @property

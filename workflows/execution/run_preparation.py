@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from workflows.agents.recordings import Recordings
 from workflows.agents.run_keys import RunKey
 from workflows.engine import CheckpointConfig, Graph, GraphConfig, State
 from workflows.engine.author_code import call_contained
@@ -18,10 +17,10 @@ from workflows.execution.build_runtime import CallOptions, build_runtime
 from workflows.execution.earlier_attempts import history_of
 from workflows.execution.masking import Masker
 from workflows.execution.params import check_params
+from workflows.execution.replayed_answers import recordings_for
 from workflows.execution.variables import variables_of
 from workflows.infra import clock
 from workflows.infra.database_threads import run_in_db_retrying
-from workflows.models import Fork
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -79,14 +78,6 @@ class PreparedRun:
         )
 
 
-def recordings_for(run: Run, masker: Masker) -> Recordings | None:
-    """Return the answers that a fork replays, None if it replays none."""
-    fork = Fork.objects.filter(run=run.pk).first()
-    if fork is None or not fork.replays_answers:
-        return None
-    return Recordings.of_run(fork.origin_key, masker, shift=int(fork.is_edited))
-
-
 def seconds_until(deadline: dt.datetime) -> float:
     """Return the seconds until a deadline, by the time of the database."""
     return max((deadline - clock.now()).total_seconds(), 0.0)
@@ -107,7 +98,7 @@ async def prepare(run: Run, recorder: Recorder, workflows: Registry) -> Prepared
     values = await variables_of(run.workflow_name, recorder.buffer.masker.add)
     resources = await open_resources().open(workflow.resources, str(run.pk))
     recordings = None
-    if run.forked_from_id is not None:
+    if run.forked_from_id is not None or run.parent_id is not None:
         masker = recorder.buffer.masker
         recordings = await run_in_db_retrying(recordings_for, run, masker)
     calls = CallOptions(workflow.call_content, recordings)

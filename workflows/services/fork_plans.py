@@ -17,7 +17,7 @@ from workflows.errors import (
     PayloadRemoved,
     StepNotFound,
 )
-from workflows.execution import checkpoints
+from workflows.execution import checkpoints, replayed_answers
 from workflows.execution.fork_rows import SharedHistory, start_of
 from workflows.execution.params import check_params
 from workflows.models import (
@@ -212,7 +212,8 @@ def _require_item(origin: Run, request: ForkRequest, kept: int) -> None:
 def recorded_answers(origin: Run, kept: int) -> int:
     """Return how many answers of agents are recorded after the last shared step."""
     calls = recorded_calls(origin.pk)
-    return sum(one.row.sequence > kept for one in calls)
+    own = sum(one.row.sequence > kept for one in calls)
+    return own + replayed_answers.count_in_children(origin, kept)
 
 
 def _require_forkable(origin: Run, workflows: Registry) -> AnyWorkflow:

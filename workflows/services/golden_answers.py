@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from workflows.agents.recordings import (
-    RecordedCall,
-    Recordings,
-    ReplayingAgents,
-    recorded_calls,
-)
+from workflows.agents.recordings import Recordings, ReplayingAgents
 from workflows.models import CallReplay
 from workflows.runtime.errors import Unavailable
 
@@ -47,12 +41,4 @@ def recorded_agents(
         unanswered.append(sentence)
         raise Unavailable(f"{sentence}.")
 
-    return ReplayingAgents(_recordings(runs, masker), refuse)
-
-
-def _recordings(runs: Sequence[Run], masker: Masker) -> Recordings:
-    found: dict[tuple[str, int | None], list[RecordedCall]] = defaultdict(list)
-    for run in runs:
-        for one in recorded_calls(run.pk):
-            found[one.node, one.row.item].append(one)
-    return Recordings(dict(found), masker)
+    return ReplayingAgents(Recordings.of_runs((run.pk for run in runs), masker), refuse)

@@ -1,0 +1,96 @@
+"""The recorded answers of agents that a fork and its child runs get in place of new ones.
+
+A fork gets those of its origin. A child run of a fork gets those of the child run that did the
+same for the origin: of the same workflow and element, at the same step. Where the origin has none
+there, since the fork took another path, those of its other steps are used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from django.conf import settings
+from django.db.models import Q
+
+from workflows.agents.recordings import Recordings
+from workflows.models import CallContent, CallStatus, Fork, Run, SharedChild
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from django.db.models import QuerySet
+
+    from workflows.execution.masking import Masker
+
+MAX_RUNS: Final = 20  # child runs at other steps whose answers are read
+
+
+def recordings_for(run: Run, masker: Masker) -> Recordings | None:
+    """Return the answers that a run replays, None if it replays none."""
+    line = [run]  # from the run to its parents
+    while (fork := _fork_of(line[-1])) is None:
+        parent = line[-1].parent_id
+        if parent is None or len(line) > settings.MAX_SUBWORKFLOW_DEPTH:
+            return None
+        line.append(_read(parent))
+    if not fork.replays_answers:
+        return None
+    origins, shift = [fork.origin_key], int(fork.is_edited)
+    for child in reversed(line[:-1]):
+        origins, shift = _same_children(origins, child, shift), 0
+    return Recordings.of_runs(origins, masker, shift=shift)
+
+
+def count_in_children(origin: Run, kept: int) -> int:
+    """Return how many answers are recorded in child runs of the steps after a shared one."""
+    later = Q(parent=origin.pk, parent_sequence__gt=kept)
+    shared = SharedChild.objects.filter(run=origin.pk, sequence__gt=kept)
+    level = list(
+        Run.objects.filter(later | Q(pk__in=shared.values("child"))).values_list(
+            "pk", flat=True
+        )
+    )
+    count = 0
+    for _ in range(settings.MAX_SUBWORKFLOW_DEPTH):
+        if not level:
+            break
+        stored = CallContent.objects.filter(run__in=level, digest__isnull=False)
+        count += stored.filter(call__status=CallStatus.COMPLETED).count()
+        below = Run.objects.filter(parent__in=level, parent_sequence__isnull=False)
+        level = list(below.values_list("pk", flat=True))
+    return count
+
+
+def _fork_of(run: Run) -> Fork | None:
+    # without an origin no answer is left
+    if run.forked_from_id is None:
+        return None
+    return Fork.objects.filter(run=run.pk).first()
+
+
+def _read(run_id: UUID) -> Run:
+    fields = "parent_id", "parent_sequence", "forked_from_id", "workflow_name"
+    return Run.objects.only(*fields).get(pk=run_id)
+
+
+def _same_children(parents: Sequence[UUID], child: Run, shift: int) -> list[UUID]:
+    """Return the child runs that did for these runs what a child run does for another one."""
+    positions = Run.objects.filter(pk=child.pk).values_list("child_item__position")
+    ((position,),) = positions
+    step = (child.parent_sequence or 0) - shift
+    found = _children(parents, child.workflow_name, position)
+    # a shared step has the same number in the origin and in its forks
+    at_step = found.filter(parent_sequence=step)
+    return list(at_step) or list(found[:MAX_RUNS])
+
+
+def _children(
+    parents: Sequence[UUID], workflow: str, position: int | None
+) -> QuerySet[Run, UUID]:
+    """Return the child runs of these runs, also of steps that they share."""
+    shared = SharedChild.objects.filter(run__in=parents)
+    theirs = Q(parent__in=parents) | Q(pk__in=shared.values("child"))
+    rows = Run.objects.filter(theirs, workflow_name=workflow)
+    of_element = rows.filter(child_item__position=position)
+    return of_element.order_by("pk").values_list("pk", flat=True)
