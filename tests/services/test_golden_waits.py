@@ -23,7 +23,7 @@ from workflows.engine import (
     node,
     otherwise,
     predicate,
-    sleep,
+    wait,
     when,
 )
 from workflows.infra.database_threads import run_in_db
@@ -37,6 +37,7 @@ from workflows.system import system
 pytestmark = pytest.mark.django_db(transaction=True)
 NAME = "golden-waits"
 MAX_ROUNDS = 2
+FAR = dt.datetime(2200, 1, 1, tzinfo=dt.UTC)
 
 
 class Verdict(BaseModel):
@@ -48,7 +49,7 @@ class Payment(BaseModel):
 
 
 class Order(State):
-    seconds: float = 3_600.0
+    ends_at_once: bool = False
     votes: tuple[Vote[Verdict], ...] = ()
     payment: Payment | None = None
     review: Verdict | None = None
@@ -57,12 +58,17 @@ class Order(State):
     iban: str = "right"
 
 
+def end_of(state: Order) -> dt.datetime:
+    """Return when the wait for the other parts ends."""
+    return dt.datetime(2026, 1, 1, tzinfo=dt.UTC) if state.ends_at_once else FAR
+
+
 vote = approval(
     "Ship it?", Verdict, "votes", votes=2, veto={"outcome": "drop"}, name="vote"
 )
 paid = event("payment", Payment, "payment", name="paid")
 review = approval("Wait longer?", Verdict, "review", name="review")
-late = sleep(lambda s: dt.timedelta(seconds=s.seconds), name="late")
+late = wait(end_of, name="late")
 choice = first_of(paid, review, late, into="first", name="choice")
 
 
@@ -165,9 +171,9 @@ async def test_votes_are_repeated_with_who_gave_them_and_a_veto_ends_them(
     people: list[User],
 ) -> None:
     async with working():
-        run = await launched(people, "ship", "ship", seconds=0.05)
+        run = await launched(people, "ship", "ship", ends_at_once=True)
         assert_same(await compared(run, "votes", "first"))
-        vetoed = await launched(people, "drop", seconds=0.05)
+        vetoed = await launched(people, "drop", ends_at_once=True)
         assert_same(await compared(vetoed, "votes.0.by", "votes.0.value.outcome"))
 
 
@@ -183,7 +189,7 @@ async def test_what_came_first_comes_first_again_at_each_visit(
             lambda: system.send("payment", value={"amount": 7}, by=None, workflow=NAME)
         )
         assert_same(await compared(run, "payment.amount", "review", "first", "rounds"))
-        timed = await launched(people, "ship", "ship", seconds=0.05)
+        timed = await launched(people, "ship", "ship", ends_at_once=True)
         found = await compared(timed, "first")
         assert_same(found)
         assert found.golden.run.result["first"] == "late"

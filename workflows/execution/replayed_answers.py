@@ -92,5 +92,9 @@ def _children(
     shared = SharedChild.objects.filter(run__in=parents)
     theirs = Q(parent__in=parents) | Q(pk__in=shared.values("child"))
     rows = Run.objects.filter(theirs, workflow_name=workflow)
-    of_element = rows.filter(child_item__position=position)
+    of_element = (
+        rows.filter(child_item=None)
+        if position is None
+        else rows.filter(child_item__position=position)
+    )
     return of_element.order_by("pk").values_list("pk", flat=True)
