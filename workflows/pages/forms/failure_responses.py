@@ -71,9 +71,9 @@ class FailureResponseForm(forms.Form):
         self.state: SchemaForm | StateText = state_form(
             kind,
             self.before,
+            by=by,
             without=(),
             **sent,
-            **({"by": by} if kind.fields() else {}),
         )
 
     @property

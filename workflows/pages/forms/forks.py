@@ -14,6 +14,8 @@ from workflows.pages.forms.schema_form import SchemaForm
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from django.contrib.auth.models import AbstractBaseUser
+
     from workflows.engine import State
     from workflows.engine.graph_shape import EdgeShape
 
@@ -50,13 +52,14 @@ def state_form(
     kind: type[State],
     before: Mapping[str, Any],
     *,
+    by: AbstractBaseUser | None,
     without: Collection[str] = ("params",),
     **options: Any,
 ) -> SchemaForm | StateText:
     """Return the form of a state: a field for each declared one, else one for JSON.
 
-    `without` are fields that it leaves out; by default the params, which have a form of their
-    own.
+    `by` is the person whose documents it offers. `without` are fields that it leaves out; by
+    default the params, which have a form of their own.
     """
     fields = {
         name: (info.annotation, info)
@@ -68,7 +71,13 @@ def state_form(
         return StateText(prefix=STATE, initial={"text": text}, **options)
     made: Any = create_model("State", **fields)  # type: ignore[call-overload]
     return SchemaForm(
-        schema(made), prefix=STATE, initial=dict(before), auto_id="state-%s", **options
+        schema(made),
+        by=by,
+        has_entries=True,
+        prefix=STATE,
+        initial=dict(before),
+        auto_id="state-%s",
+        **options,
     )
 
 

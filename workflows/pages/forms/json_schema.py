@@ -80,6 +80,15 @@ def is_group(root: Mapping[str, Any], found: Property) -> bool:
     return bool(found.schema.get("properties")) and depth < MAX_DEPTH and bool(root)
 
 
+def elements(root: Mapping[str, Any], found: Property) -> Mapping[str, Any] | None:
+    """Return the schema of the elements of a list of models, None for another property."""
+    if found.schema.get("type") != "array" or "prefixItems" in found.schema:
+        return None
+    element = resolved(root, found.schema.get("items") or {})
+    is_shallow = found.path.count(".") + 1 < MAX_DEPTH
+    return element if element.get("properties") and is_shallow else None
+
+
 def resolved(root: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a schema without references and without `null` among its alternatives."""
     schema = _followed(root, given)

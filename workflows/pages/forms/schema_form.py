@@ -17,6 +17,7 @@ from django.forms.boundfield import BoundField
 from workflows.access.permissions import visible_documents
 from workflows.documents.service import store_document
 from workflows.models import Document
+from workflows.pages.forms import entries
 from workflows.pages.forms import json_schema as schemas
 from workflows.pages.forms.fields import (
     NOTHING,
@@ -67,11 +68,21 @@ class Group:
     description: str = ""
     given: BoundField | None = None  # checkbox that includes an optional group
     parts: list[Row | Group] = field(default_factory=list)
+    is_entry: bool = False  # one of the models of a list
+    brief: str = ""  # of an entry: its first values
 
     @property
     def is_group(self) -> bool:
         """Return True, by which templates distinguish groups from rows."""
         return True
+
+    @property
+    def has_errors(self) -> bool:
+        """Return whether a field has an error, so that the group is shown open."""
+        return any(
+            one.has_errors if isinstance(one, Group) else bool(one.bound.errors)
+            for one in self.parts
+        )
 
 
 class SchemaForm(forms.Form):
@@ -82,9 +93,13 @@ class SchemaForm(forms.Form):
         schema: Mapping[str, Any],
         *,
         by: AbstractBaseUser | None = None,
+        has_entries: bool = False,
         **options: Any,
     ) -> None:
-        """Build the fields; `initial` takes params as stored with a run."""
+        """Build the fields; `initial` takes params as stored with a run.
+
+        With `has_entries`, lists of models are groups of fields, not JSON.
+        """
         initial = options.get("initial") or {}
         self._is_free = schemas.is_free(schema)
         if self._is_free:
@@ -93,7 +108,8 @@ class SchemaForm(forms.Form):
         options["initial"] = flat(initial)
         super().__init__(label_suffix="", **options)
         self.schema = schema
-        self._by = by
+        self._by, self._has_entries = by, has_entries
+        self._lists: list[str] = []  # paths of lists of models, outer ones first
         self._found: dict[str, schemas.Property] = {}
         self.group = Group()
         self._tree: list[tuple[Group, str]] = []
@@ -112,16 +128,48 @@ class SchemaForm(forms.Form):
                     self.schema, one.schema, one.path, one.default
                 )
                 self._add(below, inner)
+            elif schema := self._schema_of_entries(one):
+                self._add_entries(one, schema, group)
             else:
                 self._add_field(one)
                 group.parts.append(self._row(one.path))
 
-    def _given(self, one: schemas.Property) -> BoundField | None:
+    def _schema_of_entries(self, one: schemas.Property) -> Mapping[str, Any] | None:
+        """Return the schema of the entries of a list that is shown as groups."""
+        if not (self._has_entries and entries.fits(self._shown(one))):
+            return None
+        return schemas.elements(self.schema, one)
+
+    def _add_entries(
+        self, one: schemas.Property, schema: Mapping[str, Any], group: Group
+    ) -> None:
+        """Add a group for each entry of a list, and one for a new entry."""
+        shown = self._shown(one) or []
+        self._lists.append(one.path)
+        self._found[one.path] = one
+        self.initial |= flat({str(n): value for n, value in enumerate(shown)}, one.path)
+        outer = Group(one.title, one.description)
+        group.parts.append(outer)
+        for entry in entries.entry_properties(one, schema, shown):
+            value = self._shown(entry)
+            label = entries.ADD if value is None else entries.KEEP
+            given = self._given(entry, label)
+            brief = entries.brief(value)
+            inner = Group(entry.title, "", given, is_entry=True, brief=brief)
+            outer.parts.append(inner)
+            self._found[entry.path] = entry
+            self._add(schemas.properties(self.schema, schema, entry.path), inner)
+
+    def _given(
+        self, one: schemas.Property, label: str = "Include"
+    ) -> BoundField | None:
         """Return the checkbox that includes a nullable group."""
         if not one.is_nullable:
             return None
+        # browsers refuse to send a form with an empty required field that is not shown
+        self.use_required_attribute = False
         name = one.path + GIVEN
-        self.fields[name] = forms.BooleanField(label="Include", required=False)
+        self.fields[name] = forms.BooleanField(label=label, required=False)
         self.fields[name].initial = self._shown(one) is not None
         return self[name]
 
@@ -131,7 +179,7 @@ class SchemaForm(forms.Form):
             "help_text": one.description,
             "required": self._must_be_chosen(one) and not one.is_nullable,
         }
-        if not (one.is_required or one.has_default):
+        if not (one.is_required or one.has_default or one.path in self.initial):
             parts = [one.description, "If empty, set at launch."]
             options["help_text"] = " ".join(filter(None, parts))
         made = field_for({**one.schema, "default": self._shown(one)}, options)
@@ -307,6 +355,9 @@ class SchemaForm(forms.Form):
                 put(values, path, self._shown(one))
             else:
                 self._put_filled(values, one)
+        for path in reversed(self._lists):
+            shown = self._shown(self._found[path])
+            entries.join(values, list(map(schemas.unescaped, path.split("."))), shown)
         return values[FREE] if self._is_free else values
 
     def _put_filled(self, values: dict[str, Any], one: schemas.Property) -> None:

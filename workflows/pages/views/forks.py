@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from workflows.access import permissions
 from workflows.engine import State
+from workflows.engine.frozen import equal, freeze
 from workflows.errors import InvalidParams, ReasonMissing
 from workflows.models import Approval, ForkKind
 from workflows.pages.access import members_only
@@ -22,6 +23,7 @@ from workflows.pages.forms.forks import (
     RESPONSE,
     AnswersForm,
     EdgeForm,
+    StateText,
     state_form,
 )
 from workflows.pages.forms.schema_form import SchemaForm
@@ -36,6 +38,8 @@ from workflows.services.fork_plans import ForkRequest
 from workflows.system import system
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.http import HttpResponse
 
     from workflows.models import Run
@@ -131,20 +135,17 @@ class ForkForms:
             return None, None
         plan = self.preview.plan
         kind = getattr(plan.workflow, "state_type", State)
-        state = state_form(kind, plan.before, **self._given("state"))
+        by, sent = self._request.user, self._sent()
+        state = state_form(kind, plan.before, by=by, **sent)
         params = SchemaForm(
             params_schema(plan.workflow),
             prefix=PARAMS,
             auto_id="params-%s",
             initial=self.run.params,
-            by=self._request.user,
-            **self._given("params"),
+            by=by,
+            **sent,
         )
         return state, params
-
-    def _given(self, name: str) -> dict[str, Any]:
-        """Return what was sent for a form, if it is to be used."""
-        return self._sent() if self.uses(name) else {}
 
     @property
     def kind(self) -> ForkKind:
@@ -185,12 +186,14 @@ class ForkForms:
         return is_of_step and self.can_read
 
     def uses(self, name: str) -> bool:
-        """Return whether the state or the params of the form are to be used."""
-        return (
-            self.is_editable
-            and self._is_sent
-            and name in self._request.POST.getlist("edit")
-        )
+        """Return whether the state or the params of the form are others than those of the run."""
+        if name not in self._request.POST.getlist("edit"):
+            return False
+        form, before = {
+            "state": (self.state, self.preview.plan.before),
+            "params": (self.params, self.run.params),
+        }[name]
+        return form is not None and (not form.is_valid() or _differs(form, before))
 
     @property
     def uses_state(self) -> bool:
@@ -210,8 +213,8 @@ class ForkForms:
     def submit(self) -> Run | None:
         """Return the fork; None, with the errors on the forms, if it is refused."""
         used = {
-            "state": self.state if self.uses("state") else None,
-            "params": self.params if self.uses("params") else None,
+            "state": self.state if self.uses_state else None,
+            "params": self.params if self.uses_params else None,
             "response": self.response,
             "edge": self.edges,
             "answers": self.answers,
@@ -259,3 +262,13 @@ class ForkForms:
                 form.add_validation_errors(error)
                 return
         self.error = " ".join(text for texts in error.errors.values() for text in texts)
+
+
+def _differs(form: SchemaForm | StateText, before: Mapping[str, Any]) -> bool:
+    """Return whether a valid form has other values; the fields that it lacks stay."""
+    given = form.values()
+    has_other_keys = isinstance(form, StateText) and given.keys() != before.keys()
+    return has_other_keys or any(
+        key not in before or not equal(freeze(value), freeze(before[key]))
+        for key, value in given.items()
+    )
