@@ -67,6 +67,7 @@ for command in (
     reviews.assess,
     reviews.mark_golden,
     reviews.unmark_golden,
+    reviews.promote_profile,
     reports.what_if,
     reports.usage,
     reports.accuracy,

@@ -1,8 +1,9 @@
-"""Commands with which people judge runs: `assess`, `mark-golden` and `unmark-golden`."""
+"""Commands with which people judge runs and act on it: `assess`, `mark-golden` and others."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import typer
 
@@ -77,6 +78,22 @@ def unmark_golden(
     """Unmark a golden run; unpin it if marking it had pinned it."""
     api_of(context).request("DELETE", f"/runs/{run}/golden", params={"reason": reason})
     _report(None, f"Run {run} is not golden.", json)
+
+
+@reports_failures
+def promote_profile(
+    context: typer.Context,
+    workflow: Annotated[str, typer.Argument(help="Name of the workflow.")],
+    profile: Annotated[str, typer.Argument(help="Its profile; '' for none.")],
+    reason: Reason,
+    json: Json = False,
+) -> None:
+    """Make a profile the default: launches that name none get it from now on."""
+    path = f"/workflows/{quote(workflow, safe='')}/promote-profile"
+    body = {"profile": profile, "reason": reason}
+    api_of(context).request("POST", path, json=body)
+    name = f"the profile {profile}" if profile else "no profile"
+    _report(None, f"Launches of {workflow} that name none get {name}.", json)
 
 
 def _field(text: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`signalbox what-if`, `usage`, `accuracy`, `assess`, `mark-golden` and `unmark-golden`."""
+"""`signalbox what-if`, `usage`, `accuracy`, `assess`, `mark-golden`, `promote-profile`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.agent_rows import make_call
 from tests.support.factories import make_run, make_whole_run
 from tests.support.recorded_runs import NAME, make_runs
 from workflows.api.routes import what_if
-from workflows.models import Assessment, AuditEvent, GoldenRun, Status
+from workflows.models import Assessment, AuditEvent, GoldenRun, Profile, Status
 from workflows.registry import registry
 from workflows.services.what_if import Limits
 
@@ -135,3 +135,15 @@ def test_a_run_is_marked_golden_with_fields_and_unmarked(shell: Shell) -> None:
     assert "has no tolerance: use --field total.net=0.5" in shell.errors
     assert shell.run("unmark-golden", pk, *reason) == f"Run {pk} is not golden.\n"
     assert not GoldenRun.objects.exists()
+
+
+def test_a_profile_is_promoted(shell: Shell) -> None:
+    Profile.objects.create(workflow_name=NAME, name="good", weight=1, stages={})
+    reason = ("--reason", "More accurate.")
+    text = shell.run("promote-profile", NAME, "good", *reason)
+    assert text == f"Launches of {NAME} that name none get the profile good.\n"
+    assert Profile.objects.get().weight == 100
+    shell.run("promote-profile", NAME, "other", *reason, code=2)
+    assert "other" in shell.errors
+    shell.run("promote-profile", NAME, "", *reason)
+    assert Profile.objects.get().weight == 0

@@ -41,6 +41,7 @@ from workflows.models import (  # noqa: E402
 )
 from workflows.schedules import due_moments, service  # noqa: E402
 from workflows.services.fork_plans import ForkRequest  # noqa: E402
+from workflows.services.golden_runs import Expectation  # noqa: E402
 from workflows.system import system  # noqa: E402
 from workflows.webhooks import service as webhooks  # noqa: E402
 
@@ -110,12 +111,14 @@ def act(do: str, run: str, **given: Any) -> dict[str, str]:
     return {"status": done.status}
 
 
-def vote(run: str, name: str, kill: str = "") -> dict[str, str]:
+def vote(
+    run: str, name: str, kill: str = "", value: dict[str, Any] | None = None
+) -> dict[str, str]:
     """Respond as this person; with `kill`, this process is killed before or after the commit."""
     by, _ = User.objects.get_or_create(username=name, is_superuser=True)
     if kill == "before":
         setattr(notifications, "changed_on_commit", _die)  # noqa: B010 - in this process only
-    done = system.respond(run, {"ok": True}, by=by, comment="fine")
+    done = system.respond(run, value or {"ok": True}, by=by, comment="fine")
     if kill == "after":
         _die()
     return {"status": done.status}
@@ -129,6 +132,11 @@ def fork(run: str, step: int, kill: str = "") -> str:
     if kill == "after":
         _die()
     return str(made.pk)
+
+
+def mark_golden(run: str) -> None:
+    """Mark a run golden by its path."""
+    system.mark_golden(run, Expectation(), by=None)
 
 
 def send_numbers(messages: list[tuple[str, int]]) -> int:
@@ -224,6 +232,7 @@ def main() -> None:
         "act": act,
         "vote": vote,
         "fork": fork,
+        "mark_golden": mark_golden,
         "send_numbers": send_numbers,
         "post": post,
         "add_schedules": add_schedules,

@@ -13,6 +13,7 @@ from workflows.engine import (
     Limits,
     State,
     Workflow,
+    ask,
     callback,
     event,
     node,
@@ -49,7 +50,7 @@ def key_of(state: Waiting) -> str:
     return state.params.key
 
 
-def ask(state: Waiting, runtime: Runtime, url: str) -> None:
+def request(state: Waiting, runtime: Runtime, url: str) -> None:
     """Write the address to the trace, and wait for the file."""
     leave_line(state.params.trace, "asked", url)
     while state.params.hold and not Path(state.params.hold).exists():
@@ -69,10 +70,31 @@ first = event("number", Number, "first", key=key_of, name="first")
 second = event("number", Number, "second", key=key_of, name="second")
 numbers = Workflow("numbers", state=Waiting, start=first, routes={first: second})
 
-asked = callback(ask, Number, "receipt", name="asked")
+asked = callback(request, Number, "receipt", name="asked")
 asking = Workflow("asking", state=Waiting, start=asked, routes={})
 
 AT_ONCE = 2
 limited = Workflow(
     "limited", state=Waiting, start=work, routes={}, limits=Limits(at_once=AT_ONCE)
 )
+
+
+class Transfer(State):
+    """State of a run whose step fails until its input is edited."""
+
+    params: Params
+    iban: str = "wrong"
+
+
+@node(when_failed=ask())
+def transfer(state: Transfer, runtime: Runtime) -> Transfer:
+    """Fail with the wrong input; else wait for the file."""
+    leave_line(state.params.trace, "tried", state.iban)
+    if state.iban == "wrong":
+        raise LookupError("no such account")
+    while state.params.hold and not Path(state.params.hold).exists():
+        time.sleep(0.02)
+    return state
+
+
+transferring = Workflow("transferring", state=Transfer, start=transfer, routes={})

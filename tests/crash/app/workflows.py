@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from tests.crash.app import deadly
-from tests.crash.app.waits import asking, limited, numbers
+from tests.crash.app.waits import asking, limited, numbers, transferring
 from workflows.engine import (
     State,
     Vote,
@@ -28,7 +28,12 @@ from workflows.engine import (
 )
 from workflows.runtime import Runtime
 
-WAITS = (asking, limited, numbers)  # registered with the workflows of this module
+WAITS = (
+    asking,
+    limited,
+    numbers,
+    transferring,
+)  # registered with the workflows of this module
 
 if "KILL_AT" in os.environ:
     deadly.arm(os.environ["KILL_AT"])

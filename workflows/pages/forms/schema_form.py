@@ -110,6 +110,7 @@ class SchemaForm(forms.Form):
         self.schema = schema
         self._by, self._has_entries = by, has_entries
         self._lists: list[str] = []  # paths of lists of models, outer ones first
+        self._optional: list[str] = []  # paths of groups that may be left out
         self._found: dict[str, schemas.Property] = {}
         self.group = Group()
         self._tree: list[tuple[Group, str]] = []
@@ -147,7 +148,8 @@ class SchemaForm(forms.Form):
         shown = self._shown(one) or []
         self._lists.append(one.path)
         self._found[one.path] = one
-        self.initial |= flat({str(n): value for n, value in enumerate(shown)}, one.path)
+        by_number = {str(number): value for number, value in enumerate(shown)}
+        self.initial = {**self.initial, **flat(by_number, one.path)}
         outer = Group(one.title, one.description)
         group.parts.append(outer)
         for entry in entries.entry_properties(one, schema, shown):
@@ -166,8 +168,7 @@ class SchemaForm(forms.Form):
         """Return the checkbox that includes a nullable group."""
         if not one.is_nullable:
             return None
-        # browsers refuse to send a form with an empty required field that is not shown
-        self.use_required_attribute = False
+        self._optional.append(one.path)
         name = one.path + GIVEN
         self.fields[name] = forms.BooleanField(label=label, required=False)
         self.fields[name].initial = self._shown(one) is not None
@@ -185,6 +186,9 @@ class SchemaForm(forms.Form):
         made = field_for({**one.schema, "default": self._shown(one)}, options)
         if one.default is not None:
             made.initial = one.default
+        if self._is_below(one.path, self._optional):
+            # browsers refuse to send an empty required field that is not shown
+            made.widget.use_required_attribute = _never
         self._found[one.path] = one
         self.fields[one.path] = made
         if isinstance(made, DOCUMENTS):
@@ -391,6 +395,11 @@ class SchemaForm(forms.Form):
                     return path, rest
                 return path, _item(parts[count:], rest) if separator else message
         return None, f"{name}: {message}" if name else message
+
+
+def _never(_initial: Any) -> bool:
+    """Return False, for inputs without the attribute `required`."""
+    return False
 
 
 def _item(place: list[str], text: str) -> str:
