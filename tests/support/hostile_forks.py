@@ -163,12 +163,10 @@ FORKING = ("step=1", "step=2", "do=override&step=1", "do=response&step=2")
 def refused_forks(payload: str) -> list[tuple[str, dict[str, Any]]]:
     """Return the query and the form of forks whose values are refused."""
     amount = {"state-text": payload, "state-amount": REFUSED}
+    other = json.dumps({payload: f"{payload} again"})
     return [
         ("step=1", {"edit": ["state", "params"], "state-text": payload}),
-        (
-            "step=1",
-            {"edit": "state", "state-text": json.dumps({payload: payload})},
-        ),
+        ("step=1", {"edit": "state", "state-text": other}),
         (
             "step=2",
             {"edit": "state", "state-text": payload, "state-amount": payload},
