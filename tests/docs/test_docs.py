@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from project.env import ROOT, Environment
+from tests.browser import jobs
 
 OPERATING = ROOT / "docs" / "operating.md"
 COMMANDS = ROOT / "workflows" / "management" / "commands"
@@ -72,6 +73,10 @@ def settings_table() -> str:
         cells = (f"`{name.upper()}`", kind(field), default(field), field.description)
         rows.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return "\n".join(re.sub(r"\|  \|", "| |", row) for row in rows)
+
+
+def test_the_table_of_jobs_matches_the_actions_of_the_browser_test() -> None:
+    assert jobs.table() in (ROOT / "docs" / "jobs.md").read_text()
 
 
 def test_settings_table_matches_environment_class() -> None:

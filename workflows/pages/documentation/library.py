@@ -27,7 +27,7 @@ ROOT_FILES: Final = ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 REFERENCE: Final = "reference"
 GROUPS: Final = {
     "Write workflows": ("authoring", "cookbook", "patterns", REFERENCE),
-    "Run a server": ("operating", "permissions", "audit", "performance"),
+    "Run a server": ("operating", "permissions", "audit", "performance", "jobs"),
     "Launch and connect": (
         *("batches", "schedules", "webhooks", "notifications", "integrating", "api"),
     ),

@@ -58,6 +58,8 @@ def render(text: str, resolve: Resolve = lambda address: address) -> Rendered:
     if title is not None and tokens and tokens[0].tag == "h1":
         tokens = tokens[3:]
     html = _PARSER.renderer.render(tokens, _PARSER.options, {})
+    # long lines are scrolled by keyboard, too; text of a document is escaped
+    html = html.replace("<pre><code", '<pre tabindex="0"><code')
     return Rendered(
         title=title.text if title else "",
         html=mark_safe(html),  # noqa: S308 - rendered with HTML switched off
