@@ -22,6 +22,7 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from project.env import ROOT
+from tests.support import fork_server
 from tests.support.crafted_pdfs import many_pages
 from tests.support.servers import (
     SECRET_KEY,
@@ -198,18 +199,13 @@ def test_events_are_streamed_by_daphne_and_over_redis(
         )
     port = free_port()
     environment = own_environment(tmp_path, **shared)
-    daphne = [sys.executable, "-m", "daphne", "--port", str(port)]
-    worker = [sys.executable, "manage.py", "worker"]
+    daphne = ["-m", "daphne", "--port", str(port), "project.asgi:application"]
     with ExitStack() as stack:
-        for command in ([*daphne, "project.asgi:application"], worker):
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=environment,
-                stderr=subprocess.DEVNULL,
-                text=True,
+        for command in (daphne, ["manage.py", "worker"]):
+            process = fork_server.start(
+                command, environment=environment, output=tmp_path / "log"
             )
-            stack.enter_context(process)
+            stack.callback(process.wait)
             stack.callback(process.kill)
         wait_for_port(port)
         server = RunningServer(f"http://127.0.0.1:{port}/", process, tmp_path / "log")

@@ -16,6 +16,7 @@ import pytest
 from tests.crash.histories import check_history, wait_until_ended
 from tests.crash.processes import Installation, wait_for
 from tests.crash.visitor import Answer, Refused, Visitor
+from tests.support.fork_server import ForkedProcess
 from tests.support.servers import free_port, wait_for_port
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -204,7 +205,7 @@ class Process:
         """Take the command of manage.py."""
         self._start = partial(installation.process, *arguments)
         self._stack = ExitStack()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkedProcess | None = None
 
     def __enter__(self) -> Process:
         self._process = self._stack.enter_context(self._start())
