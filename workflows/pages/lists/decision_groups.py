@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from workflows.access import permissions
 from workflows.engine.first_of import FIRST_EDGE
-from workflows.models import WHOLE_RUN, Assessment, Run
+from workflows.models import WHOLE_RUN, Assessment
 from workflows.models.status import ENDED
+from workflows.pages.visible_rows import visible_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,9 +62,8 @@ def add_assessments(groups: Sequence[DecisionGroup], person: User) -> None:
     """Add what was said about the edges taken, and whether the viewer may say it."""
     granted = permissions.permissions_for(person)
     ids = {one.run_id for one in groups if one.is_assessable}
-    ended = set(
-        Run.objects.filter(pk__in=ids, status__in=ENDED).values_list("pk", flat=True)
-    )
+    runs = visible_runs(person).filter(pk__in=ids, status__in=ENDED)
+    ended = set(runs.values_list("pk", flat=True))
     rows = Assessment.objects.filter(run__in=ids).exclude(sequence=WHOLE_RUN)
     found = {(one.run_id, one.sequence): one for one in rows.defer("note")}
     for one in groups:
