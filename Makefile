@@ -10,9 +10,9 @@ INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check --require
 IS_SUPPORTED := import sys; sys.exit(sys.version_info < (3, 11))
 # Checks must not use the DATA_DIR or databases of a configured server.
 ISOLATED := env -u PRODUCTION -u DEBUG -u DATABASE_URL -u REDIS_URL DATA_DIR=$(CURDIR)/$(VENV)/checks
-# Two processes more than CPUs, since many tests wait for other processes; each takes a run
+# One process more than CPUs, since many tests wait for other processes; each takes a run
 # of neighbouring tests, which share servers and browsers, and then what others have left.
-PROCESSES = $(or $(TEST_PROCESSES),$(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 2)'))
+PROCESSES = $(or $(TEST_PROCESSES),$(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)'))
 PYTEST = $(PYTHON) -m pytest -n $(PROCESSES) --maxprocesses 8 --dist worksteal -rs
 
 # Compiled modules are kept: otherwise every process that a command or test starts

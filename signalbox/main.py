@@ -71,6 +71,7 @@ for command in (
     reports.what_if,
     reports.usage,
     reports.accuracy,
+    reports.calls,
     runs.schedules,
 ):
     app.command()(command)

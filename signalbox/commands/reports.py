@@ -1,8 +1,9 @@
-"""Commands that report on many runs: `what-if`, `usage` and `accuracy`."""
+"""Commands that report: `what-if`, `usage`, `accuracy` and `calls`."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
@@ -10,11 +11,22 @@ import typer
 
 from signalbox import output, values
 from signalbox.client import Api
-from signalbox.session import Json, api_of, reports_failures
+from signalbox.session import Json, RunId, api_of, reports_failures
 
 EXAMPLES: Final = 10  # runs that are listed per edge
 PART_RUNS: Final = 200  # runs that a part of a report lists at most
 COUNTS: Final = ("runs", "runs_elsewhere", "runs_failed", "decisions", "unconditional")
+CALL_NAMES: Final = (
+    "STEP",
+    "AGENT",
+    "MODEL",
+    "STATUS",
+    "INPUT TOKENS",
+    "OUTPUT TOKENS",
+    "COST",
+    "TIME",
+    "ERROR",
+)
 TIME: Final = "a date, a time, or how long ago: 12h, 30d, 2w."
 
 Name = Annotated[str, typer.Argument(metavar="WORKFLOW", help="Name of the workflow.")]
@@ -107,6 +119,30 @@ def accuracy(context: typer.Context, workflow: Name, json: Json = False) -> None
     output.table(("OF", "NAME", "RIGHT", "WRONG", "ACCURACY"), rows)
 
 
+@reports_failures
+def calls(
+    context: typer.Context,
+    run: RunId,
+    content: Annotated[
+        bool,
+        typer.Option("--content", help="With stored prompts, answers and tool calls."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """List the agent calls of a run with tokens, cost and time, oldest first."""
+    found = list(api_of(context).rows(f"/runs/{run}/calls", content=content))
+    if json:
+        output.as_json(found)
+        return
+    if not content:
+        output.table(CALL_NAMES, [_call_cells(one) for one in found])
+        return
+    for one in found:
+        output.table(CALL_NAMES, [_call_cells(one)])
+        for line in _content_lines(one["content"]):
+            output.line(line)
+
+
 def _whole_report(api: Api, path: str, **query: Any) -> dict[str, Any]:
     """Return the sum of all parts of a what-if report. Raises Failure."""
     counts: Counter[str] = Counter()
@@ -174,6 +210,41 @@ def _list_thresholds(found: Any, json: bool) -> None:
         value = "no default" if one["value"] is None else one["value"]
         kind = "param" if one["is_param"] else "condition"
         output.line(f"{one['name']} = {value}  ({kind})")
+
+
+def _call_cells(one: Any) -> tuple[object, ...]:
+    cost = "" if one["cost"] is None else one["cost"]
+    return (
+        one["sequence"],
+        one["agent"],
+        one["model"],
+        one["status"],
+        one["tokens_in"],
+        one["tokens_out"],
+        cost,
+        f"{one['duration_ms'] / 1_000:.1f} s",
+        one["error"],
+    )
+
+
+def _content_lines(content: Any) -> Iterator[str]:
+    """Yield what a call sent and received; one line if it is not stored or hidden."""
+    if content is None:
+        yield "  No content is stored, or you don’t have permission to read it."
+        return
+    for message in content["prompt"]:
+        yield f"  {message['role']}: {message['text']}{message['cut']}"
+        yield from (f"  [{image}]" for image in message["images"])
+        if message["tool_calls"]:
+            yield f"  {message['role']} calls tools: {message['tool_calls']}"
+    if content["messages_left_out"]:
+        yield f"  {_count(content['messages_left_out'], 'message')} left out"
+    if content["answer"] is not None:
+        yield f"  answer: {content['answer']}{content['answer_cut']}"
+    if content["tool_calls"]:
+        yield f"  answer calls tools: {content['tool_calls']}{content['tool_calls_cut']}"
+    if content["problem"]:
+        yield f"  could not be parsed: {content['problem']}"
 
 
 def _usage_cells(one: Any) -> tuple[object, ...]:

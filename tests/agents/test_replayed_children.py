@@ -11,7 +11,15 @@ from pydantic import Field
 from tests.support.agent_rows import make_agent
 from tests.support.openai_server import Answer, ModelServer
 from tests.support.workers import ended, working
-from workflows.engine import State, Workflow, node, subworkflow, subworkflows
+from workflows.engine import (
+    State,
+    Workflow,
+    node,
+    otherwise,
+    subworkflow,
+    subworkflows,
+    when,
+)
 from workflows.errors import ForkRefused
 from workflows.infra.database_threads import run_in_db
 from workflows.models import AgentCall, Run
@@ -62,8 +70,48 @@ nested = subworkflow(
     outer, params=lambda _: {"text": "Deep?"}, into="outer", name="nested"
 )
 talk = Workflow("talk", state=Talk, start=begin, routes={begin: each, each: nested})
+
+
+class Rounds(State):
+    rounds: int = 1
+    word: dict[str, Any] = Field(default_factory=dict)
+    words: tuple[str, ...] = ()
+
+
+@node
+def start(state: Rounds) -> Rounds:
+    return state
+
+
+@node
+def keep(state: Rounds) -> Rounds:
+    return state.append("words", state.word["answer"])
+
+
+def needs_more(state: Rounds) -> bool:
+    return len(state.words) < state.rounds
+
+
+@node
+def finish(state: Rounds) -> Rounds:
+    return state
+
+
+asked = subworkflow(
+    word, params=lambda _: {"text": "Again?"}, into="word", name="asked"
+)
+loop = Workflow(
+    "loop",
+    state=Rounds,
+    start=start,
+    routes={
+        start: asked,
+        asked: keep,
+        keep: [when(needs_more, asked), otherwise(finish)],
+    },
+)
 registry = Registry()
-for declared in (word, outer, talk):
+for declared in (word, outer, talk, loop):
     registry.register(declared)
 system = System(registry)
 ANSWERS = ("First.", "Second.", "Deep.")
@@ -123,6 +171,17 @@ async def test_an_edited_state_replays_the_child_runs_whose_prompts_are_the_same
     fork = await run_in_db(lambda: Run.objects.get(pk=fork.pk))
     assert fork.result is not None
     assert fork.result["note"] == "edited"
+
+
+async def test_an_answer_is_replayed_in_one_child_run_of_a_loop(
+    server: ModelServer,
+) -> None:
+    async with working(registry):
+        origin = await ended((await run_in_db(system.execute, "loop")).pk)
+    state = {**Rounds().data, "rounds": 3}
+    fork = await forked(origin, 1, replay=True, state=state)
+    assert fork.result is not None, fork.error_message
+    assert fork.result["words"] == list(ANSWERS), "two of them are new"
 
 
 async def test_child_runs_call_again_unless_their_fork_replays(

@@ -11,11 +11,18 @@ from django.contrib.auth import get_user_model
 
 from tests.command_line.conftest import Shell
 from tests.support import recorded_runs
-from tests.support.agent_rows import make_call
+from tests.support.agent_rows import make_call, make_content
 from tests.support.factories import make_run, make_whole_run
 from tests.support.recorded_runs import NAME, make_runs
 from workflows.api.routes import what_if
-from workflows.models import Assessment, AuditEvent, GoldenRun, Profile, Status
+from workflows.models import (
+    Assessment,
+    AuditEvent,
+    CallStatus,
+    GoldenRun,
+    Profile,
+    Status,
+)
 from workflows.registry import registry
 from workflows.services.what_if import Limits
 
@@ -95,6 +102,26 @@ def test_usage_is_shown_by_person_with_its_total(shell: Shell) -> None:
     assert shell.run("usage", "--person", "nobody").split()[-4:] == ["total", *"000"]
     assert shell.json("usage", "--by", "agent")["groups"][0]["key"] == "writer"
     shell.run("usage", "--by", "colour", code=2)
+
+
+def test_calls_of_a_run_are_listed_with_what_was_sent_and_received(
+    shell: Shell,
+) -> None:
+    run = make_run()
+    make_content(make_call(run, cost=Decimal("0.25")), "Summarize it.", "It is short.")
+    make_call(run, status=CallStatus.FAILED, error_message="The model is away.")
+    table = shell.run("calls", str(run.pk))
+    assert [line.split()[:4] for line in table.splitlines()[1:]] == [
+        ["0", "writer", "tiny", "completed"],
+        ["0", "writer", "tiny", "failed"],
+    ]
+    assert table.rstrip().endswith("The model is away.")
+    text = shell.run("calls", str(run.pk), "--content")
+    assert "  user: Summarize it.\n  answer: It is short.\n" in text
+    assert text.count("No content is stored, or you don’t have permission") == 1
+    found = shell.json("calls", str(run.pk), "--content")
+    assert [one["content"] is None for one in found] == [False, True]
+    assert found[0]["content"]["answer"] == "It is short."
 
 
 def test_a_run_and_a_decision_are_assessed_and_counted(shell: Shell) -> None:

@@ -15,9 +15,10 @@ from django.utils import timezone
 
 from tests.support.factories import make_decision, make_run
 from workflows.execution import hourly_counts
-from workflows.models import Decision, EdgeTally, Run
+from workflows.models import Decision, EdgeTally, Run, Status
 from workflows.pages.lists import pagination
 from workflows.pages.lists.edge_shares import has_moved
+from workflows.system import System
 
 pytestmark = pytest.mark.django_db
 SignIn = Callable[[User], Client]
@@ -310,3 +311,16 @@ def test_the_listed_decisions_are_exported(page: Client) -> None:
     assert objects[0]["values"] == row.values
     assert json.loads("".join(lines("json", edges="all"))) == objects
     assert page.get("/decisions/export.xls").status_code == 404
+
+
+def test_an_assessment_is_shown_at_the_attempt_whose_edge_it_is_about(
+    page: Client, alice: User
+) -> None:
+    run = make_run(status=Status.COMPLETED)
+    for attempt, target in ((1, "archive"), (2, "publish")):
+        make_decision(run, target=target, attempt=attempt)
+    System().assess(run.pk, step=3, is_right=True, by=alice)
+    second, first = page.get("/decisions/").context["groups"]
+    assert (second.rows[0].to_node, first.rows[0].to_node) == ("publish", "archive")
+    assert (second.assessment is None, first.assessment is None) == (False, True)
+    assert (second.can_assess, first.can_assess) == (True, False)

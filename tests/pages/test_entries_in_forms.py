@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from tests.support.factories import make_document, make_user
 from workflows.engine import State
+from workflows.pages.forms import entries
 from workflows.pages.forms.entries import MAX_ENTRIES
 from workflows.pages.forms.forks import state_form
 from workflows.runtime import DocumentRef
@@ -132,6 +133,27 @@ def test_a_long_list_is_shown_as_json() -> None:
     names = list(form_of(many).fields)
     assert "payments" in names
     assert "payments.0.amount" not in names
+
+
+def test_a_list_that_the_state_did_not_have_stays_left_out() -> None:
+    class Later(State):
+        name: str = "main"
+        notes: list[Place] = Field(default_factory=list)
+
+    form = state_form(Later, {"name": "main"}, by=None)
+    data = shown(form)
+    form = state_form(Later, {"name": "main"}, by=None, data=data)
+    assert form.is_valid(), form.errors
+    assert form.values() == {"name": "main"}
+
+
+def test_lists_beyond_the_fields_of_a_form_are_shown_as_json(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(entries, "MAX_FIELDS", 5)
+    names = list(form_of().fields)
+    assert "payments.0.amount" in names
+    assert "refunds" in names
 
 
 def test_a_state_offers_only_documents_that_the_person_may_see(settings: Any) -> None:

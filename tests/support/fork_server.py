@@ -82,7 +82,8 @@ class ForkedProcess:
     def send_signal(self, number: int) -> None:
         """Send a signal, unless the process has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Send SIGKILL."""
@@ -159,6 +160,7 @@ class ForkServer:
             message = json.loads(line)
             if message["code"] is None:
                 started = message["pid"]
+                self._exit_codes.pop(started, None)  # of an earlier process
             else:
                 self._exit_codes[message["pid"]] = message["code"]
         return started

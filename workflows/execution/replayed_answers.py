@@ -2,12 +2,14 @@
 
 A fork gets those of its origin. A child run of a fork gets those of the child run that did the
 same for the origin: of the same workflow and element, at the same step. Where the origin has none
-there, since the fork took another path, those of its other steps are used.
+there, since the fork took another path, those of a step at which the fork has none are used, in
+their order and each once.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections import defaultdict
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db.models import Q
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from workflows.execution.masking import Masker
-
-MAX_RUNS: Final = 20  # child runs at other steps whose answers are read
 
 
 def recordings_for(run: Run, masker: Masker) -> Recordings | None:
@@ -46,18 +46,17 @@ def count_in_children(origin: Run, kept: int) -> int:
     """Return how many answers are recorded in child runs of the steps after a shared one."""
     later = Q(parent=origin.pk, parent_sequence__gt=kept)
     shared = SharedChild.objects.filter(run=origin.pk, sequence__gt=kept)
-    level = list(
-        Run.objects.filter(later | Q(pk__in=shared.values("child"))).values_list(
-            "pk", flat=True
-        )
-    )
+    found = Run.objects.filter(later | Q(pk__in=shared.values("child")))
+    level = list(found.values_list("pk", flat=True))
     count = 0
     for _ in range(settings.MAX_SUBWORKFLOW_DEPTH):
         if not level:
             break
         stored = CallContent.objects.filter(run__in=level, digest__isnull=False)
         count += stored.filter(call__status=CallStatus.COMPLETED).count()
-        below = Run.objects.filter(parent__in=level, parent_sequence__isnull=False)
+        theirs = Q(parent__in=level, parent_sequence__isnull=False)
+        shared = SharedChild.objects.filter(run__in=level)
+        below = Run.objects.filter(theirs | Q(pk__in=shared.values("child")))
         level = list(below.values_list("pk", flat=True))
     return count
 
@@ -76,25 +75,42 @@ def _read(run_id: UUID) -> Run:
 
 def _same_children(parents: Sequence[UUID], child: Run, shift: int) -> list[UUID]:
     """Return the child runs that did for these runs what a child run does for another one."""
+    if child.parent_sequence is None:
+        return []
     positions = Run.objects.filter(pk=child.pk).values_list("child_item__position")
     ((position,),) = positions
-    step = (child.parent_sequence or 0) - shift
-    found = _children(parents, child.workflow_name, position)
-    # a shared step has the same number in the origin and in its forks
-    at_step = found.filter(parent_sequence=step)
-    return list(at_step) or list(found[:MAX_RUNS])
+    theirs = _children(parents, child.workflow_name, position)
+    recorded = defaultdict(list)  # a shared step has the same number in the origin
+    for pk, step in theirs.values_list("pk", "parent_sequence"):
+        recorded[step].append(pk)
+    rows = Run.objects.filter(parent=child.parent_id)
+    own = _of_element(rows, child.workflow_name, position)
+    made = {step - shift for step in own.values_list("parent_sequence", flat=True)}
+    step = child.parent_sequence - shift
+    if step in recorded:
+        return recorded[step]
+    # each of the other steps once, so that no answer is used by two child runs
+    unmatched = sorted(made - recorded.keys()).index(step)
+    unused = sorted(recorded.keys() - made)
+    return recorded[unused[unmatched]] if unmatched < len(unused) else []
 
 
 def _children(
     parents: Sequence[UUID], workflow: str, position: int | None
-) -> QuerySet[Run, UUID]:
+) -> QuerySet[Run]:
     """Return the child runs of these runs, also of steps that they share."""
     shared = SharedChild.objects.filter(run__in=parents)
     theirs = Q(parent__in=parents) | Q(pk__in=shared.values("child"))
-    rows = Run.objects.filter(theirs, workflow_name=workflow)
+    return _of_element(Run.objects.filter(theirs), workflow, position)
+
+
+def _of_element(
+    rows: QuerySet[Run], workflow: str, position: int | None
+) -> QuerySet[Run]:
+    rows = rows.filter(workflow_name=workflow, parent_sequence__isnull=False)
     of_element = (
         rows.filter(child_item=None)
         if position is None
         else rows.filter(child_item__position=position)
     )
-    return of_element.order_by("pk").values_list("pk", flat=True)
+    return of_element.order_by("pk")

@@ -93,7 +93,11 @@ def runs_page(query: RunQuery, size: int, viewer: Viewer) -> Callable[[Viewer], 
     def read(viewer: Viewer) -> Page:
         runs = query.between(filters.by_index(viewer.user).prefetch_related("labels"))
         page = keyset_page(
-            runs, filters.by_value(), size=size, indexed=filters.is_indexed
+            runs,
+            filters.by_value(),
+            size=size,
+            indexed=filters.is_indexed,
+            limit=filters.scan_limit,
         )
         rows = redacted_for(viewer.user, page.rows)
         found = representations.run_summaries(rows, viewer.user)

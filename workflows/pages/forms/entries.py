@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MAX_ENTRIES: Final = 20  # of one list; a longer one is shown as JSON
+MAX_FIELDS: Final = 500  # of a form, from which on lists are shown as JSON
 MAX_BRIEF_VALUES, MAX_BRIEF_CHARS = 3, 60
 KEEP, ADD = "Keep this entry", "Add this entry"
 
@@ -59,10 +60,13 @@ def brief(value: Any) -> str:
     return f"{text[: MAX_BRIEF_CHARS - 1]}…" if is_long else text
 
 
-def join(values: dict[str, Any], path: Sequence[str], shown: Any) -> None:
+def join(
+    values: dict[str, Any], path: Sequence[str], shown: Any, *, is_nullable: bool
+) -> None:
     """Replace the entries by number at a path by their list, without those left out.
 
-    `shown` is the value before: a list that was null and has no entry stays null.
+    `shown` is the value before: a list that was null and has no entry stays null, and one
+    that was not there is left out.
     """
     *parents, last = path
     for name in parents:
@@ -73,4 +77,9 @@ def join(values: dict[str, Any], path: Sequence[str], shown: Any) -> None:
     by_number = values.get(last)
     if isinstance(by_number, dict):
         kept = [one for one in by_number.values() if one is not None]
-        values[last] = None if shown is None and not kept else kept
+        if kept or shown is not None:
+            values[last] = kept
+        elif is_nullable:
+            values[last] = None
+        else:
+            del values[last]

@@ -137,7 +137,8 @@ class SchemaForm(forms.Form):
 
     def _schema_of_entries(self, one: schemas.Property) -> Mapping[str, Any] | None:
         """Return the schema of the entries of a list that is shown as groups."""
-        if not (self._has_entries and entries.fits(self._shown(one))):
+        has_room = len(self.fields) < entries.MAX_FIELDS
+        if not (self._has_entries and has_room and entries.fits(self._shown(one))):
             return None
         return schemas.elements(self.schema, one)
 
@@ -360,8 +361,10 @@ class SchemaForm(forms.Form):
             else:
                 self._put_filled(values, one)
         for path in reversed(self._lists):
-            shown = self._shown(self._found[path])
-            entries.join(values, list(map(schemas.unescaped, path.split("."))), shown)
+            one = self._found[path]
+            names = [schemas.unescaped(name) for name in path.split(".")]
+            shown, is_nullable = self._shown(one), one.is_nullable
+            entries.join(values, names, shown, is_nullable=is_nullable)
         return values[FREE] if self._is_free else values
 
     def _put_filled(self, values: dict[str, Any], one: schemas.Property) -> None:

@@ -37,6 +37,15 @@ class DecisionGroup:
         """Return whether an edge was taken by its condition, or by a person."""
         return any(one.taken and one.edge_index < FIRST_EDGE for one in self.rows)
 
+    def has_edge_of(self, assessment: Assessment | None) -> bool:
+        """Return whether the edge that was assessed was taken in this attempt."""
+        return assessment is not None and any(
+            one.taken
+            and (one.from_node, one.to_node)
+            == (assessment.from_node, assessment.to_node)
+            for one in self.rows
+        )
+
     @property
     def first(self) -> Decision:
         """Return the first decision: they share node, workflow and run."""
@@ -66,7 +75,11 @@ def add_assessments(groups: Sequence[DecisionGroup], person: User) -> None:
     ended = set(runs.values_list("pk", flat=True))
     rows = Assessment.objects.filter(run__in=ids).exclude(sequence=WHOLE_RUN)
     found = {(one.run_id, one.sequence): one for one in rows.defer("note")}
+    seen = set()  # newest first: of several attempts, the last one counts
     for one in groups:
-        one.assessment = found.get((one.run_id, one.sequence))
-        may = one.run_id in ended and one.is_assessable
+        step = one.run_id, one.sequence
+        one.assessment = found.get(step) if one.has_edge_of(found.get(step)) else None
+        may = one.run_id in ended and one.is_assessable and step not in seen
+        if one.is_assessable:
+            seen.add(step)
         one.can_assess = may and granted.can_note(one.first.workflow_name)

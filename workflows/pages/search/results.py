@@ -67,7 +67,10 @@ def search(person: User, text: str) -> Results:
     filters = RunFilters.read({"q": f'"{text}"' if is_expression(text) else text})
     found.refusal = filters.refusal(person)
     found.runs = keyset_page(
-        filters.by_index(person), filters.by_value(), size=MAX_RUNS
+        filters.by_index(person),
+        filters.by_value(),
+        size=MAX_RUNS,
+        limit=filters.scan_limit,
     )
     found.runs.rows = redacted_for(person, found.runs.rows)
     found.documents = _documents(person, text)
