@@ -52,14 +52,20 @@ def compare(  # noqa: PLR0913 - the options of the command
                 if found[-1].error:
                     _report(f"  failed: {found[-1].error}")
         speed = f"{syncs_per_second(Path(home))} syncs/s, {loop_ms()} ms for the loop"
-        grown = own_lines("bench.growth") if growth else []
-        of_team = own_lines("bench.team") if team else []
-    print(*tables(Medians(found)), sep="\n")  # noqa: T201 - its output
-    print("", *growth_tables(grown), *team_table(of_team), sep="\n")  # noqa: T201
+    _print(*tables(Medians(found)))
     for one in found:
         if one.error:
-            print(f"- {one.system} {one.workload} on {one.database}: {one.error}")  # noqa: T201
-    print(f"- Interleaved rounds: {rounds}; {speed}.")  # noqa: T201
+            _print(f"- {one.system} {one.workload} on {one.database}: {one.error}")
+    _print(f"- Interleaved rounds: {rounds}; {speed}.", "")
+    if growth:
+        _print(*growth_tables(own_lines("bench.growth")))
+    if team:
+        _print(*team_table(own_lines("bench.team")))
+
+
+def _print(*lines: str) -> None:
+    """Print lines at once: what was measured must not be lost with what follows."""
+    print(*lines, sep="\n", flush=True)  # noqa: T201 - the output of the command
 
 
 def _steps(
