@@ -23,9 +23,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench.__main__ import empty_database, postgres
+from bench.__main__ import empty_database
 from bench.live import PASSWORD, ROOT, Site, served, signed_in
 from bench.load_client import ANSWER_SECONDS, Reply, Target, liveness, masked_text
+from bench.servers import postgresql
 
 PAGE = "/runs/"
 RUNS = 20_000  # in the database, so that lists and exports have work to do
@@ -70,7 +71,7 @@ def _filled(home: Path, database: str) -> dict[str, str]:
     """Fill a new database with runs; return the settings of its server."""
     settings = {"LOG_LEVEL": "ERROR"}
     if database == "pg":
-        server = os.environ.get("PERF_PG_URL") or postgres(home)
+        server = os.environ.get("PERF_PG_URL") or postgresql(home)
         settings["DATABASE_URL"] = empty_database(server)
     environment = {
         **os.environ,

@@ -151,9 +151,9 @@ def own(workload: str, database: str) -> Measurement:
 def own_lines(module: str) -> list[dict[str, Any]]:
     """Return the JSON lines that one of our modules prints. Raises CalledProcessError."""
     command = [sys.executable, "-m", module]
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - our own command
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
-    )  # noqa: S603 - our own command
+    )
     return [*_results(done.stdout)]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Q
@@ -19,7 +20,6 @@ from workflows.models import CallContent, CallStatus, Fork, Run, SharedChild
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from uuid import UUID
 
     from django.db.models import QuerySet
 
@@ -80,12 +80,13 @@ def _same_children(parents: Sequence[UUID], child: Run, shift: int) -> list[UUID
     positions = Run.objects.filter(pk=child.pk).values_list("child_item__position")
     ((position,),) = positions
     theirs = _children(parents, child.workflow_name, position)
-    recorded = defaultdict(list)  # a shared step has the same number in the origin
+    recorded = defaultdict[int, list[UUID]](list)
     for pk, step in theirs.values_list("pk", "parent_sequence"):
-        recorded[step].append(pk)
+        recorded[step or 0].append(pk)  # a shared step has its number in the origin
     rows = Run.objects.filter(parent=child.parent_id)
     own = _of_element(rows, child.workflow_name, position)
-    made = {step - shift for step in own.values_list("parent_sequence", flat=True)}
+    steps = own.values_list("parent_sequence", flat=True)
+    made = {(number or 0) - shift for number in steps}
     step = child.parent_sequence - shift
     if step in recorded:
         return recorded[step]
