@@ -11,8 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from allauth.mfa.totp.internal.auth import TOTP
+from allauth.socialaccount.internal.flows.login import complete_login
+from allauth.socialaccount.models import SocialAccount, SocialLogin
 from django.contrib.auth.models import Group, User
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from pydantic import SecretStr
 from pytest_django import Settings
@@ -258,3 +260,27 @@ def test_a_provider_that_is_down_or_unknown_fails_no_page(settings: Settings) ->
     assert "failed" in answer.content.decode()
     for name in ("openid_connect_login", "openid_connect_callback"):
         assert client.get(reverse(name, args=["other"])).status_code == 404
+
+
+@pytest.mark.django_db
+def test_an_identity_is_attached_to_no_account_that_is_signed_in(
+    settings: Settings, rf: RequestFactory
+) -> None:
+    given = SignIn(oidc_issuer=f"http://127.0.0.1:{free_port()}", oidc_client_id="x")
+    settings.SOCIALACCOUNT_PROVIDERS = given.providers
+    client = Client()
+    root = User.objects.create_superuser("root")
+    client.force_login(root)
+    address = reverse("openid_connect_login", args=[PROVIDER_ID])
+    for process in ("connect", "redirect", ""):
+        assert client.get(f"{address}?process={process}").status_code == 404
+    assert client.post(address, {"process": "connect"}).status_code == 405
+    request = rf.get("/")
+    request.user = root
+    request.session = client.session
+    for process in ("connect", "redirect"):
+        account = SocialAccount(provider=PROVIDER_ID, uid="1")
+        login = SocialLogin(user=User(username="eve"), account=account)
+        login.state = {"process": process}
+        assert complete_login(request, login).status_code == 403
+    assert not SocialAccount.objects.exists()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from allauth.mfa.totp.internal.auth import TOTP
+from allauth.socialaccount.models import SocialAccount
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
@@ -159,6 +160,22 @@ def test_deactivated_accounts_and_second_factors_hold_here_too(key: Any) -> None
     assert answer.status_code == 403
     assert "deactivated" in answer.content.decode()
     assert not is_in(client)
+
+
+def test_an_identity_is_attached_to_no_account_that_is_signed_in(key: Any) -> None:
+    client = visitor()
+    client.force_login(User.objects.create_superuser("root"))
+    for query in ("process=connect", "process=redirect", "process=login&process=x"):
+        assert client.get(f"{url('saml_login')}?{query}").status_code == 404
+    given = {"process": "connect"}
+    assert client.post(url("saml_login"), given).status_code == 405
+    response = saml_provider.answer_to(asked(client)).encoded(key)
+    session = client.session
+    for state, *_ in session["socialaccount_states"].values():
+        state["process"] = "connect"
+    session.save()
+    assert send(client, response).status_code == 403
+    assert not SocialAccount.objects.exists()
 
 
 # Responses that are refused ---------------------------------------------------------

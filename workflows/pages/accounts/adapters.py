@@ -10,7 +10,7 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
-from allauth.socialaccount.providers.base import AuthError
+from allauth.socialaccount.providers.base import AuthError, AuthProcess
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.http import HttpResponse
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 BACKEND: Final = "django.contrib.auth.backends.ModelBackend"
 SILENT: Final = {"account/messages/logged_in.txt"}  # the page itself says so
 SECRET: Final = "secret"  # noqa: S105 - a key of the encrypted values
+SIGN_IN: Final = str(AuthProcess.LOGIN)  # what allauth calls the process
 FORBIDDEN: Final = 403
 INACTIVE: Final = "This account is deactivated. Ask an administrator."
 
@@ -92,7 +93,15 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc] # alla
         return True
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
-        """Find the existing account of a verified mail address, if the settings say so."""
+        """Find the existing account of a verified mail address, if the settings say so.
+
+        Raises ImmediateHttpResponse for a process that would attach the identity to the
+        account that is signed in.
+        """
+        if sociallogin.state.get("process") not in {None, "", SIGN_IN}:
+            logger.warning("A sign-in was refused: it asks for another process.")
+            text = provider_failed("the provider")
+            raise ImmediateHttpResponse(refused_sign_in(request, text))
         email = "" if sociallogin.is_existing else linkable_email(sociallogin)
         if not email:
             return

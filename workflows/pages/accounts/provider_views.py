@@ -20,7 +20,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from workflows.errors import RateLimited
 from workflows.infra.client_ip import address_of
-from workflows.pages.accounts.adapters import provider_failed, refused_sign_in
+from workflows.pages.accounts.adapters import SIGN_IN, provider_failed, refused_sign_in
 from workflows.pages.rate_limits import count
 from workflows.pages.views.accounts import locked_response
 
@@ -39,6 +39,7 @@ MAX_RESPONSE_LENGTH = 200_000  # characters of a SAML response, in base64
 @require_safe
 def login(request: HttpRequest, provider_id: str) -> HttpResponse:
     """Redirect to the provider."""
+    _require_sign_in(request)
     return _guarded(views.login, request, provider_id)
 
 
@@ -46,6 +47,16 @@ def login(request: HttpRequest, provider_id: str) -> HttpResponse:
 def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
     """Sign in whom the provider redirects here."""
     return _guarded(views.callback, request, provider_id)
+
+
+def _require_sign_in(request: HttpRequest) -> None:
+    """Raise Http404 for a request of allauth's other processes.
+
+    One of them attaches the identity at the provider to the account that is signed in,
+    by a link that anyone can make that person follow.
+    """
+    if set(request.GET.getlist("process")) - {SIGN_IN}:
+        raise Http404
 
 
 def _guarded(
@@ -66,6 +77,7 @@ def _guarded(
 @require_safe
 def saml_login(request: HttpRequest, organization_slug: str) -> HttpResponse:
     """Redirect to the provider."""
+    _require_sign_in(request)
     return _saml_guarded("login", request, organization_slug)
 
 
