@@ -12,7 +12,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from django.core.files.storage import default_storage
 from django.core.management import call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 
 from tests.support.receiver import Receiver, Reply
@@ -20,6 +20,7 @@ from tests.support.servers import free_port
 from workflows.execution import workers
 from workflows.infra import clock
 from workflows.models import Provider
+from workflows.ops import diagnosis
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("new_channel_layer")]
 Diagnose = Callable[[], dict[str, list[tuple[str, str]]]]
@@ -195,3 +196,15 @@ def test_the_certificate_of_a_sign_in_provider_is_reported_before_it_expires(
         assert found == level
         assert f"{settings.SAML_EXPIRES:%Y-%m-%d}" in message
         assert ("set SAML_CERTIFICATE" in message) == (level != "ok")
+
+
+def test_the_certificate_is_checked_without_the_database(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> None:
+        raise OperationalError("the database is down")
+
+    monkeypatch.setattr(clock, "now", fails)
+    settings.SAML_EXPIRES = clock.local_now() + dt.timedelta(days=100)
+    [finding] = diagnosis.CHECKS["sign-in"]()
+    assert finding.level == "ok"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+from importlib import import_module
 from typing import Any
 
 import pytest
 from allauth.mfa.totp.internal.auth import TOTP
 from allauth.socialaccount.models import SocialAccount
 from django.contrib.auth.models import User
+from django.http import QueryDict
 from django.test import Client
 from django.urls import reverse
 from pydantic import ValidationError
@@ -23,6 +26,7 @@ from workflows.models import AuditEvent
 saml_provider = pytest.importorskip(
     "tests.support.saml_provider", reason="requirements-saml.txt is not installed"
 )
+SP = f"http://testserver{reverse('saml_metadata', args=[PROVIDER_ID])}"
 SSO = "https://login.example.org/saml/sso"
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 MAPPING = (("sales", "viewer"), ("it-leads", "admin"))
@@ -187,6 +191,8 @@ REFUSED: tuple[tuple[dict[str, Any], str], ...] = (
     ({"age": dt.timedelta(hours=-1)}, "not yet valid"),
     ({"audience": "https://other.example.org/"}, "not a valid audience"),
     ({"audience": None}, "no audience"),
+    ({"audience": ""}, "no audience"),
+    ({"audience": None, "outside": SP}, "no audience"),
     ({"issuer": "https://other.example.org/"}, "Invalid issuer"),
     ({"acs": "https://other.example.org/acs/"}, "instead of"),
     ({"asked": "_other"}, "answers no request"),
@@ -267,6 +273,32 @@ def test_malformed_and_many_responses_are_refused(settings: Settings) -> None:
         for _ in range(3)
     }
     assert 429 in codes
+
+
+def test_only_the_response_is_stored_and_for_a_short_time(settings: Settings) -> None:
+    client = visitor()
+    given = {"SAMLResponse": "bm90+IHht/bA==", "RelayState": "x" * 500_000}
+    answer = client.post(url("saml_acs"), given)
+    stored = import_module(settings.SESSION_ENGINE).SessionStore(
+        answer.cookies["saml-acs-session"].value
+    )
+    post = json.loads(stored["request"])["POST"]
+    assert QueryDict(post).dict() == {"SAMLResponse": given["SAMLResponse"]}
+    assert stored.get_expiry_age() <= 300
+
+
+def test_a_mistake_of_our_own_code_is_logged_with_its_traceback(
+    key: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        raise AttributeError("mistake")
+
+    monkeypatch.setattr("workflows.pages.accounts.saml._check", fails)
+    client, answer = signed_in(key)
+    assert answer.status_code == 403
+    assert not is_in(client)
+    [record] = [one for one in caplog.records if "mistake" in one.getMessage()]
+    assert record.exc_info is not None
 
 
 def test_metadata_has_the_address_and_no_logout(settings: Settings) -> None:

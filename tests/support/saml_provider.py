@@ -98,6 +98,7 @@ class Answer:
     age: dt.timedelta = dt.timedelta()
     issuer: str = ENTITY
     signed: str = "Assertion"  # or Response, or nothing
+    outside: str = ""  # an audience outside the assertion
     confirmed: str | None = None  # id of the request in the assertion; None: `asked`
 
     def encoded(self, key: Key) -> str:
@@ -128,11 +129,14 @@ class Answer:
         statement = f"<saml:AttributeStatement>{names}</saml:AttributeStatement>"
         audience = f"<saml:Audience>{self.audience}</saml:Audience>"
         restriction = f"<saml:AudienceRestriction>{audience}</saml:AudienceRestriction>"
+        outside = f"<saml:Audience>{self.outside}</saml:Audience>"
+        extensions = f"<samlp:Extensions>{outside}</samlp:Extensions>"
         name_id = f'<saml:NameID Format="{self.format}">{self.subject}</saml:NameID>'
         to = f'InResponseTo="{confirmed}" ' if confirmed else ""
         return f"""<samlp:Response xmlns:samlp="{PROTOCOL}" xmlns:saml="{ASSERTION}"
  ID="_{uuid4().hex}" Version="2.0" IssueInstant="{issued}" Destination="{self.acs}"
- InResponseTo="{self.asked}"><saml:Issuer>{self.issuer}</saml:Issuer><samlp:Status>
+ InResponseTo="{self.asked}"><saml:Issuer>{self.issuer}</saml:Issuer>
+{extensions if self.outside else ""}<samlp:Status>
 <samlp:StatusCode Value="urn:oasis:names:tc:SAML:2.0:status:Success"/></samlp:Status>
 <saml:Assertion ID="_{uuid4().hex}" Version="2.0" IssueInstant="{issued}">
 <saml:Issuer>{self.issuer}</saml:Issuer>
@@ -141,7 +145,7 @@ class Answer:
 <saml:SubjectConfirmationData {to}NotOnOrAfter="{ends}" Recipient="{self.acs}"/>
 </saml:SubjectConfirmation></saml:Subject>
 <saml:Conditions NotBefore="{issued}" NotOnOrAfter="{ends}">
-{restriction if self.audience else ""}</saml:Conditions>
+{"" if self.audience is None else restriction}</saml:Conditions>
 <saml:AuthnStatement AuthnInstant="{issued}" SessionIndex="_1"><saml:AuthnContext>
 <saml:AuthnContextClassRef>urn:oasis:names:tc:SAML:2.0:ac:classes:Password
 </saml:AuthnContextClassRef></saml:AuthnContext></saml:AuthnStatement>

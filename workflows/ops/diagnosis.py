@@ -20,6 +20,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.mail import get_connection
 from django.db import DatabaseError, connection
+from django.utils import timezone
 
 from workflows.agents.lookup import endpoint_of
 from workflows.agents.provider_api.clients import Clients
@@ -222,7 +223,7 @@ def _sign_in() -> Iterator[Finding]:
     expires = settings.SAML_EXPIRES
     if expires is None:
         return
-    left, day = expires - clock.now(), f"{expires:%Y-%m-%d}"
+    left, day = expires - timezone.now(), f"{expires:%Y-%m-%d}"
     change = "Ask the identity provider for the new one, and set SAML_CERTIFICATE."
     if left <= dt.timedelta():
         message = f"SAML_CERTIFICATE expired on {day}. {change}"

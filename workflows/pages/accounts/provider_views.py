@@ -14,7 +14,8 @@ from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.providers.openid_connect import views
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
-from django.http import Http404
+from django.http import Http404, QueryDict
+from django.utils.http import urlencode
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
@@ -96,6 +97,7 @@ def saml_response(request: HttpRequest, organization_slug: str) -> HttpResponse:
     given = request.POST.get("SAMLResponse", "")
     if not given or len(given) > MAX_RESPONSE_LENGTH:
         return refused_sign_in(request, provider_failed(name))
+    request.POST = QueryDict(urlencode({"SAMLResponse": given}))  # all that is stored
     return _saml_guarded("receive", request, organization_slug)
 
 
@@ -131,7 +133,12 @@ def _saml_guarded(view: str, request: HttpRequest, slug: str) -> HttpResponse:
             "A SAML response was refused: it answers no request of its browser."
         )
         return refused_sign_in(request, provider_failed(name))
-    except (saml.ResponseRefused, *saml.FAILURES, *MALFORMED_XML) as error:
+    except (saml.ResponseRefused, *saml.FAILURES) as error:
         logger.warning("A SAML response was refused: %s", error)
+        return refused_sign_in(request, provider_failed(name))
+    except (
+        MALFORMED_XML
+    ) as error:  # or a mistake of this code, which the traceback shows
+        logger.warning("A SAML response was not understood: %r", error, exc_info=error)
         return refused_sign_in(request, provider_failed(name))
     return response

@@ -7,11 +7,13 @@ signed part, an assertion without an audience, and ids that change with each sig
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from allauth.socialaccount.providers.saml import views
 from allauth.socialaccount.providers.saml.provider import SAMLProvider
 from allauth.socialaccount.providers.saml.utils import build_saml_config
+from django.conf import settings
 from django.http import HttpResponse
 from onelogin.saml2.auth import OneLogin_Saml2_Settings
 from onelogin.saml2.constants import OneLogin_Saml2_Constants
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 NAMESPACE: Final = "{urn:oasis:names:tc:SAML:2.0:assertion}"
+RESTRICTION: Final = f"{NAMESPACE}Conditions/{NAMESPACE}AudienceRestriction"
 TRANSIENT: Final = OneLogin_Saml2_Constants.NAMEID_TRANSIENT
 FAILURES: Final = (OneLogin_Saml2_Error,)  # of settings or responses
+RECEIVED_SECONDS: Final = 300  # until the redirect is followed
+SESSIONS: Final = import_module(settings.SESSION_ENGINE)
 login = views.login
-receive = views.acs
 
 
 class ResponseRefused(Exception):
@@ -63,8 +67,37 @@ def _check(response: Any) -> None:
     confirmed = document.iter(f"{NAMESPACE}SubjectConfirmationData")
     if not asked or any(one.get("InResponseTo") != asked for one in confirmed):
         raise ResponseRefused("its assertion does not name the request")
-    if document.find(f".//{NAMESPACE}Audience") is None:
-        raise ResponseRefused("its assertion has no audience")
+    if not _names_this_server(response):
+        raise ResponseRefused("its assertion has no audience that is this server")
+
+
+def _names_this_server(response: Any) -> bool:
+    """Return whether each restriction of the assertion, of at least one, has this server.
+
+    The response has one assertion, whose signature was verified. Other parts of the
+    response may be unsigned.
+    """
+    document, wanted = response._last_response, response.get_last_assertion_id()  # noqa: SLF001
+    here = response.get_settings().get_sp_data()["entityId"]
+    restrictions = [
+        restriction
+        for assertion in document.iter(f"{NAMESPACE}Assertion")
+        if assertion.get("ID") == wanted
+        for restriction in assertion.iterfind(RESTRICTION)
+    ]
+    return bool(restrictions) and all(
+        here in {one.text for one in restriction.iterfind(f"{NAMESPACE}Audience")}
+        for restriction in restrictions
+    )
+
+
+def receive(request: HttpRequest, organization_slug: str) -> HttpResponse:
+    """Store a response for a short time, and redirect to where its browser is known."""
+    kept = SESSIONS.SessionStore()
+    kept.set_expiry(RECEIVED_SECONDS)
+    vars(request)["saml_acs_session"] = kept  # where allauth looks first
+    response: HttpResponse = views.acs(request, organization_slug=organization_slug)
+    return response
 
 
 class Finish(views.FinishACSView):  # type: ignore[misc] # allauth has no types
