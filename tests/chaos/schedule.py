@@ -89,7 +89,7 @@ class Settings:
     def command(self) -> str:
         """The command that repeats this run."""
         options = [
-            f"--{one.name.replace('_', '-')} {getattr(self, one.name):g}"
+            f"--{one.name.replace('_', '-')} {_exact(getattr(self, one.name))}"
             for one in fields(self)
             if one.name != "faults" and getattr(self, one.name) != one.default
         ]
@@ -97,6 +97,11 @@ class Settings:
         if self.faults == tuple(FAULTS):
             chosen = []
         return " ".join(["python -m tests.chaos", *options, *chosen])
+
+
+def _exact(value: float) -> str:
+    """Return a number that reads back the same: a seed has more digits than “g” keeps."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 @dataclass(frozen=True, slots=True)

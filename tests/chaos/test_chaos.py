@@ -62,6 +62,9 @@ def test_the_command_of_a_report_repeats_the_schedule() -> None:
     )
     assert settings_of(shlex.split(settings.command)[3:])[0] == settings
     assert settings_of([])[0].faults == tuple(FAULTS)
+    assert replace(settings, seed=20261201).command.startswith(
+        "python -m tests.chaos --seed 20261201 --seconds 20 "
+    )
 
 
 @pytest.mark.crash
