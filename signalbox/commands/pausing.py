@@ -15,7 +15,7 @@ Name = Annotated[str, typer.Argument(metavar="WORKFLOW", help="Name of the workf
 
 @reports_failures
 def pause(
-    context: typer.Context, workflow: Name, reason: Reason, json: Json = False
+    context: typer.Context, workflow: Name, reason: Reason = "", json: Json = False
 ) -> None:
     """Pause a workflow: none of its runs starts; those that have started continue."""
     _act(context, workflow, "pause", {"reason": reason}, json)

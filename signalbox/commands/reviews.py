@@ -44,7 +44,7 @@ def assess(  # noqa: PLR0913, PLR0917 - options of a command
 def mark_golden(  # noqa: PLR0913, PLR0917 - options of a command
     context: typer.Context,
     run: RunId,
-    reason: Reason,
+    reason: Reason = "",
     dataset: Annotated[
         str, typer.Option(help="Name under which runs are checked together.")
     ] = "",
@@ -73,7 +73,7 @@ def mark_golden(  # noqa: PLR0913, PLR0917 - options of a command
 
 @reports_failures
 def unmark_golden(
-    context: typer.Context, run: RunId, reason: Reason, json: Json = False
+    context: typer.Context, run: RunId, reason: Reason = "", json: Json = False
 ) -> None:
     """Unmark a golden run; unpin it if marking it had pinned it."""
     api_of(context).request("DELETE", f"/runs/{run}/golden", params={"reason": reason})

@@ -128,7 +128,7 @@ def decisions(context: typer.Context, run: RunId, json: Json = False) -> None:
 
 @reports_failures
 def cancel(
-    context: typer.Context, run: RunId, reason: Reason, json: Json = False
+    context: typer.Context, run: RunId, reason: Reason = "", json: Json = False
 ) -> None:
     """Cancel a run."""
     _act(context, run, "cancel", {"reason": reason}, json)
@@ -136,7 +136,7 @@ def cancel(
 
 @reports_failures
 def resume(
-    context: typer.Context, run: RunId, reason: Reason, json: Json = False
+    context: typer.Context, run: RunId, reason: Reason = "", json: Json = False
 ) -> None:
     """Resume a failed or cancelled run from its last completed step."""
     _act(context, run, "resume", {"reason": reason}, json)
@@ -146,7 +146,7 @@ def resume(
 def rerun(  # noqa: PLR0913, PLR0917 - options of a command
     context: typer.Context,
     run: RunId,
-    reason: Reason,
+    reason: Reason = "",
     from_step: Annotated[
         int | None,
         typer.Option("--from", min=1, help="Share the steps before this one."),
@@ -185,7 +185,7 @@ def override(  # noqa: PLR0913, PLR0917 - arguments of a command
     run: RunId,
     step: Annotated[int, typer.Argument(min=1, help="Number of the step.")],
     edge: Annotated[int, typer.Argument(min=0, help="Index of the edge to take.")],
-    reason: Reason,
+    reason: Reason = "",
     replay: Replay = False,
     json: Json = False,
 ) -> None:
@@ -201,7 +201,7 @@ def change_response(  # noqa: PLR0913, PLR0917 - arguments of a command
     context: typer.Context,
     run: RunId,
     step: Annotated[int, typer.Argument(min=1, help="Number of the approval's step.")],
-    reason: Reason,
+    reason: Reason = "",
     value: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="A field, as JSON or else text."),

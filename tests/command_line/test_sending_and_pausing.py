@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from tests.command_line.conftest import Shell
 from tests.support.factories import make_run
 from workflows.access import tokens
-from workflows.engine import State, Workflow, event
+from workflows.engine import State, Workflow, event, node
 from workflows.models import (
     AuditEvent,
     EventMessage,
@@ -36,6 +36,11 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("_workflows"),
 ]
+
+
+@node
+def close(state: State) -> State:
+    return state
 
 
 class Payment(BaseModel):
@@ -175,3 +180,26 @@ def test_a_workflow_is_paused_and_unpaused(shell: Shell) -> None:
     assert "nothing" in shell.errors
     actions = AuditEvent.objects.filter(action__contains="pause workflow")
     assert actions.count() == 2
+
+
+def test_a_reason_is_optional_where_the_workflow_asks_for_none(shell: Shell) -> None:
+    words = "Enter a reason. It is saved in the audit log."
+    asking = str(make_run(status=Status.PENDING).pk)
+    for command in (("cancel", asking), ("rerun", asking), ("pause", NAMES[0])):
+        assert shell.json(*command, code=2)["code"] == "reason_missing"
+        shell.run(*command, code=2)
+        assert words in shell.errors
+    assert not WorkflowPause.objects.exists()
+    free = Workflow("free", state=State, start=close, routes={}, reasons_for=())
+    registry.register(free)
+    try:
+        pending = make_run(status=Status.PENDING, workflow_name="free")
+        done = str(make_run(status=Status.COMPLETED, workflow_name="free").pk)
+        assert shell.json("cancel", str(pending.pk))["status"] == "cancelled"
+        shell.run("mark-golden", done)
+        shell.run("unmark-golden", done)
+        shell.run("rerun", done)
+        shell.run("pause", "free")
+    finally:
+        registry.unregister("free")
+    assert [one.reason for one in AuditEvent.objects.filter(run_id=pending.pk)] == [""]

@@ -405,6 +405,7 @@ SCHEMAS: Final[dict[str, Any]] = {
     "RunDetail": _detail,
     "RunPage": _page(_run, scanned_to=None),
     "Reason": {"reason": "Wrong input file."},
+    "WorkflowReason": {"reason": "Wrong input file."},
     "Rerun": {"reason": "The prices were wrong.", "from_step": 3},
     "OverrideDecision": {"step": 3, "edge": 1, "reason": "A person checks this one."},
     "ChangedResponse": {

@@ -16,6 +16,7 @@ from pydantic import Field
 from pydantic_core import to_json
 
 from workflows.engine.errors import InputInvalid, RequestError
+from workflows.errors import ReasonInvalid
 from workflows.pages.views.error_pages import SAFE, cause_of
 from workflows.runtime.errors import ProviderError
 
@@ -108,11 +109,12 @@ def of_request_error(request: HttpRequest | None, error: Exception) -> HttpRespo
     """Return the response to an error of the application, with its own sentence."""
     del request
     status = int(getattr(error, "status", 422))  # of an unusable file without one
+    named = error.errors if isinstance(error, InputInvalid) else {}
+    if isinstance(error, ReasonInvalid):
+        named = {"reason": [str(error)]}
     fields = [
         FieldError(field=name, message=message)
-        for name, messages in (
-            error.errors if isinstance(error, InputInvalid) else {}
-        ).items()
+        for name, messages in named.items()
         for message in messages
     ]
     code = str(getattr(error, "code", "")) or code_of(type(error))

@@ -226,13 +226,23 @@ class Reason(Input):
     reason: str = Field(min_length=1, max_length=2_000)
 
 
-class Resume(Reason):
+class WorkflowReason(Input):
+    """A reason, which is stored in the audit log; required unless the workflow asks for none."""
+
+    reason: str = Field(
+        "",
+        max_length=2_000,
+        description="Required unless the workflow declares that it is optional.",
+    )
+
+
+class Resume(WorkflowReason):
     """A resume."""
 
     token: str = Field("", max_length=500, description="Secret for the nodes.")
 
 
-class ForkOptions(Reason):
+class ForkOptions(WorkflowReason):
     """Options of every fork."""
 
     answers: Literal["new", "recorded"] = Field(

@@ -9,7 +9,7 @@ from uuid import UUID
 from ninja import Schema
 from pydantic import Field
 
-from workflows.api.schemas import NO_NUL, Input, Reason
+from workflows.api.schemas import NO_NUL, Input, Reason, WorkflowReason
 from workflows.models.golden_runs import DEFAULT_DATASET, MAX_DATASET_LENGTH
 from workflows.services.assessments import MAX_NOTE_LENGTH
 from workflows.services.golden_fields import MAX_FIELDS, MAX_NAME_LENGTH
@@ -31,7 +31,7 @@ class GoldenFieldIn(Input):
     )
 
 
-class GoldenRunIn(Reason):
+class GoldenRunIn(WorkflowReason):
     """What of a run later ones have to repeat, besides its status."""
 
     dataset: str = Field(

@@ -12,7 +12,7 @@ from ninja import Status as Reply
 from workflows.access import permissions
 from workflows.api.paging import Paging, link_next
 from workflows.api.requests import ApiRequest, errors, visible_run
-from workflows.api.schemas import Reason
+from workflows.api.schemas import WorkflowReason
 from workflows.api.schemas_reviews import (
     MAX_STEP,
     AccuracyOut,
@@ -53,7 +53,9 @@ def mark_golden(request: ApiRequest, run_id: UUID, body: GoldenRunIn) -> Any:
 @of_run_router.delete(
     "/{uuid:run_id}/golden", response={204: None, **errors(403, 404, 409)}
 )
-def unmark_golden(request: ApiRequest, run_id: UUID, query: Query[Reason]) -> Any:
+def unmark_golden(
+    request: ApiRequest, run_id: UUID, query: Query[WorkflowReason]
+) -> Any:
     """Unmark a golden run; unpin it if marking it had pinned it."""
     system.unmark_golden(run_id, by=request.user, reason=query.reason)
     return Reply(204, None)

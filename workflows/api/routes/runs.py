@@ -30,11 +30,11 @@ from workflows.api.schemas import (
     NoteOut,
     NoteText,
     OverrideDecision,
-    Reason,
     Rerun,
     Resume,
     RunDetail,
     RunPage,
+    WorkflowReason,
 )
 from workflows.errors import InvalidParams
 from workflows.models import ForkKind, Run
@@ -84,7 +84,7 @@ def get_run(request: ApiRequest, run_id: UUID) -> Any:
 
 
 @router.delete("/{uuid:run_id}", response={204: None, **errors(403, 404, 409, 412)})
-def delete_run(request: ApiRequest, run_id: UUID, query: Query[Reason]) -> Any:
+def delete_run(request: ApiRequest, run_id: UUID, query: Query[WorkflowReason]) -> Any:
     """Delete an ended run with its history; its audit events are kept."""
     require_version(request, run_id)
     system.delete_run(run_id, by=request.user, reason=query.reason)
@@ -97,7 +97,7 @@ def delete_run(request: ApiRequest, run_id: UUID, query: Query[Reason]) -> Any:
 @router.post(
     "/{uuid:run_id}/cancel", response={200: RunDetail, **errors(403, 404, 409, 412)}
 )
-def cancel_run(request: ApiRequest, run_id: UUID, body: Reason) -> Any:
+def cancel_run(request: ApiRequest, run_id: UUID, body: WorkflowReason) -> Any:
     """Cancel a run: at once if no worker has it, else at its next await or node."""
     require_version(request, run_id)
     system.cancel(run_id, by=request.user, reason=body.reason)
@@ -230,7 +230,7 @@ def _new_run(request: ApiRequest, response: HttpResponse, run: Run) -> Any:
 @router.post(
     "/{uuid:run_id}/release", response={200: RunDetail, **errors(403, 404, 409, 412)}
 )
-def release_run(request: ApiRequest, run_id: UUID, body: Reason) -> Any:
+def release_run(request: ApiRequest, run_id: UUID, body: WorkflowReason) -> Any:
     """Expire the lease of a lost worker, so that another worker recovers the run."""
     require_version(request, run_id)
     system.release(run_id, by=request.user, reason=body.reason)
@@ -238,14 +238,14 @@ def release_run(request: ApiRequest, run_id: UUID, body: Reason) -> Any:
 
 
 @router.put("/{uuid:run_id}/pin", response={200: RunDetail, **errors(403, 404, 409)})
-def pin_run(request: ApiRequest, run_id: UUID, body: Reason) -> Any:
+def pin_run(request: ApiRequest, run_id: UUID, body: WorkflowReason) -> Any:
     """Pin a run, which exempts it from retention."""
     system.set_pinned(run_id, by=request.user, reason=body.reason)
     return _detail(request, run_id)
 
 
 @router.delete("/{uuid:run_id}/pin", response={200: RunDetail, **errors(403, 404, 409)})
-def unpin_run(request: ApiRequest, run_id: UUID, query: Query[Reason]) -> Any:
+def unpin_run(request: ApiRequest, run_id: UUID, query: Query[WorkflowReason]) -> Any:
     """Unpin a run."""
     system.set_pinned(run_id, by=request.user, reason=query.reason, pinned=False)
     return _detail(request, run_id)

@@ -16,9 +16,9 @@ from workflows.api import representations
 from workflows.api.requests import ApiRequest, errors
 from workflows.api.schemas import (
     Launch,
-    Reason,
     RunDetail,
     WorkflowDetail,
+    WorkflowReason,
     WorkflowSummary,
 )
 from workflows.engine.adapters import schema
@@ -95,7 +95,7 @@ def launch_run(
 
 
 @router.post("/{name}/pause", response={200: WorkflowDetail, **errors(403, 404, 409)})
-def pause_workflow(request: ApiRequest, name: str, body: Reason) -> Any:
+def pause_workflow(request: ApiRequest, name: str, body: WorkflowReason) -> Any:
     """Pause a workflow: no run of it starts after the response; started runs continue."""
     system.pause_workflow(name, by=request.user, reason=body.reason)
     return _detail(request, name)
