@@ -118,6 +118,20 @@ def test_a_closed_approval_is_not_escalated(clerk: User, lead: User) -> None:
     assert notified() == []
 
 
+def test_an_answered_approval_shows_an_escalation_only_if_it_took_place(
+    clerk: User, lead: User
+) -> None:
+    before, after = ask(due=HOUR), ask()
+    assert approval_escalations.escalation_of(before) is not None
+    swept()
+    Approval.objects.update(status=ApprovalStatus.ANSWERED)
+    shown = [
+        approval_escalations.escalation_of(Approval.objects.get(pk=one.pk))
+        for one in (before, after)
+    ]
+    assert [one is not None for one in shown] == [False, True]
+
+
 def test_a_response_between_search_and_lock_prevents_it(
     clerk: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:

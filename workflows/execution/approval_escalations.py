@@ -42,9 +42,13 @@ def declare(approval: Approval, at: dt.datetime, to: str) -> None:
 
 
 def escalation_of(approval: Approval) -> ApprovalEscalation | None:
-    """Return what an approval declares, None if it goes to no one."""
+    """Return where an approval goes or went, None if it goes to no one.
+
+    A closed approval that did not go there never will, before its row is deleted as well.
+    """
     found: ApprovalEscalation | None = getattr(approval, "escalation", None)
-    return found
+    is_open = approval.status == ApprovalStatus.OPEN
+    return found if found and (is_open or found.escalated_at) else None
 
 
 def escalate_due() -> Iterator[UUID]:
