@@ -416,8 +416,7 @@ class System(ApprovalHandling):
         self._require_reason(run.workflow_name, "respond", comment, by)
         try:
             with transaction.atomic():
-                # the run first, as everywhere: a cancel locks it before its approval
-                Run.objects.select_for_update().filter(pk=approval.run_id).first()
+                Run.objects.filter(pk=approval.run_id).lock()
                 if approval.votes_needed > 1:
                     self._vote(approval, checked, by, comment)
                 else:

@@ -41,6 +41,7 @@ from workflows.models import (
     Tally,
 )
 from workflows.models.approvals import URGENT
+from workflows.models.status_transitions import RunQuerySet
 from workflows.pages.lists.open_approvals import (
     ALL,
     MINE,
@@ -262,13 +263,13 @@ def test_the_run_is_locked_before_its_claim_is_deleted(
     system.claim_approval(asked.run_id, by=people[0])
     ApprovalClaim.objects.update(expires_at=timezone.now())
     had_claim: list[bool] = []
-    lock = Run.objects.select_for_update
+    lock = RunQuerySet.lock
 
-    def locks() -> object:
+    def locks(runs: RunQuerySet) -> bool:
         had_claim.append(ApprovalClaim.objects.exists())
-        return lock()
+        return lock(runs)
 
-    monkeypatch.setattr(Run.objects, "select_for_update", locks)
+    monkeypatch.setattr(RunQuerySet, "lock", locks)
     swept()
     assert had_claim == [True]
     assert not ApprovalClaim.objects.exists()

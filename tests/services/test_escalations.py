@@ -26,6 +26,7 @@ from workflows.models import (
     Run,
     Status,
 )
+from workflows.models.status_transitions import RunQuerySet
 from workflows.services.approval_errors import NotEscalated
 from workflows.system import system
 
@@ -136,15 +137,14 @@ def test_a_response_between_search_and_lock_prevents_it(
     clerk: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = ask()
-    lock = Run.objects.select_for_update
 
-    def answered_before() -> object:
+    def answered_before(runs: RunQuerySet) -> bool:
         monkeypatch.undo()
         asked.refresh_from_db()
         Approval.objects.update(status=ApprovalStatus.ANSWERED)
-        return lock()
+        return runs.lock()
 
-    monkeypatch.setattr(Run.objects, "select_for_update", answered_before)
+    monkeypatch.setattr(RunQuerySet, "lock", answered_before)
     assert swept() == []
     assert ApprovalEscalation.objects.get().escalated_at is None
     assert not AuditEvent.objects.exists()

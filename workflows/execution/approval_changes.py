@@ -25,28 +25,43 @@ if TYPE_CHECKING:
     from workflows.models import Approval, EventKind
 
 
-def assign(  # noqa: PLR0913 - columns of the row
+def assign(  # noqa: PLR0913 - columns of the row, and of its events
     approval: Approval,
-    name: str,
-    person: User | None,
+    to: User | str,
     *,
-    by_name: str,
+    action: str,
+    kind: EventKind,
+    by: AbstractBaseUser | None,
     reason: str,
     at: dt.datetime | None = None,
 ) -> ApprovalAssignment:
-    """Assign an approval to a person, or to the group of this name; end the claim of others."""
+    """Assign an approval to a person, or to the group of this name; notify them.
+
+    It replaces an earlier assignment and ends the claims of others. Call it with the run's row
+    locked.
+    """
+    name, person = (to, None) if isinstance(to, str) else (to.username, to)
+    before = ApprovalAssignment.objects.filter(approval=approval).first()
     found, _ = ApprovalAssignment.objects.update_or_create(
         approval=approval,
         defaults={
             "person": person,
             "name": name,
-            "assigned_by_name": by_name,
+            "assigned_by_name": by.get_username() if by else "system",
             "reason": reason,
             "created_at": at or timezone.now(),
         },
     )
     claims = ApprovalClaim.objects.filter(approval=approval)
     (claims.exclude(person=person) if person else claims).delete()
+    record_change(
+        *(approval, action),
+        by=by,
+        before=before.name if before else None,
+        after=name,
+        reason=reason,
+    )
+    write_event(kind, approval, found)
     return found
 
 

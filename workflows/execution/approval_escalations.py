@@ -17,7 +17,6 @@ from workflows.execution import approval_changes
 from workflows.infra import clock
 from workflows.models import (
     Approval,
-    ApprovalAssignment,
     ApprovalEscalation,
     ApprovalStatus,
     EventKind,
@@ -65,8 +64,7 @@ def escalate_due() -> Iterator[UUID]:
             continue
         run_id = row.approval.run_id
         with transaction.atomic():
-            # the run first, as everywhere: a response locks it before its approval
-            Run.objects.select_for_update().only("pk").filter(pk=run_id).first()
+            Run.objects.filter(pk=run_id).lock()
             is_mine = _take(row.approval_id)
         if is_mine:
             yield run_id
@@ -80,23 +78,24 @@ def _take(approval_id: int) -> bool:
         escalation__due_at__lte=clock.now(),
     )
     approval = rows.select_related("run", "escalation").first()
-    return approval is not None and escalate(approval, by=None)
+    return approval is not None and escalate(approval, by=None) is not None
 
 
 def escalate(
     approval: Approval, *, by: AbstractBaseUser | None, reason: str = ""
-) -> bool:
+) -> ApprovalEscalation | None:
     """Let an open approval go to its group, with the run's row locked.
 
-    `by` is None when its time has come. Returns False if it declares no escalation, or went
+    `by` is None when its time has come. Returns None if it declares no escalation, or went
     there before.
     """
     now = clock.now()
-    mine = ApprovalEscalation.objects.filter(approval=approval, escalated_at=None)
+    rows = ApprovalEscalation.objects.filter(approval=approval)
     by_name = by.get_username() if by else ""
-    if not mine.update(escalated_at=now, by_name=by_name):
-        return False
-    to = ApprovalEscalation.objects.get(approval=approval).to
+    if not rows.filter(escalated_at=None).update(escalated_at=now, by_name=by_name):
+        return None
+    escalation = rows.get()
+    to = escalation.to
     if approval.groups and to not in approval.groups:
         approval.groups = [*approval.groups, to]
         Approval.objects.filter(pk=approval.pk).update(groups=approval.groups)
@@ -108,16 +107,12 @@ def escalate(
             "The approval of run %s goes to %s, which has no active member.",
             *(approval.run_id, to),
         )
-    before = ApprovalAssignment.objects.filter(approval=approval).first()
-    found = approval_changes.assign(
-        *(approval, to, None), by_name=by_name or "system", reason=reason, at=now
-    )
-    approval_changes.record_change(
-        *(approval, "escalate approval"),
+    approval_changes.assign(
+        *(approval, to),
+        action="escalate approval",
+        kind=EventKind.APPROVAL_ESCALATED,
         by=by,
-        before=before.name if before else None,
-        after=to,
         reason=reason,
+        at=now,
     )
-    approval_changes.write_event(EventKind.APPROVAL_ESCALATED, approval, found)
-    return True
+    return escalation

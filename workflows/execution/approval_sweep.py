@@ -93,8 +93,7 @@ def _delete(listed: ClaimOrAssignment, condition: Q) -> Iterator[UUID]:
     """Delete a claim or assignment if the condition still holds; yield its run if it waits."""
     run_id = listed.approval.run_id
     with transaction.atomic():
-        # the run first, as everywhere: a claim locks it before it writes its row
-        Run.objects.select_for_update().only("pk").filter(pk=run_id).first()
+        Run.objects.filter(pk=run_id).lock()
         # read again, since another person may have claimed it meanwhile
         row = type(listed).objects.filter(condition, pk=listed.pk).first()
         if row is None:

@@ -46,6 +46,14 @@ GIVEN_UP: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 class RunQuerySet(models.QuerySet["Run"]):
     """Runs, and the conditional updates of their status."""
 
+    def lock(self) -> bool:
+        """Lock these rows until the end of the transaction; return whether there are any.
+
+        Reads no other column, since rows of runs are large. A run is locked before its rows in
+        other tables, so that no two processes wait for each other.
+        """
+        return bool(self.select_for_update().order_by("pk").values_list("pk"))
+
     def live(self) -> RunQuerySet:
         """Return the runs that have not ended."""
         return self.exclude(status__in=ENDED)

@@ -49,20 +49,13 @@ def reassign(
     person = to if isinstance(to, User) else None
     if person is not None and approvals.refusal(approval, person.pk):
         raise _cannot_respond(person)
-    before = assignment_of(approval)
-    name = person.username if person else str(to)
-    found = approval_changes.assign(
-        *(approval, name, person), by_name=by.get_username(), reason=reason
-    )
-    approval_changes.record_change(
-        *(approval, "reassign approval"),
+    return approval_changes.assign(
+        *(approval, person or str(to)),
+        action="reassign approval",
+        kind=EventKind.APPROVAL_REASSIGNED,
         by=by,
-        before=before.name if before else None,
-        after=name,
         reason=reason,
     )
-    approval_changes.write_event(EventKind.APPROVAL_REASSIGNED, approval, found)
-    return found
 
 
 def find_assignee(approval: Approval, to: str) -> User | Group:

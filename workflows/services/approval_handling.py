@@ -121,12 +121,12 @@ class ApprovalHandling(Reviews):
         """
         audit_events.check_length(reason)
         with self._locked_approval(run_id, by, sequence) as approval:
-            found = approval_escalations.escalation_of(approval)
-            if found is None:
+            declared = approval_escalations.escalation_of(approval)
+            if declared is None:
                 raise NotEscalated("This approval goes to no other group.")
-            if not approval_escalations.escalate(approval, by=by, reason=reason):
-                raise NotEscalated(f"It was escalated to {found.to} already.")
-            found.refresh_from_db()
+            found = approval_escalations.escalate(approval, by=by, reason=reason)
+            if found is None:
+                raise NotEscalated(f"It was escalated to {declared.to} already.")
             return found
 
     def snooze_approval(
@@ -181,8 +181,7 @@ class ApprovalHandling(Reviews):
         """Lock a run; yield its open approval. Raises ApprovalNotFound, AlreadyAnswered."""
         try:
             with transaction.atomic():
-                # the run first, as everywhere: a response locks it before its approval
-                Run.objects.select_for_update().filter(pk=run.pk).first()
+                Run.objects.filter(pk=run.pk).lock()
                 approval = self.find_approval(run.pk)
                 approvals.require_open(approval, sequence)
                 yield approval

@@ -30,8 +30,7 @@ def add(run: Run, name: str, *, by: AbstractBaseUser | None, reason: str) -> str
     """Add a label to a run unless present. Raises InvalidLabel."""
     label = clean(name)
     with transaction.atomic():
-        # lock the run, so that concurrent additions respect the limit
-        Run.objects.select_for_update().filter(pk=run.pk).values_list("pk").first()
+        Run.objects.filter(pk=run.pk).lock()  # for the limit, with concurrent additions
         existing = set(run.labels.values_list("name", flat=True))
         if label in existing:
             return label
