@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
 
 from workflows.agents.recordings import Recordings
-from workflows.models import CallContent, CallStatus, Fork, Run, SharedChild
+from workflows.execution.run_tree import children_of
+from workflows.models import CallContent, CallStatus, Fork, Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,20 +44,14 @@ def recordings_for(run: Run, masker: Masker) -> Recordings | None:
 
 def count_in_children(origin: Run, kept: int) -> int:
     """Return how many answers are recorded in child runs of the steps after a shared one."""
-    later = Q(parent=origin.pk, parent_sequence__gt=kept)
-    shared = SharedChild.objects.filter(run=origin.pk, sequence__gt=kept)
-    found = Run.objects.filter(later | Q(pk__in=shared.values("child")))
-    level = list(found.values_list("pk", flat=True))
+    level = list(children_of([origin.pk], after=kept).values_list("pk", flat=True))
     count = 0
     for _ in range(settings.MAX_SUBWORKFLOW_DEPTH):
         if not level:
             break
         stored = CallContent.objects.filter(run__in=level, digest__isnull=False)
         count += stored.filter(call__status=CallStatus.COMPLETED).count()
-        theirs = Q(parent__in=level, parent_sequence__isnull=False)
-        shared = SharedChild.objects.filter(run__in=level)
-        below = Run.objects.filter(theirs | Q(pk__in=shared.values("child")))
-        level = list(below.values_list("pk", flat=True))
+        level = list(children_of(level).values_list("pk", flat=True))
     return count
 
 
@@ -79,7 +73,7 @@ def _same_children(parents: Sequence[UUID], child: Run, shift: int) -> list[UUID
         return []
     positions = Run.objects.filter(pk=child.pk).values_list("child_item__position")
     ((position,),) = positions
-    theirs = _children(parents, child.workflow_name, position)
+    theirs = _of_element(children_of(parents), child.workflow_name, position)
     recorded = defaultdict[int, list[UUID]](list)
     for pk, step in theirs.values_list("pk", "parent_sequence"):
         recorded[step or 0].append(pk)  # a shared step has its number in the origin
@@ -94,15 +88,6 @@ def _same_children(parents: Sequence[UUID], child: Run, shift: int) -> list[UUID
     unmatched = sorted(made - recorded.keys()).index(step)
     unused = sorted(recorded.keys() - made)
     return recorded[unused[unmatched]] if unmatched < len(unused) else []
-
-
-def _children(
-    parents: Sequence[UUID], workflow: str, position: int | None
-) -> QuerySet[Run]:
-    """Return the child runs of these runs, also of steps that they share."""
-    shared = SharedChild.objects.filter(run__in=parents)
-    theirs = Q(parent__in=parents) | Q(pk__in=shared.values("child"))
-    return _of_element(Run.objects.filter(theirs), workflow, position)
 
 
 def _of_element(

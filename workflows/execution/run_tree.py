@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import Q
 
-from workflows.models import CANCELLABLE, RESUMABLE, Run
+from workflows.models import CANCELLABLE, RESUMABLE, Run, SharedChild
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
+
+    from django.db.models import QuerySet
 
 _RUNS = Run._meta.db_table  # noqa: SLF001 - Django's documented model API
 _ABOVE = f"""
@@ -67,6 +70,13 @@ def unfinished_below(run_ids: Sequence[UUID], limit: int) -> Sequence[UUID]:
         cursor.execute(query, values)
         found = [row[0] for row in cursor.fetchall()]
     return [Run._meta.pk.to_python(pk) for pk in found]  # noqa: SLF001 - likewise
+
+
+def children_of(parents: Sequence[UUID], *, after: int = 0) -> QuerySet[Run]:
+    """Return the child runs for which these runs waited after a step, also shared ones."""
+    own = Q(parent__in=parents, parent_sequence__gt=after)
+    shared = SharedChild.objects.filter(run__in=parents, sequence__gt=after)
+    return Run.objects.filter(own | Q(pk__in=shared.values("child")))
 
 
 def child_at(run: Run, sequence: int) -> Run | None:

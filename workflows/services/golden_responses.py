@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Q
-
 from workflows.execution.pause_records import reply_at
+from workflows.execution.run_tree import children_of
 from workflows.models import Approval, ApprovalKind, EventWait, EventWaitKind, Run
 
 if TYPE_CHECKING:
@@ -24,13 +23,8 @@ def runs_below(run: Run) -> list[Run]:
     """Return a run and the child runs that its steps waited for, parents first."""
     found, last = [run], [run.pk]
     while last:
-        shared = Q(
-            pk__in=Run.objects.filter(pk__in=last).values("shared_children__child")
-        )
-        rows = Run.objects.filter(Q(parent__in=last) | shared).exclude(
-            pk__in=[one.pk for one in found]
-        )
-        level = list(rows.exclude(parent_sequence=None).order_by("pk"))
+        rows = children_of(last).exclude(pk__in=[one.pk for one in found])
+        level = list(rows.order_by("pk"))
         found += level
         last = [one.pk for one in level]
     return found
