@@ -7,14 +7,13 @@ import binascii
 import datetime as dt
 from importlib.util import find_spec
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings
 
-from project.sign_in_settings import PROVIDER_ID, Pairs
+from project.sign_in_settings import PROVIDER_ID, Pairs, check_provider_url
 
 PEM: Final = "-----"  # begins and ends the lines around a certificate in PEM
 CLAIMS: Final = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/"
@@ -102,11 +101,7 @@ class Saml(BaseSettings):
     @field_validator("saml_sso_url")
     @classmethod
     def _is_usable(cls, value: str, info: ValidationInfo) -> str:
-        parts = urlsplit(value)
-        if value and (parts.scheme not in {"https", "http"} or not parts.hostname):
-            raise ValueError("must have the form https://login.example.org/saml/sso")
-        if info.data.get("production") and parts.scheme == "http":
-            raise ValueError("must begin with https:// in production")
+        check_provider_url(value, info, example="https://login.example.org/saml/sso")
         if value and find_spec("onelogin") is None:
             raise ValueError(NOT_INSTALLED)
         return value

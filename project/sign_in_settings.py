@@ -27,6 +27,15 @@ def _pairs(value: object) -> object:
 Pairs = Annotated[tuple[tuple[str, str], ...], NoDecode, BeforeValidator(_pairs)]
 
 
+def check_provider_url(value: str, info: ValidationInfo, *, example: str) -> None:
+    """Raise ValueError for an address that cannot be that of a provider; "" is none."""
+    parts = urlsplit(value)
+    if value and (parts.scheme not in {"https", "http"} or not parts.hostname):
+        raise ValueError(f"must have the form {example}")
+    if info.data.get("production") and parts.scheme == "http":
+        raise ValueError("must begin with https:// in production")
+
+
 class SignIn(BaseSettings):
     """Whom the server signs in, besides accounts with a password."""
 
@@ -73,11 +82,7 @@ class SignIn(BaseSettings):
     @field_validator("oidc_issuer")
     @classmethod
     def _is_https(cls, value: str, info: ValidationInfo) -> str:
-        parts = urlsplit(value)
-        if value and (parts.scheme not in {"https", "http"} or not parts.hostname):
-            raise ValueError("must have the form https://login.example.org")
-        if info.data.get("production") and parts.scheme == "http":
-            raise ValueError("must begin with https:// in production")
+        check_provider_url(value, info, example="https://login.example.org")
         return value.rstrip("/")
 
     @field_validator("oidc_client_id")

@@ -213,7 +213,6 @@ def _list_thresholds(found: Any, json: bool) -> None:
 
 
 def _call_cells(one: Any) -> tuple[object, ...]:
-    cost = "" if one["cost"] is None else one["cost"]
     return (
         one["sequence"],
         one["agent"],
@@ -221,7 +220,7 @@ def _call_cells(one: Any) -> tuple[object, ...]:
         one["status"],
         one["tokens_in"],
         one["tokens_out"],
-        cost,
+        _cost(one),
         f"{one['duration_ms'] / 1_000:.1f} s",
         one["error"],
     )
@@ -248,8 +247,11 @@ def _content_lines(content: Any) -> Iterator[str]:
 
 
 def _usage_cells(one: Any) -> tuple[object, ...]:
-    cost = "" if one["cost"] is None else one["cost"]
-    return one["calls"], one["tokens_in"], one["tokens_out"], cost
+    return one["calls"], one["tokens_in"], one["tokens_out"], _cost(one)
+
+
+def _cost(one: Any) -> str:
+    return "" if one["cost"] is None else str(one["cost"])
 
 
 def _accuracy_cells(kind: str, one: Any) -> tuple[object, ...]:

@@ -136,9 +136,8 @@ def _saml_guarded(view: str, request: HttpRequest, slug: str) -> HttpResponse:
     except (saml.ResponseRefused, *saml.FAILURES) as error:
         logger.warning("A SAML response was refused: %s", error)
         return refused_sign_in(request, provider_failed(name))
-    except (
-        MALFORMED_XML
-    ) as error:  # or a mistake of this code, which the traceback shows
+    except MALFORMED_XML as error:
+        # or a mistake of this code, which the traceback shows
         logger.warning("A SAML response was not understood: %r", error, exc_info=error)
         return refused_sign_in(request, provider_failed(name))
     return response

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from workflows.pages.lists.audit_filters import can_read
 from workflows.pages.lists.export import CHUNK, file_parts, records_text
+from workflows.pages.lists.pagination import iter_pages
 from workflows.pages.redaction import HIDDEN
 
 if TYPE_CHECKING:
@@ -47,14 +49,9 @@ class AuditExport:
         return file_parts(self.kind, HEAD, self._texts())
 
     def _texts(self) -> Iterator[str]:
-        before: int | None = None
-        while True:
-            page = self.filters.page(self.person, before, size=CHUNK)
-            if page.rows:
-                yield records_text(self.kind, map(self._record, page.rows))
-            if page.after is None:
-                return
-            before = page.after
+        for rows in iter_pages(partial(self.filters.page, self.person, size=CHUNK)):
+            if rows:
+                yield records_text(self.kind, map(self._record, rows))
 
     def _record(self, row: AuditEvent) -> dict[str, Any]:
         is_hidden = not can_read(self.person, row)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from workflows.pages.lists.export import CHUNK, file_parts, records_text
+from workflows.pages.lists.pagination import iter_pages
 from workflows.pages.redaction import HIDDEN, by_workflow, is_redacted
 
 if TYPE_CHECKING:
@@ -51,15 +53,9 @@ class DecisionExport:
         return file_parts(self.kind, HEAD, self._texts())
 
     def _texts(self) -> Iterator[str]:
-        before: int | None = None
-        while True:
-            page = self.filters.page(self.person, before, size=CHUNK)
-            rows = by_workflow(self.read, page.rows)
-            if rows:
+        for page in iter_pages(partial(self.filters.page, self.person, size=CHUNK)):
+            if rows := by_workflow(self.read, page):
                 yield records_text(self.kind, map(_record, rows))
-            if page.after is None:
-                return
-            before = page.after
 
 
 def _record(row: Decision) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from workflows.infra.database import is_postgresql
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from django.db.models import Model, Q, QuerySet
 
@@ -114,6 +114,17 @@ def _cut(rows: list[Row], size: int, key: str = "pk") -> Page[Row]:
     has_more = len(rows) > size
     rows = rows[:size]
     return Page(rows, getattr(rows[-1], key) if has_more else None)
+
+
+def iter_pages(read: Callable[[Any], Page[Row]]) -> Iterator[list[Row]]:
+    """Yield the rows of all pages; `read` returns the page after a key, None for the first."""
+    after: Any = None
+    while True:
+        page = read(after)
+        yield page.rows
+        if page.after is None:
+            return
+        after = page.after
 
 
 def iter_chunks(
