@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.__main__ import prepare
+from bench.comparison.systems import own_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,14 +97,9 @@ def steps(_runs: int, _ended: int) -> Iterator[Point]:
 def workers(runs: int, _ended: int) -> Iterator[Point]:
     """Yield the total cost with different numbers of worker processes."""
     for count in WORKERS:
-        arguments = ["bench.processes", f"--workers={count}", f"--runs={runs}"]
-        done = subprocess.run(  # noqa: S603 - our own command
-            [sys.executable, "-m", *arguments],
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        yield {"at": count, **_costs(json.loads(done.stdout))}
+        options = f"--workers={count}", f"--runs={runs}"
+        (figures,) = own_lines("bench.processes", *options)
+        yield {"at": count, **_costs(figures)}
 
 
 def _in_flight(runs: int, at_once: int) -> Point:

@@ -71,8 +71,7 @@ def _filled(home: Path, database: str) -> dict[str, str]:
     """Fill a new database with runs; return the settings of its server."""
     settings = {"LOG_LEVEL": "ERROR"}
     if database == "pg":
-        server = os.environ.get("PERF_PG_URL") or postgresql(home)
-        settings["DATABASE_URL"] = empty_database(server)
+        settings["DATABASE_URL"] = empty_database(postgresql(home))
     environment = {
         **os.environ,
         "DATA_DIR": str(home),

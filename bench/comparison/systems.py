@@ -148,9 +148,9 @@ def own(workload: str, database: str) -> Measurement:
     return _measured(OURS, workload, database, command, dict(os.environ))
 
 
-def own_lines(module: str) -> list[dict[str, Any]]:
+def own_lines(module: str, *arguments: str) -> list[dict[str, Any]]:
     """Return the JSON lines that one of our modules prints. Raises CalledProcessError."""
-    command = [sys.executable, "-m", module]
+    command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(  # noqa: S603 - our own command
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
     )
