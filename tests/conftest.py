@@ -302,6 +302,17 @@ def admin(db: None) -> User:
 
 
 @pytest.fixture
+def recorded_workflow() -> Iterator[None]:
+    """Register the workflow of tests/support/recorded_runs.py."""
+    from tests.support import recorded_runs
+    from workflows.registry import registry
+
+    registry.register(recorded_runs.make_workflow())
+    yield
+    registry.unregister(recorded_runs.NAME)
+
+
+@pytest.fixture
 def sign_in(db: None) -> Callable[[User], Client]:
     """Return a function that gives a test client signed in as someone."""
     from django.test import Client

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.api.conftest import Caller
-from tests.support import recorded_runs
 from tests.support.recorded_runs import NAME, make_runs
 from workflows.api.routes import what_if
-from workflows.registry import registry
 from workflows.services.what_if import Limits
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("recorded_workflow"),
+]
 URL = f"/api/v1/workflows/{NAME}"
-
-
-@pytest.fixture(autouse=True)
-def workflow() -> Iterator[Any]:
-    """Register the workflow for one test."""
-    made = recorded_runs.make_workflow()
-    registry.register(made)
-    yield made
-    registry.unregister(NAME)
 
 
 @pytest.fixture

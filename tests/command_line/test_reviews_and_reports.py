@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 
 from tests.command_line.conftest import Shell
-from tests.support import recorded_runs
 from tests.support.agent_rows import make_call, make_content
 from tests.support.factories import make_run, make_whole_run
 from tests.support.recorded_runs import NAME, make_runs
@@ -23,20 +20,13 @@ from workflows.models import (
     Profile,
     Status,
 )
-from workflows.registry import registry
 from workflows.services.what_if import Limits
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("recorded_workflow"),
+]
 LOW = ("--set", "threshold=0.7")
-
-
-@pytest.fixture(autouse=True)
-def workflow() -> Iterator[Any]:
-    """Register the workflow for one test."""
-    made = recorded_runs.make_workflow()
-    registry.register(made)
-    yield made
-    registry.unregister(NAME)
 
 
 def test_a_what_if_report_adds_up_the_parts_of_the_api(

@@ -8,8 +8,9 @@ import shutil
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,28 @@ def wait_for(
         assert time.monotonic() < deadline, f"timeout while waiting for {what}"
         time.sleep(POLL_SECONDS)
     return answer
+
+
+def kill_until_ended(
+    installation: Installation,
+    *,
+    runs: int,
+    moments: Sequence[str] = ("before 2", "after 2"),
+) -> int:
+    """Kill each worker at the next of the moments until these runs have ended.
+
+    Return the number of killed workers.
+    """
+    ended = "SELECT COUNT(*) FROM workflows_run WHERE completed_at IS NOT NULL"
+
+    def is_over(worker: ForkedProcess | None = None) -> bool:
+        is_killed = worker is not None and worker.poll() is not None
+        return is_killed or installation.ask(ended) == [(runs,)]
+
+    kills = 0
+    while not is_over():
+        moment = moments[kills % len(moments)]
+        with installation.worker(f"{kills}", KILL_AT=moment) as worker:
+            wait_for(partial(is_over, worker), what="the worker to be killed")
+        kills += 1
+    return kills

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,23 +14,9 @@ from uuid import UUID
 import pytest
 
 from tests.crash.histories import check_history, run_of, wait_until_ended
-from tests.crash.processes import Installation, kill, wait_for
-from tests.support.fork_server import ForkedProcess
+from tests.crash.processes import Installation, kill, kill_until_ended, wait_for
 
 pytestmark = pytest.mark.crash
-
-
-@pytest.fixture(params=["postgres", pytest.param("sqlite", marks=pytest.mark.slow)])
-def installation(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Installation]:
-    """Provide an installation on SQLite, and one on PostgreSQL with Redis."""
-    if request.param == "sqlite":
-        yield Installation(tmp_path, MAX_RECOVERIES="1000")
-        return
-    database = request.getfixturevalue("migrated_url")
-    redis = request.getfixturevalue("redis_url")
-    yield Installation(tmp_path, database=database, redis=redis, MAX_RECOVERIES="1000")
 
 
 @pytest.mark.slow
@@ -283,31 +268,6 @@ def test_each_element_has_one_child_run_over_kills_at_every_boundary(
     assert seconds == [number / 1_000 for number in range(elements)]
     children = "SELECT COUNT(*), COUNT(DISTINCT child_id) FROM workflows_childitem"
     assert installation.ask(children) == [(elements, elements)]
-
-
-def kill_until_ended(
-    installation: Installation,
-    *,
-    runs: int,
-    moments: Sequence[str] = ("before 2", "after 2"),
-) -> int:
-    """Kill each worker at the next of the moments until these runs have ended.
-
-    Return the number of killed workers.
-    """
-    ended = "SELECT COUNT(*) FROM workflows_run WHERE completed_at IS NOT NULL"
-
-    def is_over(worker: ForkedProcess | None = None) -> bool:
-        is_killed = worker is not None and worker.poll() is not None
-        return is_killed or installation.ask(ended) == [(runs,)]
-
-    kills = 0
-    while not is_over():
-        moment = moments[kills % len(moments)]
-        with installation.worker(f"{kills}", KILL_AT=moment) as worker:
-            wait_for(partial(is_over, worker), what="the worker to be killed")
-        kills += 1
-    return kills
 
 
 @pytest.mark.slow

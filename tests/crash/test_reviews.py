@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,6 @@ from tests.crash.processes import Installation, kill, wait_for
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow]
 EDITED = {"choice": "retry", "changes": {"iban": "DE02"}}
-
-
-@pytest.fixture(params=["postgres", "sqlite"])
-def installation(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Installation]:
-    """Provide an installation on SQLite, and one on PostgreSQL with Redis."""
-    if request.param == "sqlite":
-        yield Installation(tmp_path, MAX_RECOVERIES="1000")
-        return
-    database = request.getfixturevalue("migrated_url")
-    redis = request.getfixturevalue("redis_url")
-    yield Installation(tmp_path, database=database, redis=redis, MAX_RECOVERIES="1000")
 
 
 def tries(installation: Installation) -> list[str]:

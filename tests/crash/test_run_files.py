@@ -8,10 +8,7 @@ from uuid import UUID
 import pytest
 
 from tests.crash.histories import wait_until_ended
-from tests.crash.processes import Installation
-from tests.crash.test_kill import installation, kill_until_ended
-
-__all__ = ["installation"]
+from tests.crash.processes import Installation, kill_until_ended
 
 pytestmark = pytest.mark.crash
 ROWS = "SELECT id, name, file, sha256, attempt FROM workflows_runfile ORDER BY name"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import accumulate
@@ -21,19 +20,6 @@ pytestmark = pytest.mark.crash
 
 RUNS = 4
 POSTS = 4
-
-
-@pytest.fixture(params=["postgres", pytest.param("sqlite", marks=pytest.mark.slow)])
-def installation(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Installation]:
-    """Provide an installation on SQLite, and one on PostgreSQL with Redis."""
-    if request.param == "sqlite":
-        yield Installation(tmp_path, MAX_RECOVERIES="1000")
-        return
-    database = request.getfixturevalue("migrated_url")
-    redis = request.getfixturevalue("redis_url")
-    yield Installation(tmp_path, database=database, redis=redis, MAX_RECOVERIES="1000")
 
 
 def lines(installation: Installation, word: str) -> list[list[str]]:

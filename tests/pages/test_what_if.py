@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from tests.support import recorded_runs
 from tests.support.factories import make_user
 from tests.support.recorded_runs import NAME, make_runs
 from tests.support.responses import text_of
 from workflows.errors import TooManyDownloads
 from workflows.models import WorkflowPermission
 from workflows.pages.lists import what_if
-from workflows.registry import registry
 from workflows.services.what_if import Limits
 
-pytestmark = pytest.mark.django_db
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("recorded_workflow"),
+]
 SignIn = Callable[[User], Client]
 ADDRESS = f"/workflows/{NAME}/what-if/"
-
-
-@pytest.fixture(autouse=True)
-def workflow() -> Iterator[Any]:
-    """Register the workflow for one test."""
-    made = recorded_runs.make_workflow()
-    registry.register(made)
-    yield made
-    registry.unregister(NAME)
 
 
 @pytest.fixture

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -16,16 +14,10 @@ from tests.support.recorded_runs import NAME, make_runs
 from workflows.models import Checkpoint, GoldenRun, Run, RunLabel
 from workflows.registry import registry
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def workflow() -> Iterator[Any]:
-    """Register the workflow for one test."""
-    made = recorded_runs.make_workflow()
-    registry.register(made)
-    yield made
-    registry.unregister(NAME)
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("recorded_workflow"),
+]
 
 
 def called(name: str, *options: str) -> tuple[str, str, int]:

@@ -2,7 +2,8 @@
 
 A fork server imports the libraries once and forks for each command. What depends on the
 environment (settings, models, our modules) is loaded by the new process, as by any other.
-It differs from a process that was executed in its command line in /proc alone.
+It differs from a process that was executed in its command line in /proc, and in the variables that
+Python reads at its start: of these, PYTHONPATH alone is applied.
 
 The idea is that of the start method `forkserver` of multiprocessing, whose processes call a
 function instead of running a command.
@@ -23,6 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -102,9 +104,8 @@ class ForkServer:
         self._lock = threading.Lock()
         self._exit_codes: dict[int, int] = {}
         self._buffer = b""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("COV_")}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        environment.pop("DJANGO_SETTINGS_MODULE", None)
+        left_out = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "DJANGO_SETTINGS_MODULE"}
+        environment = {k: v for k, v in os.environ.items() if k not in left_out}
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__],
             cwd=ROOT,
@@ -166,14 +167,14 @@ class ForkServer:
         return started
 
 
-_servers: dict[int, ForkServer] = {}
+@cache
+def _server() -> ForkServer:
+    return ForkServer()
 
 
 def start(arguments: Sequence[str], **options: Any) -> ForkedProcess:
     """Start a command by the fork server of this process; see ForkServer.start."""
-    if os.getpid() not in _servers:
-        _servers[os.getpid()] = ForkServer()
-    return _servers[os.getpid()].start(arguments, **options)
+    return _server().start(arguments, **options)
 
 
 def run(
@@ -230,6 +231,8 @@ def _execute(command: dict[str, Any]) -> None:
     """Become the command."""
     os.environ.clear()
     os.environ.update(command["environment"])
+    added = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[1:1] = [path for path in added if path]
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     for number, name in ((1, "output"), (2, "errors")):
